@@ -1,0 +1,1 @@
+"""Trains LeNet-BN: images and labels come in, `checkpoint.safetensors` goes out."""

@@ -1,0 +1,144 @@
+"""Batch normalization, written from scratch.
+
+Ioffe & Szegedy, "Batch Normalization: Accelerating Deep Network Training by
+Reducing Internal Covariate Shift", 2015, https://arxiv.org/abs/1502.03167.
+"""
+
+import torch
+from torch import Tensor, nn
+
+EPS = 1e-5
+MOMENTUM = 0.9
+
+
+def batch_norm(
+    X: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    moving_mean: Tensor,
+    moving_var: Tensor,
+    eps: float,
+    momentum: float,
+    training: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalize each channel of X, then scale and shift it (Algorithm 1 of the paper).
+
+        Y = gamma * (X - mean) / sqrt(var + eps) + beta
+
+    In training, mean and var are those of the batch, var being the biased one
+    (divided by the number of values, not by one less), and the moving
+    statistics follow them:
+
+        moving = momentum * moving + (1 - momentum) * batch
+
+    In evaluation, mean and var are the moving statistics, which come back as
+    they went in (Algorithm 2, with a moving average for the population's).
+    No argument is modified.
+
+    Args:
+        X: (N, C) features or (N, C, H, W) feature maps, floating point.
+        gamma: the scale, (1, C) or (1, C, 1, 1), of X's dtype.
+        beta: the shift, of gamma's shape and dtype.
+        moving_mean: of gamma's shape and dtype; carries no gradient.
+        moving_var: of gamma's shape and dtype; carries no gradient.
+        eps: added to the variance, so that a constant channel divides by no zero.
+        momentum: how much of the old moving statistics is kept, 0 to 1. (torch
+            gives this name to the other share: torch's is 1 - momentum.)
+        training: whether to use the batch's statistics. Says nothing about
+            gradients: all four combinations with grad mode are meaningful.
+
+    Returns:
+        Y of X's shape, and the new moving_mean and moving_var.
+
+    Raises:
+        ValueError: X is neither 2-D nor 4-D.
+    """
+    axes = _axes_to_average(X)
+    if training:
+        mean = X.mean(axes, keepdim=True)  # (1, C) or (1, C, 1, 1)
+        var = (X - mean).square().mean(axes, keepdim=True)  # (1, C) or (1, C, 1, 1)
+        moving_mean = momentum * moving_mean + (1 - momentum) * mean.detach()
+        moving_var = momentum * moving_var + (1 - momentum) * var.detach()
+    else:
+        mean, var = moving_mean, moving_var
+    X_hat = (X - mean) / torch.sqrt(var + eps)  # (N, C) or (N, C, H, W)
+    return gamma * X_hat + beta, moving_mean, moving_var
+
+
+def _axes_to_average(X: Tensor) -> tuple[int, ...]:
+    """All axes but the channels': a feature map's pixels share one mean (section 3.2)."""
+    if X.dim() == 2:
+        return (0,)
+    if X.dim() == 4:
+        return (0, 2, 3)
+    raise ValueError(
+        f"batch_norm takes (N, C) or (N, C, H, W), not a tensor of shape {tuple(X.shape)}: "
+        "reshape it first"
+    )
+
+
+class BatchNorm(nn.Module):
+    """`batch_norm` with its parameters and moving statistics.
+
+    gamma and beta are trained. moving_mean and moving_var are buffers: they
+    move with `.to()`, are saved with the weights, and no optimiser sees them.
+    The mode is `self.training` alone, never whether gradients are on.
+    """
+
+    gamma: Tensor
+    beta: Tensor
+    moving_mean: Tensor
+    moving_var: Tensor
+
+    def __init__(self, num_features: int, num_dims: int) -> None:
+        """Start as the identity on standardised inputs: gamma 1, beta 0, mean 0, variance 1.
+
+        Args:
+            num_features: the number of channels C.
+            num_dims: 2 for inputs (N, C), 4 for inputs (N, C, H, W).
+
+        Raises:
+            ValueError: num_dims is neither 2 nor 4.
+        """
+        super().__init__()
+        if num_dims not in (2, 4):
+            raise ValueError(
+                f"num_dims is {num_dims}: it must be 2 for (N, C) or 4 for (N, C, H, W)"
+            )
+        shape = (1, num_features) + (1,) * (num_dims - 2)  # (1, C) or (1, C, 1, 1)
+        self.gamma = nn.Parameter(torch.ones(shape))
+        self.beta = nn.Parameter(torch.zeros(shape))
+        self.register_buffer("moving_mean", torch.zeros(shape))
+        self.register_buffer("moving_var", torch.ones(shape))
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Normalize X, (N, C) or (N, C, H, W) by num_dims; in training, update the statistics."""
+        self._check_shape(X)
+        # Under autocast X may come in 16 bits, too few to average thousands of values in.
+        X = X.to(self.gamma.dtype)
+        Y, moving_mean, moving_var = batch_norm(
+            X,
+            self.gamma,
+            self.beta,
+            self.moving_mean,
+            self.moving_var,
+            eps=EPS,
+            momentum=MOMENTUM,
+            training=self.training,
+        )
+        if self.training:
+            self.moving_mean, self.moving_var = moving_mean, moving_var
+        return Y
+
+    def _check_shape(self, X: Tensor) -> None:
+        """Refuse what would broadcast into something else: another rank or channel count."""
+        if X.dim() != self.gamma.dim() or X.shape[1] != self.gamma.shape[1]:
+            channels = self.gamma.shape[1]
+            expected = f"(N, {channels})" if self.gamma.dim() == 2 else f"(N, {channels}, H, W)"
+            raise ValueError(
+                f"this BatchNorm takes {expected}, not a tensor of shape {tuple(X.shape)}"
+            )
+
+    def extra_repr(self) -> str:
+        """Show what the constructor was given."""
+        return f"{self.gamma.shape[1]}, num_dims={self.gamma.dim()}"
