@@ -1,0 +1,61 @@
+# Two commands matter: `make serve` and `make test`. Each makes the environment it needs.
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 3000
+MODEL_VERSION ?= 1.0.0
+
+SERVE := .venv/serve
+DEV := .venv/dev
+# Where there is an NVIDIA driver, serving gets the CUDA and cuDNN wheels too.
+SERVE_LOCK := requirements/$(if $(shell command -v nvidia-smi),cuda,serve).lock
+
+# No usage statistics leave the machine.
+export BENTOML_DO_NOT_TRACK := True
+
+.PHONY: serve test train export release data lint lock bento clean
+
+serve: $(SERVE)/.installed
+	$(SERVE)/bin/bentoml serve --host $(HOST) --port $(PORT)
+
+test: lint data
+	$(DEV)/bin/python -m pytest
+
+train: data
+	$(DEV)/bin/python -m training --recipe release --seed 0 --device auto --out runs/release
+
+export: $(DEV)/.installed
+	$(DEV)/bin/python -m export runs/release/checkpoint.safetensors --out runs/release/model.onnx --model-version $(MODEL_VERSION)
+
+# Train, fold, prove, and put the result where the service looks for it.
+release: train export
+	cd runs/release && cp checkpoint.safetensors model.onnx equivalence.json metrics.json curves.png ../../models/fashion_lenet/
+
+bento: $(SERVE)/.installed
+	$(SERVE)/bin/bentoml build
+
+lint: $(DEV)/.installed
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/mypy
+
+# The full Fashion-MNIST: found, or Debian's package, or torchvision's download into data/.
+data: $(DEV)/.installed
+	$(DEV)/bin/python -m training.dataset --offline || sh -c 'apt-get update && apt-get install -y dataset-fashion-mnist' || $(DEV)/bin/python -m training.dataset
+
+# Exact versions for every Python and platform we support; the development lock decides them.
+COMPILE := $(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml
+lock: $(DEV)/.installed
+	$(COMPILE) --upgrade --extra train --extra dev -o requirements/dev.lock
+	$(COMPILE) -c requirements/dev.lock -o requirements/serve.lock
+	$(COMPILE) -c requirements/dev.lock --extra cuda -o requirements/cuda.lock
+
+clean:
+	rm -rf .venv build dist
+
+$(SERVE)/.installed: $(SERVE_LOCK)
+$(DEV)/.installed: requirements/dev.lock
+$(SERVE)/.installed $(DEV)/.installed:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit(f"Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is {v[0]}.{v[1]}: choose another with make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
