@@ -1,0 +1,39 @@
+"""What a network makes of images it is not being trained on."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.dataset import Split
+from training.pixels import to_float
+
+BATCH = 1000  # small enough that a layer's activations stay in a CPU's cache
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Cross entropy and accuracy over a split."""
+
+    loss: float
+    accuracy: float
+
+
+def evaluate(model: nn.Sequential, split: Split) -> Evaluation:
+    """Measure a network in eval mode on a split on its device."""
+    logits = predict(model, split.images)  # (N, K)
+    loss = F.cross_entropy(logits.to(torch.float64), split.labels)
+    accuracy = (logits.argmax(1) == split.labels).to(torch.float64).mean()
+    return Evaluation(float(loss), float(accuracy))
+
+
+def predict(model: nn.Sequential, images: Tensor) -> Tensor:
+    """Return logits (N, K) for images (N, 1, 28, 28) uint8, K classes; the mode is put back."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            return torch.cat([model(to_float(batch)) for batch in images.split(BATCH)])
+    finally:
+        model.train(was_training)

@@ -1,0 +1,27 @@
+"""The network before its first step."""
+
+import torch
+from torch import nn
+
+from training.lenet import lenet_bn
+from training.recipes import Recipe
+
+
+def initial_network(recipe: Recipe, num_classes: int, seed: int) -> nn.Sequential:
+    """Build LeNet-BN with weights that depend on the recipe and the seed alone.
+
+    "xavier_uniform" draws weights from U(-a, a), a = sqrt(6 / (fan in + fan out))
+    (Glorot & Bengio 2010, equation 16) and leaves biases as torch draws them, as
+    the notebook does; "torch" leaves both.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = lenet_bn(num_classes)
+        if recipe.initialization == "xavier_uniform":
+            model.apply(_xavier)
+    return model
+
+
+def _xavier(layer: nn.Module) -> None:
+    if isinstance(layer, nn.Linear | nn.Conv2d):
+        nn.init.xavier_uniform_(layer.weight)

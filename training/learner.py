@@ -1,0 +1,215 @@
+"""The training loop: one epoch after the other, all on the device."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from training.augmentation import augment
+from training.compilation import compiled
+from training.dataset import Split
+from training.devices import synchronize
+from training.errors import DivergenceError
+from training.initialization import initial_network
+from training.moving_average import MovingAverage
+from training.pixels import to_float
+from training.population_statistics import with_population_statistics
+from training.recipes import Recipe
+from training.schedule import learning_rate
+
+Precision = Literal["float32", "bfloat16"]
+STATISTICS_BATCH = 1000
+STEPS_PER_LOOK = 20  # how often the host waits for the device, to see the loss
+STEPS_TO_WARM_UP = 5  # not counted in the speed: compilation, caches, allocations
+EPOCHS_PER_SEED = 1_000_003  # more than any run has, so that no two draws share a seed
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """What can be told in the midst of an epoch."""
+
+    step: int  # steps done in this epoch
+    steps: int
+    loss: float  # of the latest batch
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class TrainedEpoch:
+    """What an epoch did, measured on its own batches while they were learned from."""
+
+    loss: float
+    accuracy: float
+    images_per_second: float
+
+
+class Learner:
+    """A network in training, with all that training needs to go on from here."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        split: Split,
+        num_classes: int,
+        seed: int,
+        *,
+        epochs: int,
+        precision: Precision = "float32",
+        compile_step: bool = False,
+    ) -> None:
+        """Build the network on the device that holds the split."""
+        self.recipe, self.split, self.seed, self.epochs = recipe, split, seed, epochs
+        self.device = split.images.device
+        self.batch_size = min(recipe.batch_size, len(split))
+        # The last images of an epoch's order that fill no batch wait for another epoch.
+        self.steps = len(split) // self.batch_size
+        model = initial_network(recipe, num_classes, seed).to(self.device)
+        # Channels last is the layout in which these convolutions are fastest.
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = _optimizer(recipe, self.model)
+        self.average = (
+            None
+            if recipe.average_decay is None
+            else MovingAverage(self.model, recipe.average_decay)
+        )
+        self.precision = precision
+        self.epoch = 0  # epochs done
+        self._loss = compiled(self._batch_loss) if compile_step else self._batch_loss
+
+    def train_epoch(self, on_glimpse: Callable[[Glimpse], None] = lambda _: None) -> TrainedEpoch:
+        """Go once through the training images in a new random order.
+
+        The order and the augmentation depend on the seed and the epoch's number
+        alone: nothing random has to be saved for a resumed run to go on alike.
+
+        Raises:
+            DivergenceError: the loss became infinite or NaN.
+        """
+        generator = Generator(self.device).manual_seed(self.seed * EPOCHS_PER_SEED + self.epoch)
+        order = torch.randperm(len(self.split), generator=generator, device=self.device)  # (N,)
+        losses = torch.zeros(self.steps, device=self.device)
+        correct = torch.zeros((), dtype=torch.int64, device=self.device)
+        clock = _Clock(self.device, self.batch_size)
+        self.model.train()
+        for step in range(self.steps):
+            losses[step], hits = self._step(order, step, generator)
+            correct += hits
+            clock.tick(step + 1)
+            if (step + 1) % STEPS_PER_LOOK == 0 or step + 1 == self.steps:
+                self._look(losses, step + 1, clock, on_glimpse)
+        self.epoch += 1
+        images = self.steps * self.batch_size
+        return TrainedEpoch(float(losses.mean()), int(correct) / images, clock.images_per_second())
+
+    def _step(self, order: Tensor, step: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Learn from one batch; return its loss and its number of right answers, as scalars."""
+        self._set_learning_rate(step)
+        chosen = order[step * self.batch_size : (step + 1) * self.batch_size]  # (N,)
+        images = augment(self.split.images[chosen], self.recipe.augmentation, generator)
+        loss, hits = self._loss(images, self.split.labels[chosen])
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.model)
+        return loss.detach(), hits
+
+    def _batch_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean loss and the number of right answers for (N, 1, 28, 28) and (N,)."""
+        use_bfloat16 = self.precision == "bfloat16"
+        X = to_float(images)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=use_bfloat16):
+            logits = self.model(X)  # (N, K)
+        loss = F.cross_entropy(
+            logits.to(torch.float32), labels, label_smoothing=self.recipe.label_smoothing
+        )
+        return loss, (logits.argmax(1) == labels).sum()
+
+    def _set_learning_rate(self, step: int) -> None:
+        rate = self.rate_at(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate of a step of the current epoch."""
+        return learning_rate(
+            self.recipe, self.epoch * self.steps + step, self.epochs * self.steps
+        )
+
+    def _look(
+        self, losses: Tensor, done: int, clock: "_Clock", on_glimpse: Callable[[Glimpse], None]
+    ) -> None:
+        recent = losses[max(0, done - STEPS_PER_LOOK) : done].tolist()
+        for step, loss in enumerate(recent, start=done - len(recent)):
+            if not abs(loss) < float("inf"):
+                raise DivergenceError(
+                    f"the loss became {loss} in epoch {self.epoch + 1}, step {step + 1} of "
+                    f"{self.steps}, at learning rate {self.rate_at(step):.4g}: lower the rate "
+                    "or check the data"
+                )
+        on_glimpse(Glimpse(done, self.steps, recent[-1], clock.images_per_second()))
+
+    def trained_network(self) -> nn.Sequential:
+        """Return the network as it stands: the average of the weights where there is one."""
+        return self.model if self.average is None else self.average.model
+
+    def finished_network(self) -> nn.Sequential:
+        """Return the network for the checkpoint, with the statistics the recipe asks for."""
+        network = self.trained_network()
+        if self.recipe.statistics == "reestimated":
+            return with_population_statistics(network, self.split.images, STATISTICS_BATCH)
+        return network
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that `load_state_dict` needs to go on bit for bit."""
+        average = self.average
+        return {
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if average is None else average.model.state_dict(),
+            "updates": 0 if average is None else average.updates,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to where `state_dict` was taken, in a learner built alike."""
+        self.epoch = state["epoch"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.model.load_state_dict(state["average"])
+            self.average.updates = state["updates"]
+
+
+class _Clock:
+    """Measures speed from after the warm-up on, where an epoch is long enough to have one."""
+
+    def __init__(self, device: torch.device, batch_size: int) -> None:
+        self.device, self.batch_size = device, batch_size
+        self.start, self.first, self.steps = time.perf_counter(), 0, 0
+
+    def tick(self, steps: int) -> None:
+        self.steps = steps
+        if steps == STEPS_TO_WARM_UP:
+            synchronize(self.device)
+            self.start, self.first = time.perf_counter(), steps
+
+    def images_per_second(self) -> float:
+        synchronize(self.device)
+        images = (self.steps - self.first) * self.batch_size
+        return images / max(time.perf_counter() - self.start, 1e-9)
+
+
+def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """Build the optimiser in its fused form: one kernel for all tensors, not one per tensor."""
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        )
+    return torch.optim.AdamW(
+        model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
