@@ -3,8 +3,8 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
+from torch.nn import functional
 
 from training.dataset import SIDE
 from training.recipes import Augmentation
@@ -42,7 +42,7 @@ def _flip(X: Tensor, probability: float, generator: Generator) -> Tensor:
 def _shift(X: Tensor, most: int, generator: Generator) -> Tensor:
     """Move each image by whole pixels: choose one of its windows in a wider black frame."""
     N, windows = len(X), 2 * most + 1
-    padded = F.pad(X, (most, most, most, most))  # (N, 1, 28 + 2 most, 28 + 2 most)
+    padded = functional.pad(X, (most, most, most, most))  # (N, 1, 28 + 2 most, 28 + 2 most)
     views = padded.unfold(2, SIDE, 1).unfold(3, SIDE, 1)  # (N, 1, windows, windows, 28, 28)
     dy, dx = (_integers(N, windows, generator) for _ in range(2))  # (N,)
     return views[torch.arange(N, device=X.device), :, dy, dx]  # (N, 1, 28, 28)
@@ -57,8 +57,8 @@ def _rotate_and_scale(X: Tensor, degrees: float, scale: float, generator: Genera
         torch.stack([angle.cos() * sx, -angle.sin() * sx, zero], dim=1),  # (N, 3)
         torch.stack([angle.sin() * sy, angle.cos() * sy, zero], dim=1),  # (N, 3)
     ]
-    grid = F.affine_grid(torch.stack(rows, dim=1), list(X.shape), align_corners=False)
-    return F.grid_sample(X.to(torch.float32), grid, align_corners=False)  # (N, 1, 28, 28)
+    grid = functional.affine_grid(torch.stack(rows, dim=1), list(X.shape), align_corners=False)
+    return functional.grid_sample(X.to(torch.float32), grid, align_corners=False)  # (N, 1, 28, 28)
 
 
 def _cut_out(X: Tensor, side: int, probability: float, generator: Generator) -> Tensor:

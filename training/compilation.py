@@ -1,5 +1,6 @@
 """torch.compile where it pays, and plain execution where it cannot be had."""
 
+import logging
 import warnings
 from collections.abc import Callable
 from typing import Literal, ParamSpec, TypeVar
@@ -25,6 +26,8 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
     The usual reason to fail is a machine without a C++ compiler.
     """
+    # It says at each start on a machine without CUDA that there is no CUDA.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     chosen: Callable[P, R] = torch.compile(function, dynamic=False)
     proven = False
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from training.dataset import Split
 from training.pixels import to_float
@@ -23,7 +23,7 @@ class Evaluation:
 def evaluate(model: nn.Sequential, split: Split) -> Evaluation:
     """Measure a network in eval mode on a split on its device."""
     logits = predict(model, split.images)  # (N, K)
-    loss = F.cross_entropy(logits.to(torch.float64), split.labels)
+    loss = functional.cross_entropy(logits.to(torch.float64), split.labels)
     accuracy = (logits.argmax(1) == split.labels).to(torch.float64).mean()
     return Evaluation(float(loss), float(accuracy))
 
@@ -34,6 +34,6 @@ def predict(model: nn.Sequential, images: Tensor) -> Tensor:
     model.eval()
     try:
         with torch.no_grad():
-            return torch.cat([model(to_float(batch)) for batch in images.split(BATCH)])
+            return torch.cat([model(to_float(batch)) for batch in torch.split(images, BATCH)])
     finally:
         model.train(was_training)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
+from torch.nn import functional
 
 from training.augmentation import augment
 from training.compilation import compiled
@@ -69,7 +69,7 @@ class Learner:
         self.steps = len(split) // self.batch_size
         model = initial_network(recipe, num_classes, seed).to(self.device)
         # Channels last is the layout in which these convolutions are fastest.
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model.to(memory_format=torch.channels_last)
         self.optimizer = _optimizer(recipe, self.model)
         self.average = (
             None
@@ -124,7 +124,7 @@ class Learner:
         X = to_float(images)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=use_bfloat16):
             logits = self.model(X)  # (N, K)
-        loss = F.cross_entropy(
+        loss = functional.cross_entropy(
             logits.to(torch.float32), labels, label_smoothing=self.recipe.label_smoothing
         )
         return loss, (logits.argmax(1) == labels).sum()
@@ -136,9 +136,7 @@ class Learner:
 
     def rate_at(self, step: int) -> float:
         """Return the learning rate of a step of the current epoch."""
-        return learning_rate(
-            self.recipe, self.epoch * self.steps + step, self.epochs * self.steps
-        )
+        return learning_rate(self.recipe, self.epoch * self.steps + step, self.epochs * self.steps)
 
     def _look(
         self, losses: Tensor, done: int, clock: "_Clock", on_glimpse: Callable[[Glimpse], None]

@@ -77,7 +77,7 @@ def with_population_statistics(
         for layer, statistics in zip(layers, found, strict=True)
     ]
     with torch.no_grad():
-        for batch in images.split(batch_size):
+        for batch in torch.split(images, batch_size):
             copy(to_float(batch))
     for layer, statistics, hook in zip(layers, found, hooks, strict=True):
         hook.remove()

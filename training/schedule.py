@@ -12,10 +12,10 @@ ONE_CYCLE_START = 0.04
 def learning_rate(recipe: Recipe, step: int, total_steps: int) -> float:
     """Return the rate for a step, 0 to total_steps - 1.
 
-        constant    learning_rate
-        cosine      learning_rate * (1 + cos(pi * step / total_steps)) / 2
-        one_cycle   up from 4 % in the first warm_up share of steps, then down to 0,
-                    both along half a cosine wave
+    constant    learning_rate
+    cosine      learning_rate * (1 + cos(pi * step / total_steps)) / 2
+    one_cycle   up from 4 % in the first warm_up share of steps, then down to 0,
+                both along half a cosine wave
     """
     return recipe.learning_rate * SHAPES[recipe.schedule](step / total_steps, recipe.warm_up)
 

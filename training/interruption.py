@@ -1,0 +1,49 @@
+"""Ctrl-C that lets the current step end, so that no tensor is half updated."""
+
+import signal
+import sys
+from types import FrameType, TracebackType
+
+
+class Interrupted(BaseException):
+    """The run was asked to stop. Like KeyboardInterrupt, no failure and no Exception."""
+
+    def __init__(self, signal_number: int) -> None:
+        """Remember which signal it was, for the exit status."""
+        super().__init__(signal.Signals(signal_number).name)
+        self.exit_status = 128 + signal_number
+
+
+class Interruption:
+    """While entered, the first SIGINT or SIGTERM is remembered; a second one acts at once."""
+
+    def __init__(self) -> None:
+        """Install nothing yet."""
+        self._received: int | None = None
+        self._previous: dict[int, signal._HANDLER] = {}
+
+    def __enter__(self) -> "Interruption":
+        """Take the signals over."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raise Interrupted if a signal has come."""
+        if self._received is not None:
+            raise Interrupted(self._received)
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        self._received = number
+        signal.signal(number, self._previous[number])
+        print("\nstopping after this step; once more to stop at once", file=sys.stderr, flush=True)

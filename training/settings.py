@@ -1,0 +1,93 @@
+"""What the two programs can be told; their command lines and their help come from here."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    CliPositionalArg,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from training.recipes import RECIPES
+
+
+class _CommandLineOnly(BaseSettings):
+    """Settings that no stray environment variable named SEED or OUT can change."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        cli_kebab_case=True,
+        cli_implicit_flags="toggle",
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Keep the command line alone."""
+        return (init_settings,)
+
+
+class TrainingSettings(_CommandLineOnly):
+    """Train LeNet-BN; for the pictures of a finished run, python -m training report RUN."""
+
+    model_config = SettingsConfigDict(cli_prog_name="python -m training")
+
+    recipe: str = Field("seed", description=f"how to train: {', '.join(RECIPES)}")
+    epochs: int | None = Field(None, ge=1, description="epochs; else the recipe's own number")
+    seed: int = Field(0, ge=0, lt=2**31, description="decides weights, order and augmentation")
+    out: Path = Field(Path("runs/latest"), description="folder for all that the run writes")
+    resume: bool = Field(False, description="go on from the last whole epoch in --out")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA if there is one")
+    threads: int | None = Field(None, ge=1, description="CPU threads; else torch's choice")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the layers; batch statistics and weights stay float32"
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="torch.compile; auto: where the run is long enough to repay it"
+    )
+    data: Path | None = Field(None, description="folder of IDX files; else Fashion-MNIST, found")
+    labels: Path | None = Field(
+        None, description="text file with one class name per line, for a data set of your own"
+    )
+    validation: bool = Field(
+        False, description="hold a twelfth of the training set out and leave the test set alone"
+    )
+
+    @field_validator("recipe")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in RECIPES:
+            raise ValueError(f"there is no such recipe: choose one of {', '.join(RECIPES)}")
+        return name
+
+    @model_validator(mode="after")
+    def _labels_name_data(self) -> Self:
+        if self.labels is not None and self.data is None:
+            raise ValueError("--labels names the classes of a data set: give its --data as well")
+        return self
+
+    def over(self, stored: dict[str, Any]) -> Self:
+        """Return the stored settings, overridden by what was said explicitly this time."""
+        said = self.model_dump(include=self.model_fields_set)
+        return type(self)(**{**stored, **said})
+
+
+class ReportSettings(_CommandLineOnly):
+    """Draw the pictures of a finished run into its folder."""
+
+    model_config = SettingsConfigDict(cli_prog_name="python -m training report")
+
+    run: CliPositionalArg[Path] = Field(description="folder with checkpoint.safetensors")
+    out: Path | None = Field(None, description="folder for the pictures; else the run's own")
+    data: Path | None = Field(None, description="folder of IDX files; else the run's own data set")
