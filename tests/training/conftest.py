@@ -1,0 +1,36 @@
+"""Small data sets cut from the real test set, in the layout of the whole one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.idx_files import TEST_SET, write_split
+from training.dataset import Split
+from training.fashion_mnist import load_split
+
+
+@pytest.fixture(scope="session")
+def real() -> Split:
+    """The real 10,000 test images."""
+    return load_split("test", TEST_SET)
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory, real: Split) -> Path:
+    """A folder in Fashion-MNIST's layout: 1,280 images to train on, 500 to test with."""
+    folder = tmp_path_factory.mktemp("small")
+    write_split(folder, "train", real.images[:1280], real.labels[:1280])
+    write_split(folder, "test", real.images[-500:], real.labels[-500:])
+    (folder / "labels.txt").write_text("\n".join(f"class {i}" for i in range(10)))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Run beside other work on one thread, and put the number back."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
