@@ -1,0 +1,1 @@
+"""Folds batch norm: `checkpoint.safetensors` comes in, a proven `model.onnx` goes out."""

@@ -1,0 +1,26 @@
+"""What can go wrong in an export, as one tree.
+
+    ExportError
+    ├── FoldError          a batch norm cannot be folded
+    ├── GraphError         a layer has no ONNX counterpart here
+    └── EquivalenceError   the folded network is not the network it came from
+
+Every message names the thing, the value found, and what would be right. The
+program prints it and exits with status 1, leaving no model behind.
+"""
+
+
+class ExportError(Exception):
+    """Any failure the user can act on; its message is the whole explanation."""
+
+
+class FoldError(ExportError):
+    """A batch norm cannot be folded."""
+
+
+class GraphError(ExportError):
+    """A layer has no ONNX counterpart here."""
+
+
+class EquivalenceError(ExportError):
+    """The folded network is not the network it came from."""

@@ -1,0 +1,90 @@
+"""What `model.onnx` carries beside the graph, each as a string in `metadata_props`.
+
+name            what the service calls the model
+version         the model's version
+labels          JSON list, one name per class, class 0 first
+provenance      JSON object: recipe, seed, epochs, test_accuracy, dataset (SHA-256 of each
+                uncompressed IDX file), checkpoint_sha256, versions, exported (a date)
+equivalence     JSON object: the figures of `export.equivalence.Equivalence`
+golden_samples  JSON object: images (base64 of uint8 (G, 1, 28, 28)), logits (G lists of K
+                floats, float64 eval mode's) and tolerance, the largest |difference| of a
+                logit that a device may show before it must not serve
+"""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from export.equivalence import Equivalence, reference_logits
+
+NAME = "fashion_lenet"
+
+# Ten times what float32 rounding does to a logit here (1e-5), and a tenth of what a GPU's TF32
+# does (1e-3): a device that differs by more is not computing this network in float32.
+GOLDEN_TOLERANCE = 1e-4
+
+
+def golden_samples(model: nn.Sequential, images: Tensor, labels: Tensor) -> str:
+    """Pick the first image of each class, with the logits a device must find for it.
+
+    Args:
+        model: the trained network in eval mode.
+        images: (N, 1, 28, 28) uint8.
+        labels: (N,) int64.
+    """
+    first = [int((labels == label).nonzero()[0]) for label in torch.unique(labels)]
+    chosen = images[first]  # (G, 1, 28, 28)
+    return json.dumps(
+        {
+            "images": base64.b64encode(chosen.numpy().tobytes()).decode(),
+            "logits": reference_logits(model, chosen).tolist(),
+            "tolerance": GOLDEN_TOLERANCE,
+        }
+    )
+
+
+def provenance(
+    checkpoint: Mapping[str, str], checkpoint_sha256: str, versions: Mapping[str, str]
+) -> str:
+    """Say where the model comes from: the checkpoint's own metadata, and what exported it."""
+    trained = {key: checkpoint[key] for key in ("recipe", "seed", "epochs") if key in checkpoint}
+    if "test_accuracy" in checkpoint:
+        trained["test_accuracy"] = checkpoint["test_accuracy"]
+    return json.dumps(
+        {
+            **trained,
+            "dataset": json.loads(checkpoint.get("dataset", "{}")),
+            "checkpoint_sha256": checkpoint_sha256,
+            "versions": {**json.loads(checkpoint.get("versions", "{}")), **versions},
+            "exported": datetime.now(UTC).date().isoformat(),
+        }
+    )
+
+
+def attach(
+    proto: onnx.ModelProto,
+    *,
+    version: str,
+    labels: Sequence[str],
+    provenance: str,
+    equivalence: Equivalence,
+    golden_samples: str,
+) -> None:
+    """Put the metadata into the model; the graph stays as it was proved."""
+    onnx.helper.set_model_props(
+        proto,
+        {
+            "name": NAME,
+            "version": version,
+            "labels": json.dumps(list(labels)),
+            "provenance": provenance,
+            "equivalence": json.dumps(asdict(equivalence)),
+            "golden_samples": golden_samples,
+        },
+    )
