@@ -1,14 +1,14 @@
-"""`python -m training` trains; `python -m training report RUN` draws."""
+"""`python -m training` trains, `... report RUN` draws, `... data` finds the data set."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import CliApp
 
 from training.errors import TrainingError
-from training.settings import ReportSettings, TrainingSettings
+from training.settings import DataSettings, ReportSettings, TrainingSettings
 
 FAILURE, USAGE = 1, 2
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -16,9 +16,13 @@ Settings = TypeVar("Settings", bound=BaseModel)
 
 def main(arguments: Sequence[str]) -> int:
     """Run the program that the arguments name; return its exit status."""
-    if arguments[:1] == ["report"]:
-        return _report(_parse(ReportSettings, arguments[1:]))
-    return _train(_parse(TrainingSettings, arguments))
+    match arguments:
+        case ["report", *rest]:
+            return _run(_report, _parse(ReportSettings, rest))
+        case ["data", *rest]:
+            return _run(_data, _parse(DataSettings, rest))
+        case _:
+            return _run(_train, _parse(TrainingSettings, arguments))
 
 
 def _parse(kind: type[Settings], arguments: Sequence[str]) -> Settings:
@@ -38,16 +42,23 @@ def _describe(location: tuple[int | str, ...], message: str, value: object) -> s
     return f"--{option} {value}: {text[0].lower()}{text[1:]}"
 
 
+def _run(program: Callable[[Settings], int], settings: Settings) -> int:
+    try:
+        return program(settings)
+    except TrainingError as error:
+        _complain(str(error))
+        return FAILURE
+
+
+# Each program imports what it needs: --help and usage errors need not wait for torch.
+
+
 def _train(settings: TrainingSettings) -> int:
-    # Imported here so that --help and usage errors need not wait for torch.
     from training.interruption import Interrupted
     from training.run import train
 
     try:
         train(settings)
-    except TrainingError as error:
-        _complain(str(error))
-        return FAILURE
     except Interrupted as reason:
         return reason.exit_status
     return 0
@@ -56,11 +67,16 @@ def _train(settings: TrainingSettings) -> int:
 def _report(settings: ReportSettings) -> int:
     from training.report import write_report
 
-    try:
-        write_report(settings)
-    except TrainingError as error:
-        _complain(str(error))
-        return FAILURE
+    print(write_report(settings))
+    return 0
+
+
+def _data(settings: DataSettings) -> int:
+    from training.fashion_mnist import find_directory, load_split
+
+    for name in ("train", "test"):
+        folder = find_directory(name, offline=settings.offline)
+        print(f"{len(load_split(name, folder)):,} {name} images in {folder}")
     return 0
 
 

@@ -1,66 +1,57 @@
 """The learning curves: the notebook's plot of train loss, train accuracy and test accuracy."""
 
-import io
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from training.atomic_write import write_atomically
-from training.history import Epoch
+MANY = 20  # more epochs than this are a line without dots
 
 
-def draw_curves(path: Path, history: Sequence[Epoch], held_name: str) -> None:
-    """Write the curves as a PNG."""
-    write_atomically(path, _png(curves_figure(history, held_name)))
+def curves_figure(metrics: Mapping[str, Any]) -> Figure:
+    """Draw loss and accuracies over the epochs, each on an axis of its own scale.
 
-
-def curves_figure(history: Sequence[Epoch], held_name: str) -> Figure:
-    """Draw loss and accuracies over the epochs, each on an axis of its own scale."""
+    Args:
+        metrics: as in metrics.json. A star marks the accuracy of the checkpoint
+            itself, whose statistics may differ from those measured on the way.
+    """
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     accuracy_axis = figure.add_subplot()
     loss_axis = accuracy_axis.twinx()
-    numbers = [epoch.number for epoch in history]
-    marker = "o" if len(history) <= 20 else ""
-    lines = [
-        loss_axis.plot(
-            numbers,
-            [epoch.trained.loss for epoch in history],
-            color="tab:gray",
-            linestyle="--",
-            marker=marker,
-            markersize=4,
-            label="train loss",
-        ),
-        accuracy_axis.plot(
-            numbers,
-            [epoch.trained.accuracy for epoch in history],
-            color="tab:blue",
-            marker=marker,
-            markersize=4,
-            label="train accuracy",
-        ),
-        accuracy_axis.plot(
-            numbers,
-            [epoch.held.accuracy for epoch in history],
-            color="tab:orange",
-            marker=marker,
-            markersize=4,
-            label=f"{held_name} accuracy",
-        ),
-    ]
+    history = metrics["history"]
+    held = "validation" if metrics["validation"] else "test"
+    _plot(loss_axis, history, "train_loss", "tab:gray", "--")
+    _plot(accuracy_axis, history, "train_accuracy", "tab:blue")
+    _plot(accuracy_axis, history, f"{held}_accuracy", "tab:orange")
+    _mark_checkpoint(accuracy_axis, metrics, f"{held}_accuracy")
     accuracy_axis.set_xlabel("epoch")
     accuracy_axis.set_ylabel("accuracy")
-    loss_axis.set_ylabel("train loss")
-    loss_axis.set_ylim(bottom=0)
     accuracy_axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     accuracy_axis.grid(alpha=0.3)
-    accuracy_axis.legend(handles=[line for (line,) in lines], loc="center right")
+    loss_axis.set_ylabel("train loss")
+    loss_axis.set_ylim(bottom=0)
+    handles = [*loss_axis.get_lines(), *accuracy_axis.get_lines()]
+    accuracy_axis.legend(handles=handles, loc="center right")
     return figure
 
 
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
+def _plot(
+    axis: Axes, history: list[Mapping[str, Any]], name: str, colour: str, linestyle: str = "-"
+) -> None:
+    axis.plot(
+        [epoch["epoch"] for epoch in history],
+        [epoch[name] for epoch in history],
+        marker="o" if len(history) <= MANY else "",
+        markersize=4,
+        label=name.replace("_", " "),
+        color=colour,
+        linestyle=linestyle,
+    )
+
+
+def _mark_checkpoint(axis: Axes, metrics: Mapping[str, Any], name: str) -> None:
+    if name in metrics:
+        label = f"checkpoint: {metrics[name]:.4f}"
+        axis.plot([metrics["epochs"]], [metrics[name]], "*", color="tab:red", ms=12, label=label)

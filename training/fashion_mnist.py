@@ -56,7 +56,7 @@ def load_split(name: SplitName, directory: Path | None = None) -> Split:
         IdxError: a file is not a whole IDX array.
         DatasetError: the data set is not to be found, or is not Fashion-MNIST.
     """
-    folder = directory or _find(name)
+    folder = directory or find_directory(name)
     split = read_split(folder, name, len(LABELS))
     for stem, digest in split.digests.items():
         if digest != DIGESTS[stem]:
@@ -67,13 +67,20 @@ def load_split(name: SplitName, directory: Path | None = None) -> Split:
     return split
 
 
-def _find(name: SplitName) -> Path:
+def find_directory(name: SplitName, *, offline: bool = False) -> Path:
+    """Return the folder that has this half of Fashion-MNIST, after a download if need be.
+
+    Raises:
+        DatasetError: it is nowhere, and cannot or (offline) must not be downloaded.
+    """
     chosen = os.environ.get(VARIABLE)
     if chosen:
         return Path(chosen)
     for place in PLACES:
         if all(_holds(place, stem) for stem in STEMS[name]):
             return place
+    if offline:
+        raise _nowhere("downloading was not asked for")
     return _download()
 
 
@@ -88,10 +95,13 @@ def _download() -> Path:
     try:
         FashionMNIST(str(DOWNLOADS), download=True)
     except (OSError, RuntimeError) as error:
-        places = ", ".join(map(str, PLACES))
-        raise DatasetError(
-            f"Fashion-MNIST is not in {places}, and cannot be downloaded ({error}). Install "
-            f"Debian's dataset-fashion-mnist, or put the four IDX files into data/ or a folder "
-            f"named by {VARIABLE}"
-        ) from error
+        raise _nowhere(f"cannot be downloaded: {error}") from error
     return TORCHVISION_FOLDER
+
+
+def _nowhere(reason: str) -> DatasetError:
+    places = ", ".join(map(str, PLACES))
+    return DatasetError(
+        f"Fashion-MNIST is not in {places} ({reason}). Install Debian's dataset-fashion-mnist, "
+        f"or put the four IDX files into data/ or a folder named by {VARIABLE}"
+    )

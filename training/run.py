@@ -12,7 +12,7 @@ from torch import nn
 
 from training.checkpoint import save_checkpoint
 from training.compilation import should_compile
-from training.curves import draw_curves
+from training.curves import curves_figure
 from training.data_choice import Data, load_data
 from training.devices import choose_device, set_up
 from training.errors import RunError
@@ -20,6 +20,7 @@ from training.evaluation import evaluate
 from training.history import Epoch
 from training.interruption import Interrupted, Interruption
 from training.learner import Glimpse, Learner
+from training.png import write_png
 from training.progress import ProgressDisplay
 from training.recipes import find_recipe
 from training.run_directory import RunDirectory
@@ -161,7 +162,7 @@ class _Run:
     ) -> None:
         save_checkpoint(self.directory.checkpoint, network, self._metadata() | dict(extra))
         self.directory.write_metrics(metrics)
-        draw_curves(self.directory.curves, self.history, self.data.held_name)
+        write_png(self.directory.curves, curves_figure(metrics))
 
     def _metadata(self) -> dict[str, str]:
         return {

@@ -39,7 +39,11 @@ class _CommandLineOnly(BaseSettings):
 
 
 class TrainingSettings(_CommandLineOnly):
-    """Train LeNet-BN; for the pictures of a finished run, python -m training report RUN."""
+    """Train LeNet-BN.
+
+    Two other programs: `python -m training report RUN` draws the pictures of a
+    finished run, `python -m training data` finds or fetches Fashion-MNIST.
+    """
 
     model_config = SettingsConfigDict(cli_prog_name="python -m training")
 
@@ -81,6 +85,14 @@ class TrainingSettings(_CommandLineOnly):
         """Return the stored settings, overridden by what was said explicitly this time."""
         said = self.model_dump(include=self.model_fields_set)
         return type(self)(**{**stored, **said})
+
+
+class DataSettings(_CommandLineOnly):
+    """Say where Fashion-MNIST is, every file checked; download it if it is nowhere."""
+
+    model_config = SettingsConfigDict(cli_prog_name="python -m training data")
+
+    offline: bool = Field(False, description="fail rather than download")
 
 
 class ReportSettings(_CommandLineOnly):

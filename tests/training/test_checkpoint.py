@@ -131,7 +131,7 @@ def test_a_failed_write_leaves_the_old_checkpoint(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("training.atomic_write.os.fsync", full)
-    with pytest.raises(RunError, match="cannot write .*: No space left on device"):
+    with pytest.raises(RunError, match=r"cannot write .*: No space left on device"):
         save_checkpoint(path, trained(), {"seed": "2"})
     assert load_checkpoint(path).metadata == {"seed": "1"}
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.safetensors"]

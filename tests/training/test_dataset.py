@@ -89,5 +89,5 @@ def test_bad_labels_are_refused(tmp_path: Path, content: bytes, message: str) ->
 
 
 def test_missing_labels_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="cannot read the labels in .*absent"):
+    with pytest.raises(DatasetError, match=r"cannot read the labels in .*absent"):
         read_labels(tmp_path / "absent")

@@ -62,7 +62,7 @@ def test_one_wrong_label_is_found(copy: Path) -> None:
     content = bytearray(gzip.decompress((copy / LABELS_FILE).read_bytes()))
     content[-1] ^= 1
     (copy / LABELS_FILE).write_bytes(gzip.compress(bytes(content)))
-    with pytest.raises(DatasetError, match="t10k-labels-idx1-ubyte in .* is not Fashion-MNIST's"):
+    with pytest.raises(DatasetError, match=r"t10k-labels-idx1-ubyte in .* is not Fashion-MNIST's"):
         load_split("test", copy)
 
 

@@ -1,5 +1,6 @@
 """Reading IDX files, whole ones and every kind of broken one."""
 
+import contextlib
 import gzip
 import struct
 from pathlib import Path
@@ -26,10 +27,8 @@ def test_what_was_formatted_is_parsed_back(shape: list[int], seed: int) -> None:
 @settings(max_examples=100, deadline=None)
 @given(content=st.binary(max_size=40))
 def test_arbitrary_bytes_are_an_array_or_an_idx_error(content: bytes) -> None:
-    try:
+    with contextlib.suppress(IdxError):  # no other exception
         assert parse_idx(content, "x").dtype == torch.uint8
-    except IdxError as error:
-        assert str(error).startswith("x ")
 
 
 def test_the_header_is_the_formats() -> None:
@@ -89,10 +88,10 @@ def test_corrupt_gzip_says_fetch_it_again(tmp_path: Path, damage: str) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(IdxError, match="cannot read .*absent: No such file"):
+    with pytest.raises(IdxError, match=r"cannot read .*absent: No such file"):
         read_idx(tmp_path / "absent")
 
 
 def test_only_bytes_are_formatted() -> None:
-    with pytest.raises(IdxError, match="needs a uint8 tensor, not torch.float32"):
+    with pytest.raises(IdxError, match=r"needs a uint8 tensor, not torch\.float32"):
         format_idx(torch.zeros(3))

@@ -1,0 +1,21 @@
+"""Figures written as PNG files."""
+
+import io
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from training.atomic_write import write_atomically
+
+DOTS_PER_INCH = 120
+
+
+def write_png(path: Path, figure: Figure) -> None:
+    """Write a figure, all or nothing.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
+    write_atomically(path, buffer.getvalue())
