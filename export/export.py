@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from export.graph import emit
 from export.metadata import attach, golden_samples, provenance
 from export.settings import ExportSettings
 from training.atomic_write import write_atomically
-from training.checkpoint import load_checkpoint
+from training.checkpoint import LAST_LAYER, load_checkpoint
 from training.dataset import Split, read_split
 from training.fashion_mnist import load_split
 
@@ -36,7 +36,8 @@ def export(settings: ExportSettings) -> Equivalence:
     """
     _make_folder(settings.out.parent)
     checkpoint = load_checkpoint(settings.checkpoint)
-    labels = _labels(checkpoint.metadata, settings.checkpoint)
+    num_classes = len(checkpoint.model.state_dict()[LAST_LAYER])
+    labels = _labels(checkpoint.metadata, settings.checkpoint, num_classes)
     test = _test_set(settings.data, checkpoint.metadata, len(labels))
     proto = emit(fold(checkpoint.model, BYTE), test.images.shape[1:], len(labels))
     equivalence = compare(checkpoint.model, proto.SerializeToString(), test.images)
@@ -55,13 +56,20 @@ def export(settings: ExportSettings) -> Equivalence:
     return equivalence
 
 
-def _labels(metadata: Mapping[str, str], path: Path) -> Sequence[str]:
+def _labels(metadata: Mapping[str, str], path: Path, num_classes: int) -> list[str]:
     try:
-        labels: Sequence[str] = json.loads(metadata["labels"])
-    except (KeyError, json.JSONDecodeError) as error:
+        labels = json.loads(metadata["labels"])
+    except (KeyError, json.JSONDecodeError):
+        labels = None
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise ExportError(
             f"{path} does not name its classes: its metadata needs `labels`, a JSON list of names"
-        ) from error
+        )
+    if len(labels) != num_classes:
+        raise ExportError(
+            f"{path} names {len(labels)} classes, but its network tells {num_classes} apart: its "
+            "metadata needs one name for each"
+        )
     return labels
 
 

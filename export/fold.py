@@ -11,6 +11,7 @@ The right side is the same layer with other numbers. docs/folding.md derives it.
 """
 
 import copy
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -68,23 +69,28 @@ def fold(model: nn.Sequential, input_scale: float = 1.0) -> nn.Sequential:
         to float32 once is the caller's step.
 
     Raises:
-        FoldError: the network is in train mode, a batch norm does not follow a
+        FoldError: any of the network is in train mode, a batch norm does not follow a
             convolution or linear layer, its statistics are no statistics, or
             there is no such layer at the front to take the input scale.
     """
-    if model.training:
+    if any(module.training for module in model.modules()):
         raise FoldError(
             "the network is in train mode, where batch norm uses each batch's own statistics: "
             "call .eval() first"
         )
     layers: list[nn.Module] = []
-    for name, layer in model.named_children():
+    for name, layer in chain(model):
         if isinstance(layer, BatchNorm):
             _absorb(layers[-1] if layers else None, layer, name)
         else:
             layers.append(copy.deepcopy(layer).double())
     _scale_input(layers, input_scale)
     return nn.Sequential(*layers).eval()
+
+
+def chain(model: nn.Sequential) -> Iterable[tuple[str, nn.Module]]:
+    """List all layers in order with their names; named_children() leaves repeated ones out."""
+    return model._modules.items()
 
 
 def _absorb(before: nn.Module | None, norm: BatchNorm, name: str) -> None:

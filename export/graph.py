@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from export.errors import GraphError
+from export.fold import chain
 
 OPSET = 17  # ONNX Runtime 1.12 (2022) and all since read it
 IR_VERSION = 8
@@ -43,7 +44,7 @@ def emit(model: nn.Sequential, image_shape: Sequence[int], num_classes: int) -> 
     nodes = [helper.make_node("Cast", [INPUT], ["cast"], name="cast", to=TensorProto.FLOAT)]
     weights: list[TensorProto] = []
     last = len(model) - 1
-    for position, (name, layer) in enumerate(model.named_children()):
+    for position, (name, layer) in enumerate(chain(model)):
         operator, attributes = _operator(name, layer)
         output = LOGITS if position == last else f"{operator.lower()}_{name}"
         inputs = [nodes[-1].output[0], *_add_weights(name, layer, weights)]
@@ -76,7 +77,13 @@ def _operator(name: str, layer: nn.Module) -> tuple[str, Attributes]:
                 "dilations": list(layer.dilation),
                 "group": layer.groups,
             }
-        case nn.AvgPool2d(kernel_size=int(size), stride=int(stride), padding=0, ceil_mode=False):
+        case nn.AvgPool2d(
+            kernel_size=int(size),
+            stride=int(stride),
+            padding=0,
+            ceil_mode=False,
+            divisor_override=None,
+        ):
             return "AveragePool", {
                 "kernel_shape": [size] * 2,
                 "strides": [stride] * 2,
@@ -88,8 +95,8 @@ def _operator(name: str, layer: nn.Module) -> tuple[str, Attributes]:
         case nn.Linear():
             return "Gemm", {"transB": 1}
     raise GraphError(
-        f"layer {name} is {layer}: only Conv2d, AvgPool2d (square, unpadded), Sigmoid, Flatten "
-        "(from axis 1) and Linear can be emitted"
+        f"layer {name} is {layer}: only Conv2d, AvgPool2d (square, unpadded, a true "
+        "mean), Sigmoid, Flatten (from axis 1) and Linear can be emitted"
     )
 
 
