@@ -1,0 +1,53 @@
+"""One random network, its images, its folded model and its files, shared by all tests of export."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+from torch import Tensor, nn
+
+from export.export import BYTE
+from export.fold import fold
+from export.graph import emit
+from tests.export.networks import TEST_SET, random_network, write_checkpoint, write_test_set
+from training.dataset import Split
+from training.fashion_mnist import load_split
+
+# With this seed and these images eight classes are predicted, and every margin is 80 times
+# eval mode's error in float32: rounding cannot change a class.
+SEED, IMAGES = 8, 300
+
+
+@pytest.fixture(scope="session")
+def real() -> Split:
+    """The real 10,000 test images."""
+    return load_split("test", TEST_SET)
+
+
+@pytest.fixture(scope="session")
+def images(real: Split) -> Tensor:
+    return real.images[:IMAGES]  # (300, 1, 28, 28)
+
+
+@pytest.fixture
+def network(images: Tensor) -> nn.Sequential:
+    """Each test's own, so that none can spoil another's."""
+    return random_network(images, SEED)
+
+
+@pytest.fixture
+def folded_model(network: nn.Sequential) -> onnx.ModelProto:
+    """The network, folded and emitted rightly."""
+    return emit(fold(network, BYTE), (1, 28, 28), 10)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, network: nn.Sequential) -> Path:
+    return write_checkpoint(tmp_path / "checkpoint.safetensors", network)
+
+
+@pytest.fixture(scope="session")
+def small_test_set(tmp_path_factory: pytest.TempPathFactory, real: Split) -> Path:
+    """A folder with the first 300 images of the test set, as --data takes it."""
+    folder = tmp_path_factory.mktemp("data")
+    return write_test_set(folder, real.images[:IMAGES], real.labels[:IMAGES])

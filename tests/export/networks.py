@@ -1,0 +1,113 @@
+"""LeNet-BN with random parameters and statistics that fit real images, and its files.
+
+No training set is needed: statistics are fitted layer by layer on test images.
+"""
+
+import gzip
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from training.batch_norm import EPS, BatchNorm
+from training.checkpoint import save_checkpoint
+from training.dataset import STEMS
+from training.fashion_mnist import LABELS
+from training.idx import format_idx
+from training.lenet import lenet_bn
+
+TEST_SET = Path(__file__).parents[1] / "data"
+
+# By how many deviations the statistics lag behind the activations, beta making up for it.
+# (z - mean) and beta then cancel: eval mode in float32 loses five bits that folding in float64
+# keeps, and the proof holds by a margin that no machine's order of summation can eat up.
+LAG = 32.0
+
+
+def random_network(images: Tensor, seed: int, num_classes: int = 10) -> nn.Sequential:
+    """LeNet-BN in eval mode: random weights, gamma, beta; statistics off those of images.
+
+    Args:
+        images: (N, 1, 28, 28) uint8, what the activations are made sane on.
+        seed: of all that is random.
+        num_classes: the last layer's width.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    model = lenet_bn(num_classes).double()
+    X = images.double() / 255  # (N, 1, 28, 28), then each layer's output in turn
+    with torch.no_grad():
+        for layer in model:
+            if isinstance(layer, BatchNorm):
+                _fit(layer, X, generator)
+            for parameter in layer.parameters() if not isinstance(layer, BatchNorm) else ():
+                parameter.copy_(_uniform(parameter.shape, generator, -1, 1) * _spread(parameter))
+            X = layer.eval()(X)
+    return model.float().eval()
+
+
+def _spread(parameter: Tensor) -> float:
+    """Glorot-like, so that no layer's sums explode; biases are of order one half."""
+    return (3 / parameter[0].numel()) ** 0.5 if parameter.dim() > 1 else 0.5
+
+
+def _fit(norm: BatchNorm, X: Tensor, generator: torch.Generator) -> None:
+    axes = [axis for axis in range(X.dim()) if axis != 1]
+    var, mean = torch.var_mean(X, axes, correction=0, keepdim=True)  # (1, C) or (1, C, 1, 1)
+    shape = norm.gamma.shape
+    sign = torch.where(torch.rand(shape, generator=generator) < 0.5, -1.0, 1.0).double()
+    lag = LAG * sign * _uniform(shape, generator, 0.5, 1.5)
+    norm.gamma.copy_(_uniform(shape, generator, 1, 3) * -sign)
+    norm.moving_var.copy_(var * _uniform(shape, generator, 0.5, 2))
+    norm.moving_mean.copy_(mean + lag * norm.moving_var.sqrt())
+    makes_up = norm.gamma * lag * (norm.moving_var / (norm.moving_var + EPS)).sqrt()
+    norm.beta.copy_(_uniform(shape, generator, -1, 1) + makes_up)
+
+
+def _uniform(
+    shape: torch.Size, generator: torch.Generator, lowest: float, highest: float
+) -> Tensor:
+    unit = torch.rand(shape, generator=generator, dtype=torch.float64)
+    return lowest + (highest - lowest) * unit
+
+
+def state(model: nn.Module) -> dict[str, Tensor]:
+    """Copies of all tensors, to hold a network against what it was."""
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+def assert_untouched(model: nn.Module, before: Mapping[str, Tensor]) -> None:
+    after = model.state_dict()
+    assert list(after) == list(before)
+    for key, value in before.items():
+        assert after[key].dtype == value.dtype, key
+        assert torch.equal(after[key], value), key
+
+
+def metadata(**changes: str) -> dict[str, str]:
+    """What training writes into a checkpoint, less the digests of a data set."""
+    known = {
+        "recipe": "random",
+        "seed": "7",
+        "epochs": "0",
+        "labels": json.dumps(LABELS),
+        "versions": json.dumps({"python": "3.11.2"}),
+        "test_accuracy": "0.1",
+    }
+    return known | changes
+
+
+def write_checkpoint(path: Path, model: nn.Module, **changes: str) -> Path:
+    save_checkpoint(path, model, metadata(**changes))
+    return path
+
+
+def write_test_set(folder: Path, images: Tensor, labels: Tensor) -> Path:
+    """Write (N, 1, 28, 28) images and (N,) labels as a test set's files."""
+    folder.mkdir(exist_ok=True)
+    images_stem, labels_stem = STEMS["test"]
+    packed = gzip.compress(format_idx(images.squeeze(1)), compresslevel=1)
+    (folder / f"{images_stem}.gz").write_bytes(packed)
+    (folder / labels_stem).write_bytes(format_idx(labels.to(torch.uint8)))
+    return folder

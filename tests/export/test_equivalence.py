@@ -1,0 +1,315 @@
+"""The proof lets a right model through, and nothing else."""
+
+import copy
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from export.equivalence import Deviation, Equivalence, check, compare, reference_logits
+from export.errors import EquivalenceError
+from export.export import BYTE
+from export.fold import fold
+from export.graph import emit
+from export.report import describe
+from tests.export.networks import assert_untouched, state
+from tests.export.test_graph import run
+
+Mutant = Callable[[nn.Sequential, pytest.MonkeyPatch], onnx.ModelProto]
+
+
+def emitted(network: nn.Sequential, scale: float = BYTE) -> onnx.ModelProto:
+    return emit(fold(network, scale), (1, 28, 28), 10)
+
+
+def replace(
+    model: onnx.ModelProto, name: str, change: Callable[[np.ndarray], None]
+) -> onnx.ModelProto:
+    """Change one tensor of a model that was right."""
+    for tensor in model.graph.initializer:
+        if tensor.name == name:
+            values = numpy_helper.to_array(tensor).copy()
+            change(values)
+            tensor.CopyFrom(numpy_helper.from_array(values, name))
+            return model
+    raise KeyError(name)
+
+
+def test_a_right_model_passes_and_the_network_is_left_alone(
+    network: nn.Sequential, folded_model: onnx.ModelProto, images: Tensor
+) -> None:
+    before, pixels = state(network), images.clone()
+    onednn = torch.backends.mkldnn.enabled
+    found = compare(network, folded_model.SerializeToString(), images)
+    check(found)
+    assert_untouched(network, before)
+    assert torch.equal(images, pixels)
+    assert not network.training
+    assert torch.backends.mkldnn.enabled == onednn
+    assert found.images == found.classes_equal == len(images)
+    assert list(found.eval_mode) == ["contiguous", "channels_last", "without_onednn"]
+    assert list(found.folded) == ["default", "disabled"]
+
+
+def test_the_figures_are_what_they_say(
+    network: nn.Sequential, folded_model: onnx.ModelProto, images: Tensor
+) -> None:
+    """Against a computation that shares nothing with compare() but torch and ONNX Runtime."""
+    replace(folded_model, "11.bias", lambda b: b.__iadd__(np.linspace(0, 0.5, 10)))
+    found = compare(network, folded_model.SerializeToString(), images)
+    logits, probabilities = run(folded_model, images)
+    with torch.no_grad():
+        float32 = network(images.float() / 255)  # (N, K)
+        exact = copy.deepcopy(network).double()(images.double() / 255)  # (N, K)
+    error = (torch.from_numpy(logits).double() - exact).abs()
+    default = found.folded["default"]
+    assert default.max_error == pytest.approx(float(error.max()), rel=1e-9)
+    assert default.max_error == pytest.approx(0.5, abs=1e-4)
+    assert default.mean_error == pytest.approx(float(error.mean()), rel=1e-9)
+    assert default.worst_image == int(error.amax(dim=1).argmax())
+    classes = torch.from_numpy(logits).argmax(1)
+    assert default.classes_equal == int((classes == exact.argmax(1)).sum()) < len(images)
+    assert found.classes_equal == int((classes == float32.argmax(1)).sum())
+    difference = torch.from_numpy(logits).double() - float32
+    assert found.max_difference == pytest.approx(float(difference.abs().max()), rel=1e-4)
+    difference = torch.from_numpy(probabilities).double() - float32.softmax(1)
+    assert found.max_probability_difference == pytest.approx(
+        float(difference.abs().max()), rel=1e-4
+    )
+    best = exact.topk(2, dim=1).values  # (N, 2)
+    assert found.smallest_margin == pytest.approx(float((best[:, 0] - best[:, 1]).min()), rel=1e-6)
+    own = (float32.double() - exact).abs()
+    assert found.eval_mode["contiguous"].max_error == pytest.approx(float(own.max()), rel=0.5)
+
+
+def test_the_reference_is_eval_mode_in_float64(network: nn.Sequential, images: Tensor) -> None:
+    before = state(network)
+    found = reference_logits(network, images)
+    assert_untouched(network, before)
+    with torch.no_grad():
+        expected = copy.deepcopy(network).double()(images.double() / 255)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=1e-12)
+
+
+def _tampered_weight(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
+    def change(weight: np.ndarray) -> None:
+        weight.flat[17] += 0.01
+
+    return replace(emitted(network), "7.weight", change)
+
+
+def _last_bias_off(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
+    def change(bias: np.ndarray) -> None:
+        bias[3] += 2e-4
+
+    return replace(emitted(network), "11.bias", change)
+
+
+def _wrong_eps(network: nn.Sequential, monkeypatch: pytest.MonkeyPatch) -> onnx.ModelProto:
+    monkeypatch.setattr("export.fold.EPS", 1e-3)
+    return emitted(network)
+
+
+def _no_eps(network: nn.Sequential, monkeypatch: pytest.MonkeyPatch) -> onnx.ModelProto:
+    monkeypatch.setattr("export.fold.EPS", 0.0)
+    return emitted(network)
+
+
+def _no_mean(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
+    wrong = copy.deepcopy(network)
+    wrong[10].moving_mean.zero_()
+    return emitted(wrong)
+
+
+def _no_beta(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
+    wrong = copy.deepcopy(network)
+    torch.nn.init.zeros_(wrong[5].beta)
+    return emitted(wrong)
+
+
+def _values_for_bytes(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
+    return emitted(network, scale=1.0)
+
+
+def _scale_of_256(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
+    return emitted(network, scale=1 / 256)
+
+
+def _swapped_channels(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
+    def change(weight: np.ndarray) -> None:
+        weight[[2, 3]] = weight[[3, 2]]
+
+    return replace(emitted(network), "3.weight", change)
+
+
+def _swapped_classes(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
+    def change(values: np.ndarray) -> None:
+        values[[0, 6]] = values[[6, 0]]
+
+    return replace(replace(emitted(network), "11.weight", change), "11.bias", change)
+
+
+def _transposed_kernel(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
+    def change(weight: np.ndarray) -> None:
+        weight[:] = weight.swapaxes(2, 3).copy()
+
+    return replace(emitted(network), "0.weight", change)
+
+
+def _stale_checkpoint(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
+    """The model of one training step ago."""
+    stale = copy.deepcopy(network)
+    with torch.no_grad():
+        for parameter in stale.parameters():
+            parameter.mul_(1 - 1e-4)
+    return emitted(stale)
+
+
+def _half_precision(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
+    return emit(fold(network, BYTE).half().double(), (1, 28, 28), 10)
+
+
+def _nan_weight(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
+    def change(weight: np.ndarray) -> None:
+        weight.flat[0] = np.nan
+
+    return replace(emitted(network), "9.weight", change)
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        _tampered_weight,
+        _last_bias_off,
+        _wrong_eps,
+        _no_eps,
+        _no_mean,
+        _no_beta,
+        _values_for_bytes,
+        _scale_of_256,
+        _swapped_channels,
+        _swapped_classes,
+        _transposed_kernel,
+        _stale_checkpoint,
+        _half_precision,
+        _nan_weight,
+    ],
+)
+def test_a_wrong_model_fails(
+    mutant: Mutant, network: nn.Sequential, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(compare(network, emitted(network).SerializeToString(), images))
+    wrong = mutant(network, monkeypatch)
+    found = compare(network, wrong.SerializeToString(), images)
+    own = max(deviation.max_error for deviation in found.eval_mode.values())
+    assert not found.folded["default"].max_error <= 3 * own  # by no hair's breadth
+    with pytest.raises(EquivalenceError, match="not the network it came from") as caught:
+        check(found)
+    for optimisation in ("default", "disabled"):
+        assert (
+            f"with optimisation {optimisation} its largest logit error against float64 is "
+            in str(caught.value)
+        )
+
+
+def test_a_network_with_nan_in_it_is_not_equal_even_to_itself(
+    network: nn.Sequential, images: Tensor
+) -> None:
+    with torch.no_grad():
+        network[12].weight[0, 0] = math.nan
+    found = compare(network, emitted(network).SerializeToString(), images)
+    with pytest.raises(EquivalenceError, match="error against float64 is nan"):
+        check(found)
+
+
+def figures(**changes: object) -> Equivalence:
+    """What a good comparison finds."""
+    good = Deviation(max_error=8e-6, mean_error=1e-6, worst_image=5, classes_equal=100)
+    found = Equivalence(
+        images=100,
+        eval_mode={"contiguous": good, "other": dataclasses.replace(good, max_error=9e-6)},
+        folded={"default": good, "disabled": good},
+        max_difference=1e-5,
+        max_probability_difference=1e-6,
+        classes_equal=100,
+        smallest_margin=1e-3,
+    )
+    return dataclasses.replace(found, **changes)
+
+
+def with_folded(optimisation: str, **changes: float) -> Equivalence:
+    found = figures()
+    changed = dataclasses.replace(found.folded[optimisation], **changes)
+    return dataclasses.replace(found, folded={**found.folded, optimisation: changed})
+
+
+def test_eval_modes_largest_error_of_all_orders_is_allowed() -> None:
+    check(figures())
+    check(with_folded("default", max_error=9e-6))
+    check(with_folded("disabled", max_error=1.8e-5))
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (
+            with_folded("default", max_error=9.01e-6),
+            "with optimisation default its largest logit error against float64 is 9.01e-06 "
+            "(image 5), at most 9e-06 is right: eval mode's own is 9e-06",
+        ),
+        (
+            with_folded("disabled", max_error=1.81e-5),
+            "with optimisation disabled its largest logit error against float64 is 1.81e-05 "
+            "(image 5), at most 1.8e-05 is right",
+        ),
+        (with_folded("default", max_error=math.nan), "error against float64 is nan (image 5)"),
+        (with_folded("default", max_error=math.inf), "error against float64 is inf (image 5)"),
+        (
+            with_folded("default", classes_equal=99),
+            "with optimisation default 1 of 100 predicted classes are not the float64 reference's",
+        ),
+        (
+            with_folded("disabled", classes_equal=98),
+            "with optimisation disabled 2 of 100 predicted classes are not the float64",
+        ),
+        (
+            figures(classes_equal=97),
+            "3 of 100 predicted classes are not those of eval mode in float32",
+        ),
+    ],
+)
+def test_every_fault_is_named_with_its_figures(found: Equivalence, text: str) -> None:
+    with pytest.raises(EquivalenceError) as caught:
+        check(found)
+    assert str(caught.value).startswith(
+        "the folded model is not the network it came from, so it is not written: "
+    )
+    assert text in str(caught.value)
+    assert ";" not in str(caught.value)  # this fault and no other
+
+
+def test_all_faults_are_told_at_once() -> None:
+    bad = Deviation(max_error=1.0, mean_error=0.5, worst_image=0, classes_equal=0)
+    with pytest.raises(EquivalenceError) as caught:
+        check(figures(folded={"default": bad, "disabled": bad}, classes_equal=0))
+    assert len(str(caught.value).split("; ")) == 5
+
+
+def test_the_report_has_every_figure() -> None:
+    assert describe(figures()).splitlines() == [
+        "logits against float64 eval mode    max error       mean classes equal",
+        "eval mode, float32 contiguous           8e-06      1e-06 100 of 100",
+        "eval mode, float32 other                9e-06      1e-06 100 of 100",
+        "folded, optimisation default            8e-06      1e-06 100 of 100",
+        "folded, optimisation disabled           8e-06      1e-06 100 of 100",
+        "folded against eval mode, both float32: logits 1e-05, probabilities 1e-06, "
+        "classes equal 100 of 100",
+        "smallest margin of a predicted class: 0.001",
+    ]
