@@ -17,7 +17,7 @@ from export.errors import ExportError
 from export.fold import fold
 from export.graph import emit
 from export.metadata import attach, golden_samples, provenance
-from export.settings import ExportSettings
+from export.settings import PROOF, ExportSettings
 from training.atomic_write import write_atomically
 from training.checkpoint import LAST_LAYER, load_checkpoint
 from training.dataset import Split, read_split
@@ -99,7 +99,7 @@ def _write(
         "machine": f"{platform.system()} {platform.machine()}",
     }
     write_atomically(out, model)
-    write_atomically(out.parent / "equivalence.json", json.dumps(proof, indent=2) + "\n")
+    write_atomically(out.parent / PROOF, json.dumps(proof, indent=2) + "\n")
 
 
 def _sha256(content: bytes) -> str:
