@@ -1,5 +1,6 @@
 """One random network, its images, its folded model and its files, shared by all tests of export."""
 
+import copy
 from pathlib import Path
 
 import onnx
@@ -29,10 +30,15 @@ def images(real: Split) -> Tensor:
     return real.images[:IMAGES]  # (300, 1, 28, 28)
 
 
-@pytest.fixture
-def network(images: Tensor) -> nn.Sequential:
-    """Each test's own, so that none can spoil another's."""
+@pytest.fixture(scope="session")
+def original(images: Tensor) -> nn.Sequential:
     return random_network(images, SEED)
+
+
+@pytest.fixture
+def network(original: nn.Sequential) -> nn.Sequential:
+    """Each test's own, so that none can spoil another's."""
+    return copy.deepcopy(original)
 
 
 @pytest.fixture

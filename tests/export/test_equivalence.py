@@ -18,8 +18,8 @@ from export.export import BYTE
 from export.fold import fold
 from export.graph import emit
 from export.report import describe
+from tests.export.inference import run
 from tests.export.networks import assert_untouched, state
-from tests.export.test_graph import run
 
 Mutant = Callable[[nn.Sequential, pytest.MonkeyPatch], onnx.ModelProto]
 
@@ -205,6 +205,7 @@ def _nan_weight(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProt
 def test_a_wrong_model_fails(
     mutant: Mutant, network: nn.Sequential, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    images = images[:100]
     check(compare(network, emitted(network).SerializeToString(), images))
     wrong = mutant(network, monkeypatch)
     found = compare(network, wrong.SerializeToString(), images)

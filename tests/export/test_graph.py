@@ -5,7 +5,6 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
@@ -13,26 +12,10 @@ from export.errors import GraphError
 from export.export import BYTE
 from export.fold import fold
 from export.graph import IR_VERSION, OPSET, emit
+from tests.export.inference import LEVELS, run
 from tests.export.networks import assert_untouched, random_network, state
 from training.batch_norm import BatchNorm
 from training.lenet import lenet_bn
-
-LEVELS = [
-    ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
-    ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
-]
-
-
-def run(
-    model: onnx.ModelProto, images: Tensor, level: ort.GraphOptimizationLevel = LEVELS[0]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = level
-    session = ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    logits, probabilities = session.run(["logits", "probabilities"], {"image": images.numpy()})
-    return logits, probabilities
 
 
 def signature(value: onnx.ValueInfoProto) -> tuple[str, int, list[str | int]]:

@@ -1,0 +1,112 @@
+"""`python -m export`: what it prints, and its exit status."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from export.__main__ import main
+from tests.export.networks import write_checkpoint
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(*arguments: str | Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "export", *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_success_prints_the_figures_and_exits_0(
+    checkpoint: Path, small_test_set: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out" / "model.onnx"
+    done = command(
+        *(checkpoint, "--out", out, "--data", small_test_set, "--model-version", "9.8.7")
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("logits against float64 eval mode")
+    assert sum("300 of 300" in line for line in lines) == 6
+    assert any(line.startswith("folded, optimisation default") for line in lines)
+    assert any(line.startswith("smallest margin of a predicted class: ") for line in lines)
+    assert lines[-1] == f"proved equal; wrote {out}"
+    found = {p.key: p.value for p in onnx.load(out).metadata_props}
+    assert found["version"] == "9.8.7"
+
+
+def test_a_failed_proof_exits_1_with_one_line_and_no_model(
+    network: nn.Sequential, small_test_set: Path, tmp_path: Path
+) -> None:
+    with torch.no_grad():
+        network[0].weight[0, 0, 0, 0] = float("nan")
+    checkpoint = write_checkpoint(tmp_path / "c.safetensors", network)
+    out = tmp_path / "out" / "model.onnx"
+    done = command(checkpoint, "--out", out, "--data", small_test_set)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: the folded model is not the network it came from")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_failure_says_why_and_exits_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = tmp_path / "missing"
+    assert main([str(missing), "--out", str(tmp_path / "model.onnx")]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == f"error: {missing} is not a file: name a checkpoint.safetensors\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_checkpoint_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 2
+    assert "the following arguments are required: CHECKPOINT" in capsys.readouterr().err
+
+
+def test_the_model_cannot_take_the_proofs_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["c.safetensors", "--out", "there/equivalence.json"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: --out there/equivalence.json: equivalence.json is the proof's name beside the "
+        "model: choose another for the model\n"
+    )
+
+
+def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["c.safetensors", "--colour", "red"])
+    assert caught.value.code == 2
+    assert "--colour" in capsys.readouterr().err
+
+
+def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for option in ("python -m export", "--out", "--data", "--model-version"):
+        assert option in text
+
+
+def test_the_environment_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stray = tmp_path / "stray"
+    monkeypatch.setenv("OUT", str(stray / "model.onnx"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["missing.safetensors"]) == 1
+    assert not stray.exists()
+    assert "missing.safetensors is not a file" in capsys.readouterr().err

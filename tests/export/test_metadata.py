@@ -1,0 +1,120 @@
+"""What the model carries beside its graph."""
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+
+from export.equivalence import compare
+from export.metadata import GOLDEN_TOLERANCE, attach, golden_samples, provenance
+from tests.export.inference import run
+from tests.export.networks import assert_untouched, metadata, state
+from training.dataset import Split
+from training.fashion_mnist import LABELS
+
+
+def decoded(samples: str) -> tuple[np.ndarray, np.ndarray, float]:
+    """As the service reads them: images (G, 1, 28, 28) uint8, logits (G, K), tolerance."""
+    found = json.loads(samples)
+    assert list(found) == ["images", "logits", "tolerance"]
+    logits = np.array(found["logits"])
+    content = base64.b64decode(found["images"], validate=True)
+    images = np.frombuffer(content, np.uint8).reshape(len(logits), 1, 28, 28)
+    return images, logits, found["tolerance"]
+
+
+def test_golden_samples_are_the_first_image_of_each_class_with_the_reference_logits(
+    network: nn.Sequential, real: Split
+) -> None:
+    before = state(network)
+    images, logits, tolerance = decoded(golden_samples(network, real.images, real.labels))
+    assert_untouched(network, before)
+    labels = real.labels.tolist()
+    first = [labels.index(label) for label in range(10)]
+    np.testing.assert_array_equal(images, real.images[first].numpy())
+    with torch.no_grad():
+        exact = network.double()(real.images[first].double() / 255)
+    np.testing.assert_allclose(logits, exact.numpy(), rtol=0, atol=1e-12)
+    assert tolerance == GOLDEN_TOLERANCE == 1e-4
+
+
+def test_golden_samples_skip_a_class_that_has_no_image(
+    network: nn.Sequential, images: Tensor
+) -> None:
+    labels = torch.full((len(images),), 4)
+    labels[7] = 1
+    found, logits, _ = decoded(golden_samples(network, images, labels))
+    np.testing.assert_array_equal(found, images[[7, 0]].numpy())
+    assert logits.shape == (2, 10)
+
+
+def test_the_golden_tolerance_lies_between_float32_and_a_wrong_model(
+    network: nn.Sequential, folded_model: onnx.ModelProto, real: Split
+) -> None:
+    images, logits, tolerance = decoded(golden_samples(network, real.images, real.labels))
+    found, _ = run(folded_model, torch.from_numpy(images.copy()))
+    assert np.abs(found - logits).max() < tolerance / 10
+    with torch.no_grad():
+        network[4].weight.mul_(1 + 2**-11)  # what TF32 keeps of a weight
+        off = network(torch.from_numpy(images.copy()).float() / 255)
+    assert np.abs(off.numpy() - logits).max() > tolerance
+
+
+def test_provenance_tells_the_recipe_the_data_the_checkpoint_and_the_versions() -> None:
+    trained = metadata(dataset=json.dumps({"t10k-images-idx3-ubyte": "5b41"}))
+    found = json.loads(provenance(trained, "abc123", {"onnx": "1.20"}))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", found.pop("exported"))
+    assert found == {
+        "recipe": "random",
+        "seed": "7",
+        "epochs": "0",
+        "test_accuracy": "0.1",
+        "dataset": {"t10k-images-idx3-ubyte": "5b41"},
+        "checkpoint_sha256": "abc123",
+        "versions": {"python": "3.11.2", "onnx": "1.20"},
+    }
+
+
+def test_provenance_makes_nothing_up() -> None:
+    found = json.loads(provenance({}, "abc123", {}))
+    assert set(found) == {"dataset", "checkpoint_sha256", "versions", "exported"}
+    assert found["dataset"] == found["versions"] == {}
+
+
+def test_attaching_metadata_leaves_the_graph_as_it_was_proved(
+    network: nn.Sequential, folded_model: onnx.ModelProto, images: Tensor, tmp_path: Path
+) -> None:
+    graph = folded_model.graph.SerializeToString()
+    equivalence = compare(network, folded_model.SerializeToString(), images[:10])
+    attach(
+        folded_model,
+        version="2.3.4",
+        labels=LABELS,
+        provenance="{}",
+        equivalence=equivalence,
+        golden_samples="[]",
+    )
+    assert folded_model.graph.SerializeToString() == graph
+    (tmp_path / "model.onnx").write_bytes(folded_model.SerializeToString())
+    found = {p.key: p.value for p in onnx.load(tmp_path / "model.onnx").metadata_props}
+    assert list(found) == [
+        "name",
+        "version",
+        "labels",
+        "provenance",
+        "equivalence",
+        "golden_samples",
+    ]
+    assert found["name"] == "fashion_lenet"
+    assert found["version"] == "2.3.4"
+    assert json.loads(found["labels"]) == list(LABELS)
+    figures = json.loads(found["equivalence"])
+    assert figures["images"] == figures["classes_equal"] == 10
+    default = equivalence.folded["default"]
+    assert figures["folded"]["default"]["max_error"] == pytest.approx(default.max_error)

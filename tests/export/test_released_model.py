@@ -1,0 +1,241 @@
+"""The released model.onnx against the released checkpoint, by the notebook's own code.
+
+The oracle is d2l's batch norm as its chapter prints it, not this project's:
+https://d2l.ai/chapter_convolutional-modern/batch-norm.html. It takes
+prediction mode from whether gradients are on, and its moving statistics are
+plain attributes that no state dict knows. Only their loading is added.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from export.equivalence import compare
+from tests.export.inference import run
+from training.checkpoint import load_checkpoint
+from training.dataset import Split
+from training.fashion_mnist import DIGESTS, LABELS
+
+FOLDER = Path(__file__).parents[2] / "models" / "fashion_lenet"
+MODEL = FOLDER / "model.onnx"
+CHECKPOINT = FOLDER / "checkpoint.safetensors"
+
+
+def batch_norm(X, gamma, beta, moving_mean, moving_var, eps, momentum):  # type: ignore[no-untyped-def]
+    # Use is_grad_enabled to determine whether we are in training mode
+    if not torch.is_grad_enabled():
+        # In prediction mode, use mean and variance obtained by moving average
+        X_hat = (X - moving_mean) / torch.sqrt(moving_var + eps)
+    else:
+        assert len(X.shape) in (2, 4)
+        if len(X.shape) == 2:
+            mean = X.mean(dim=0)
+            var = ((X - mean) ** 2).mean(dim=0)
+        else:
+            mean = X.mean(dim=(0, 2, 3), keepdim=True)
+            var = ((X - mean) ** 2).mean(dim=(0, 2, 3), keepdim=True)
+        X_hat = (X - mean) / torch.sqrt(var + eps)
+        moving_mean = momentum * moving_mean + (1.0 - momentum) * mean
+        moving_var = momentum * moving_var + (1.0 - momentum) * var
+    Y = gamma * X_hat + beta
+    return Y, moving_mean.data, moving_var.data
+
+
+class BatchNorm(nn.Module):
+    def __init__(self, num_features: int, num_dims: int) -> None:
+        super().__init__()
+        shape = (1, num_features) if num_dims == 2 else (1, num_features, 1, 1)
+        self.gamma = nn.Parameter(torch.ones(shape))
+        self.beta = nn.Parameter(torch.zeros(shape))
+        self.moving_mean = torch.zeros(shape)
+        self.moving_var = torch.ones(shape)
+
+    def forward(self, X: Tensor) -> Tensor:
+        if self.moving_mean.device != X.device:
+            self.moving_mean = self.moving_mean.to(X.device)
+            self.moving_var = self.moving_var.to(X.device)
+        Y, self.moving_mean, self.moving_var = batch_norm(
+            X, self.gamma, self.beta, self.moving_mean, self.moving_var, eps=1e-5, momentum=0.9
+        )
+        return Y
+
+
+def notebooks_network() -> nn.Sequential:
+    return nn.Sequential(
+        *(nn.Conv2d(1, 6, kernel_size=5), BatchNorm(6, num_dims=4), nn.Sigmoid()),
+        nn.AvgPool2d(kernel_size=2, stride=2),
+        *(nn.Conv2d(6, 16, kernel_size=5), BatchNorm(16, num_dims=4), nn.Sigmoid()),
+        nn.AvgPool2d(kernel_size=2, stride=2),
+        nn.Flatten(),
+        *(nn.Linear(256, 120), BatchNorm(120, num_dims=2), nn.Sigmoid()),
+        *(nn.Linear(120, 84), BatchNorm(84, num_dims=2), nn.Sigmoid()),
+        nn.Linear(84, 10),
+    )
+
+
+def load_by_name(path: Path) -> nn.Sequential:
+    """Put each tensor where its name says, the moving statistics too."""
+    network = notebooks_network()
+    left = {name for name, _ in network.named_parameters()}
+    with safe_open(path, framework="pt") as file:
+        for key in file.keys():  # noqa: SIM118
+            position, name = key.split(".")
+            layer, value = network[int(position)], file.get_tensor(key)
+            old = getattr(layer, name)
+            assert (old.shape, old.dtype) == (value.shape, value.dtype), key
+            setattr(layer, name, nn.Parameter(value) if isinstance(old, nn.Parameter) else value)
+            left.discard(key)
+    assert not left
+    return network
+
+
+@pytest.fixture(scope="module")
+def expected(real: Split) -> Tensor:
+    """The notebook's logits, (10000, 10) float32."""
+    network = load_by_name(CHECKPOINT)
+    with torch.no_grad():
+        return torch.cat([network(X.float() / 255) for X in real.images.split(1000)])
+
+
+@pytest.fixture(scope="module")
+def model() -> onnx.ModelProto:
+    return onnx.load(MODEL)
+
+
+@pytest.fixture(scope="module")
+def found(model: onnx.ModelProto, real: Split) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The released model's logits and probabilities, each (10000, 10)."""
+    return run(model, real.images)
+
+
+@pytest.fixture(scope="module")
+def properties(model: onnx.ModelProto) -> dict[str, str]:
+    return {p.key: p.value for p in model.metadata_props}
+
+
+@pytest.fixture(scope="module")
+def proof() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((FOLDER / "equivalence.json").read_text())
+    return content
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_every_class_is_the_notebooks(
+    found: tuple[NDArray[np.float32], NDArray[np.float32]], expected: Tensor
+) -> None:
+    same = found[1].argmax(axis=1) == expected.argmax(dim=1).numpy()
+    assert same.sum() == len(same) == 10_000
+
+
+def test_every_probability_is_the_notebooks(
+    found: tuple[NDArray[np.float32], NDArray[np.float32]], expected: Tensor
+) -> None:
+    np.testing.assert_allclose(found[1], expected.softmax(1).numpy(), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found[0], expected.numpy(), rtol=0, atol=5e-5)
+
+
+def test_the_oracle_can_tell_a_wrong_network(
+    found: tuple[NDArray[np.float32], NDArray[np.float32]], real: Split
+) -> None:
+    """With gradients on the notebook's code trains, and statistics forgotten are others."""
+    wrong = load_by_name(CHECKPOINT)
+    X = real.images[:1000].float() / 255  # (N, 1, 28, 28)
+    training = wrong(X).detach().softmax(1).numpy()
+    assert np.abs(training - found[1][:1000]).max() > 1e-3
+    wrong = load_by_name(CHECKPOINT)
+    wrong[13].moving_mean = torch.zeros(1, 84)
+    with torch.no_grad():
+        assert np.abs(wrong(X).softmax(1).numpy() - found[1][:1000]).max() > 1e-3
+
+
+def test_accuracy_is_what_was_promised(
+    found: tuple[NDArray[np.float32], NDArray[np.float32]],
+    properties: dict[str, str],
+    real: Split,
+) -> None:
+    right = found[1].argmax(axis=1) == real.labels.numpy()
+    assert right.mean() >= 0.915
+    recorded = json.loads(properties["provenance"])["test_accuracy"]
+    assert float(recorded) == pytest.approx(right.mean(), abs=1e-6)
+
+
+def test_the_graph_is_the_contracts(model: onnx.ModelProto) -> None:
+    onnx.checker.check_model(model, full_check=True)
+    assert [node.op_type for node in model.graph.node] == [
+        "Cast",
+        *("Conv", "Sigmoid", "AveragePool"),
+        *("Conv", "Sigmoid", "AveragePool"),
+        "Flatten",
+        *("Gemm", "Sigmoid"),
+        *("Gemm", "Sigmoid"),
+        *("Gemm", "Softmax"),
+    ]
+    session = ort.InferenceSession(MODEL, providers=["CPUExecutionProvider"])
+    assert [(i.name, i.type, i.shape) for i in session.get_inputs()] == [
+        ("image", "tensor(uint8)", ["N", 1, 28, 28])
+    ]
+    assert [(o.name, o.type, o.shape) for o in session.get_outputs()] == [
+        ("logits", "tensor(float)", ["N", 10]),
+        ("probabilities", "tensor(float)", ["N", 10]),
+    ]
+
+
+def test_the_metadata_is_complete(properties: dict[str, str], proof: dict[str, Any]) -> None:
+    assert properties["name"] == "fashion_lenet"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", properties["version"])
+    assert json.loads(properties["labels"]) == list(LABELS)
+    assert json.loads(properties["equivalence"]) == proof["figures"]
+    origin = json.loads(properties["provenance"])
+    assert {"recipe", "seed", "epochs", "test_accuracy", "versions", "exported"} < set(origin)
+    assert origin["dataset"] == DIGESTS
+    assert origin["checkpoint_sha256"] == sha256(CHECKPOINT)
+    assert {"torch", "numpy", "onnx", "onnxruntime"} <= set(origin["versions"])
+
+
+def test_the_golden_samples_hold(model: onnx.ModelProto, properties: dict[str, str]) -> None:
+    golden = json.loads(properties["golden_samples"])
+    content = np.frombuffer(base64.b64decode(golden["images"]), np.uint8)
+    images = torch.from_numpy(content.reshape(10, 1, 28, 28).copy())
+    logits, _ = run(model, images)
+    np.testing.assert_allclose(logits, golden["logits"], rtol=0, atol=golden["tolerance"] / 4)
+
+
+def test_the_proof_is_of_these_files(proof: dict[str, Any]) -> None:
+    assert proof["verdict"] == "equal"
+    assert proof["model_sha256"] == sha256(MODEL)
+    assert proof["checkpoint_sha256"] == sha256(CHECKPOINT)
+    assert proof["test_set"] == {k: v for k, v in DIGESTS.items() if k.startswith("t10k")}
+
+
+def test_the_proofs_figures_can_be_recomputed(proof: dict[str, Any], real: Split) -> None:
+    """Counts and margins exactly; errors as far as another processor's order of sums allows."""
+    network = load_checkpoint(CHECKPOINT).model
+    again, recorded = asdict(compare(network, MODEL.read_bytes(), real.images)), proof["figures"]
+    assert set(again) == set(recorded)
+    assert again["images"] == again["classes_equal"] == recorded["classes_equal"] == 10_000
+    assert again["smallest_margin"] == pytest.approx(recorded["smallest_margin"], rel=1e-6)
+    for side in ("eval_mode", "folded"):
+        assert set(again[side]) == set(recorded[side])
+        for name, deviation in again[side].items():
+            was = recorded[side][name]
+            assert deviation["classes_equal"] == was["classes_equal"] == 10_000
+            for error in ("max_error", "mean_error"):
+                assert was[error] / 2 < deviation[error] < was[error] * 2
+    assert again["max_difference"] < 2 * recorded["max_difference"]
+    assert again["max_probability_difference"] < 1e-5
