@@ -1,0 +1,109 @@
+"""`bentoml serve`: the service as BentoML knows it. Requests come in through `service.web`."""
+
+import logging
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Annotated
+
+import bentoml
+from bentoml.exceptions import BentoMLConfigException
+from bentoml.validators import ContentType
+from pydantic import ValidationError
+
+from service.answers import Classification, classification
+from service.errors import ModelError, NotReady
+from service.images import read_image
+from service.model import Model, load_model
+from service.settings import ServiceSettings
+from service.web import WebService
+
+logger = logging.getLogger("bentoml.fashion_lenet")
+
+
+def read_settings() -> ServiceSettings:
+    """Read the settings from the environment.
+
+    Raises:
+        BentoMLConfigException: naming every variable that is wrong.
+    """
+    try:
+        return ServiceSettings()
+    except ValidationError as error:
+        faults = "; ".join(
+            f"FASHION_{str(fault['loc'][0]).upper()}={fault['input']}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise BentoMLConfigException(faults) from None
+
+
+@bentoml.service(
+    service_class=WebService,
+    workers=read_settings().workers,
+    # service.web measures and limits requests; BentoML's own do it again, and slowly.
+    metrics={"enabled": False},
+    tracing={"excluded_urls": ".*"},
+    logging={"access": {"enabled": False}},
+)
+class FashionClassifier:
+    """Says what garment a picture shows: LeNet with its batch norms folded, on ONNX Runtime."""
+
+    def __init__(self) -> None:
+        self.settings = read_settings()
+        self.fault = ""
+        self._model: Model | None = None
+        try:
+            self._model = load_model(self.settings)
+        except ModelError as error:
+            # An exception here would have the worker started again and again. It stays, not
+            # ready, and says why.
+            self.fault = str(error)
+            logger.error("Not ready: %s", error)
+
+    @bentoml.on_deployment
+    def check() -> None:
+        """Refuse to start at all, before any worker does, where the model cannot be served."""
+        settings = read_settings()
+        try:
+            if settings.device == "cuda":
+                _try_in_a_process_of_its_own(settings)
+            else:
+                load_model(settings.model_copy(update={"device": "cpu"}))
+        except ModelError as error:
+            raise BentoMLConfigException(str(error)) from error
+
+    @property
+    def model(self) -> Model:
+        """The model that answers.
+
+        Raises:
+            NotReady: it could not be loaded, or failed its check.
+        """
+        if self._model is None:
+            raise NotReady(self.fault)
+        return self._model
+
+    def classify_bytes(self, content: bytes) -> Classification:
+        """Classify the picture in a file's bytes.
+
+        Raises:
+            RequestError: the bytes are no picture that can be classified.
+        """
+        model = self.model
+        image = read_image(content, self.settings.max_image_pixels)  # (28, 28)
+        return classification(model, model.classify(image[None, None])[0])
+
+    @bentoml.api
+    def classify(self, image: Annotated[Path, ContentType("image/*")]) -> Classification:
+        """Say what garment the picture shows."""
+        return self.classify_bytes(image.read_bytes())
+
+
+def _try_in_a_process_of_its_own(settings: ServiceSettings) -> None:
+    """Load the model and forget it: CUDA keeps its memory for as long as a process lives."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        executor.submit(_try_to_load, settings).result()
+
+
+def _try_to_load(settings: ServiceSettings) -> None:
+    load_model(settings)  # and return nothing, since a session cannot travel

@@ -1,0 +1,69 @@
+"""Where the network is computed: an ONNX Runtime session on the GPU, or on the CPU."""
+
+import ctypes
+import logging
+import sys
+from typing import Literal
+
+import onnxruntime as ort
+
+from service.errors import DeviceError, ModelError
+
+logger = logging.getLogger("bentoml.fashion_lenet")
+
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+CUDA_OPTIONS = {
+    "use_tf32": "0",  # TF32 keeps 10 bits of a convolution's inputs: an error of 1e-3, not 1e-5
+    "cudnn_conv_algo_search": "HEURISTIC",  # an exhaustive search, for every batch size, is slow
+}
+DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+
+
+def open_session(model: bytes, device: Literal["auto", "cpu", "cuda"]) -> ort.InferenceSession:
+    """Open a model on the device asked for; with `auto`, on CUDA where there is one.
+
+    ONNX Runtime lists the CUDA execution provider on machines that have no GPU, and
+    falls back to the CPU by itself, so only the session can tell what it runs on.
+
+    Raises:
+        DeviceError: `cuda` was asked for and the session did not get it.
+        ModelError: the bytes are no ONNX model.
+    """
+    if device == "cpu":
+        return _open(model, [CPU])
+    fault = _missing_part()
+    if fault is None:
+        session = _open(model, [(CUDA, CUDA_OPTIONS), CPU])
+        if session.get_providers()[0] == CUDA:
+            return session
+        fault = "ONNX Runtime could not start its CUDA execution provider (its log says why)"
+    if device == "cuda":
+        raise DeviceError(
+            f"FASHION_DEVICE is cuda, but {fault}: install NVIDIA's driver and the cuda extra "
+            "(in a container, --gpus all), or set FASHION_DEVICE to cpu or auto"
+        )
+    logger.warning("Serving on the CPU, because %s.", fault)
+    return _open(model, [CPU])
+
+
+def _missing_part() -> str | None:
+    """Say what CUDA lacks here, or prepare it and return None."""
+    if CUDA not in ort.get_available_providers():
+        return "this build of ONNX Runtime has no CUDA execution provider"
+    try:
+        ctypes.CDLL(DRIVER)
+    except OSError:
+        return f"there is no NVIDIA driver ({DRIVER})"
+    ort.preload_dlls()  # finds CUDA and cuDNN in the cuda extra's wheels
+    return None
+
+
+def _open(model: bytes, providers: list[str | tuple[str, dict[str, str]]]) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    # One image takes 36 us: handing parts of it to other threads takes longer.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    try:
+        return ort.InferenceSession(model, options, providers=providers)
+    except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+        raise ModelError(f"the model is no ONNX model that can be run here: {error}") from error

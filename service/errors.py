@@ -1,0 +1,59 @@
+"""What can go wrong in the service, as one tree.
+
+    ServiceError
+    ├── ModelError             the model cannot be served at all
+    │   └── DeviceError        it cannot be served on the device asked for
+    └── RequestError           a request cannot be answered; has an HTTP status
+        ├── InvalidInput       400  what was sent is not what it should be
+        ├── TooLarge           413  more bytes or pixels than the limit
+        ├── UnsupportedType    415  a media type that is not served
+        └── NotReady           503  the model could not be loaded or failed its check
+
+Every message names the thing, the value found, and what would be right; a
+RequestError's is sent to the client as {"error": message}.
+"""
+
+from http import HTTPStatus
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """Any failure of the service; its message is the whole explanation."""
+
+
+class ModelError(ServiceError):
+    """The model cannot be served at all."""
+
+
+class DeviceError(ModelError):
+    """The model cannot be served on the device asked for."""
+
+
+class RequestError(ServiceError):
+    """A request cannot be answered."""
+
+    status: ClassVar[HTTPStatus]
+
+
+class InvalidInput(RequestError):
+    """What was sent is not what it should be."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+
+class TooLarge(RequestError):
+    """More bytes or pixels than the limit."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class UnsupportedType(RequestError):
+    """A media type that is not served."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class NotReady(RequestError):
+    """The model could not be loaded, or failed its check."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE

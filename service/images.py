@@ -1,0 +1,82 @@
+"""From the bytes of a picture to what the network sees: 28 x 28, grey, background 0."""
+
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, UnidentifiedImageError
+
+from service.errors import InvalidInput, TooLarge
+from service.photographs import to_fashion_mnist
+
+SIDE = 28
+
+# No decoder runs that is not in this list.
+FORMATS = {
+    "image/png": "PNG",
+    "image/jpeg": "JPEG",
+    "image/webp": "WEBP",
+    "image/bmp": "BMP",
+    "image/gif": "GIF",
+    "image/tiff": "TIFF",
+}
+
+
+def read_image(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    """Decode a picture and make it what the network was trained on.
+
+    A grey picture of 28 x 28 is taken as it is, whatever its colour mode; any
+    other goes through the pipeline of the data set (`service.photographs`).
+
+    Args:
+        content: a PNG, JPEG, WebP, BMP, GIF (first frame) or TIFF file.
+        max_pixels: the largest width times height that is decoded.
+
+    Returns:
+        (28, 28), 0 for background, 255 for garment.
+
+    Raises:
+        InvalidInput: the bytes are no whole picture of a format served.
+        TooLarge: the picture has more pixels than the limit.
+    """
+    image = _decode(content, max_pixels)
+    grey = _as_grey(image) if image.size == (SIDE, SIDE) else None
+    return np.asarray(grey if grey is not None else to_fashion_mnist(image))  # (28, 28)
+
+
+def _decode(content: bytes, max_pixels: int) -> Image.Image:
+    if not content:
+        raise InvalidInput("the image is empty: send a PNG, JPEG, WebP, BMP, GIF or TIFF file")
+    try:
+        image = Image.open(BytesIO(content), formats=list(FORMATS.values()))
+        width, height = image.size
+        if width * height <= max_pixels:
+            image.load()
+            return image
+    except Image.DecompressionBombError as error:
+        raise TooLarge(f"the image has too many pixels, {max_pixels:,} are the limit") from error
+    except UnidentifiedImageError as error:
+        raise InvalidInput(
+            f"the image ({len(content):,} bytes) is no PNG, JPEG, WebP, BMP, GIF or TIFF file"
+        ) from error
+    except Exception as error:  # on a broken file Pillow's decoders raise all kinds
+        raise InvalidInput(
+            f"the image ({len(content):,} bytes) is broken or cut off: {error}"
+        ) from error
+    raise TooLarge(
+        f"the image has {width} x {height} = {width * height:,} pixels, {max_pixels:,} are the "
+        "limit: send a smaller one"
+    )
+
+
+def _as_grey(image: Image.Image) -> Image.Image | None:
+    """Return the picture in 8-bit grey, or None if it has colours or transparency."""
+    if image.mode in ("L", "1"):
+        return image.convert("L")
+    if image.mode.startswith("I;16"):
+        return image.point(lambda value: value / 257).convert("L")
+    colours = image.convert("RGBA")
+    red, green, blue, alpha = colours.split()
+    same = not ImageChops.difference(red, green).getbbox()
+    same = same and not ImageChops.difference(green, blue).getbbox()
+    return red if same and alpha.getextrema() == (255, 255) else None

@@ -1,0 +1,31 @@
+"""What the service can be told, by environment variables named FASHION_..."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+RELEASED_MODEL = Path(__file__).parent.parent / "models" / "fashion_lenet" / "model.onnx"
+
+
+class ServiceSettings(BaseSettings):
+    """Settings of one server; docs/operations.md has them as a table.
+
+    Raises:
+        pydantic.ValidationError: a value is not what its setting takes.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="FASHION_", frozen=True)
+
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where to compute; auto: on CUDA if there is one, else on the CPU"
+    )
+    model: Path = Field(RELEASED_MODEL, description="the model.onnx to serve")
+    max_body_bytes: int = Field(
+        10 * 2**20, ge=1, description="largest request body; a larger one is answered with 413"
+    )
+    max_image_pixels: int = Field(
+        32_000_000, ge=28 * 28, description="largest image, width times height; else 413"
+    )
+    workers: int = Field(1, ge=1, description="server processes")
