@@ -4,8 +4,12 @@ Ioffe & Szegedy, "Batch Normalization: Accelerating Deep Network Training by
 Reducing Internal Covariate Shift", 2015, https://arxiv.org/abs/1502.03167.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 EPS = 1e-5
 MOMENTUM = 0.9
@@ -54,15 +58,61 @@ def batch_norm(
         ValueError: X is neither 2-D nor 4-D.
     """
     axes = _axes_to_average(X)
-    if training:
+    if not training:
+        return _normalize(X, gamma, beta, moving_mean, moving_var, eps), moving_mean, moving_var
+    with torch.no_grad():  # the gradient through them is in _NormalizeByBatch
         mean = X.mean(axes, keepdim=True)  # (1, C) or (1, C, 1, 1)
         var = (X - mean).square().mean(axes, keepdim=True)  # (1, C) or (1, C, 1, 1)
-        moving_mean = momentum * moving_mean + (1 - momentum) * mean.detach()
-        moving_var = momentum * moving_var + (1 - momentum) * var.detach()
-    else:
-        mean, var = moving_mean, moving_var
-    X_hat = (X - mean) / torch.sqrt(var + eps)  # (N, C) or (N, C, H, W)
-    return gamma * X_hat + beta, moving_mean, moving_var
+        moving_mean = momentum * moving_mean + (1 - momentum) * mean
+        moving_var = momentum * moving_var + (1 - momentum) * var
+    Y: Tensor = _NormalizeByBatch.apply(X, gamma, beta, mean, var, eps)
+    return Y, moving_mean, moving_var
+
+
+def _normalize(
+    X: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float
+) -> Tensor:
+    # One division per channel, not one per value.
+    scale = gamma * torch.rsqrt(var + eps)  # (1, C) or (1, C, 1, 1)
+    return (X - mean) * scale + beta  # (N, C) or (N, C, H, W)
+
+
+class _NormalizeByBatch(Function):
+    """Normalize X by its own mean and variance, with the gradient of section 3.
+
+    With G the gradient of Y, X_hat the normalized X and n the number of values
+    averaged in a channel, the paper's six equations come to
+
+        beta_grad  = sum G
+        gamma_grad = sum G * X_hat
+        X_grad     = gamma / sqrt(var + eps) * (G - beta_grad / n - X_hat * gamma_grad / n)
+
+    Autograd would find the same, but go over X twice as often: it follows the
+    variance's dependence on the mean, which is zero.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, X: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor, eps: float
+    ) -> Tensor:
+        """Return Y; mean and var must be those of X."""
+        ctx.save_for_backward(X, gamma, mean, var)
+        ctx.eps = eps
+        return _normalize(X, gamma, beta, mean, var, eps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, G: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+        """Return the gradients of X, gamma and beta."""
+        X, gamma, mean, var = ctx.saved_tensors
+        axes = _axes_to_average(X)
+        n = X.numel() // X.shape[1]
+        inverse_deviation = torch.rsqrt(var + ctx.eps)  # (1, C) or (1, C, 1, 1)
+        X_hat = (X - mean) * inverse_deviation  # (N, C) or (N, C, H, W)
+        beta_grad = G.sum(axes, keepdim=True)  # (1, C) or (1, C, 1, 1)
+        gamma_grad = (G * X_hat).sum(axes, keepdim=True)  # (1, C) or (1, C, 1, 1)
+        centred = G - beta_grad / n - X_hat * (gamma_grad / n)  # (N, C) or (N, C, H, W)
+        return gamma * inverse_deviation * centred, gamma_grad, beta_grad, None, None, None
 
 
 def _axes_to_average(X: Tensor) -> tuple[int, ...]:

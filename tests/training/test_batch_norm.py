@@ -150,6 +150,31 @@ def test_nothing_is_modified_in_place(shape: tuple[int, ...], training: bool) ->
         assert torch.equal(value, old)
 
 
+@pytest.mark.parametrize("shape", [(6, 3), (3, 2, 4, 5)])
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_are_the_functions_own_slopes(shape: tuple[int, ...], training: bool) -> None:
+    generator = torch.Generator().manual_seed(2)
+    statistics_shape = (1, shape[1]) + (1,) * (len(shape) - 2)
+    X = torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+    gamma, beta, mean, var = (
+        torch.rand(statistics_shape, generator=generator, dtype=torch.float64) + 0.5
+        for _ in range(4)
+    )
+
+    def output(X: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        return batch_norm(X, gamma, beta, mean, var, EPS, MOMENTUM, training)[0]
+
+    inputs = (X, gamma.requires_grad_(), beta.requires_grad_())
+    assert torch.autograd.gradcheck(output, inputs, atol=1e-7)
+
+
+def test_second_derivatives_are_refused_rather_than_wrong() -> None:
+    X = torch.randn(8, 3, requires_grad=True)
+    (slope,) = torch.autograd.grad(BatchNorm(3, 2)(X).pow(3).sum(), X, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
 def test_moving_statistics_carry_no_gradient() -> None:
     layer = BatchNorm(3, num_dims=2)
     X = torch.randn(8, 3, requires_grad=True)
@@ -244,13 +269,22 @@ def _swap_momentum(X, gamma, beta, mean, var, eps, momentum, training):  # type:
     return batch_norm(X, gamma, beta, mean, var, eps, 1 - momentum, training)
 
 
+def _constant_statistics(X, gamma, beta, mean, var, eps, momentum, training):  # type: ignore[no-untyped-def]
+    _, *moved = batch_norm(X, gamma, beta, mean, var, eps, momentum, training)
+    return batch_norm(
+        X, gamma, beta, X.mean(0).detach(), X.var(0, correction=0).detach(), eps, 0, False
+    )[0], *moved
+
+
 def _unbiased(X, gamma, beta, mean, var, eps, momentum, training):  # type: ignore[no-untyped-def]
     n = X.numel() / X.shape[1]
     Y, mean, var = batch_norm(X, gamma, beta, mean, var, eps, momentum, training)
     return (Y - beta) * ((n - 1) / n) ** 0.5 + beta, mean, var
 
 
-@pytest.mark.parametrize("mutant", [_drop_eps, _drop_mean, _drop_gamma, _swap_momentum, _unbiased])
+@pytest.mark.parametrize(
+    "mutant", [_drop_eps, _drop_mean, _drop_gamma, _swap_momentum, _unbiased, _constant_statistics]
+)
 def test_the_tests_above_can_fail(
     monkeypatch: pytest.MonkeyPatch, mutant: Callable[..., object]
 ) -> None:
@@ -259,9 +293,15 @@ def test_the_tests_above_can_fail(
     X = torch.randn(9, 4, generator=generator, dtype=torch.float64) * 0.1 + 1
     ours, theirs = BatchNorm(4, 2).double(), nn.BatchNorm1d(4, momentum=1 - MOMENTUM).double()
     set_same_values(ours, theirs, generator)
-    assert_same(ours(X), theirs(X))
-    assert_same(ours.moving_mean, theirs.running_mean)
+    check(ours, theirs, X)
     monkeypatch.setattr(module, "batch_norm", mutant)
-    with pytest.raises(AssertionError, match="not close"):  # noqa: PT012
-        assert_same(ours(X), theirs(X))
-        assert_same(ours.moving_mean, theirs.running_mean)
+    with pytest.raises(AssertionError, match="not close"):
+        check(ours, theirs, X)
+
+
+def check(ours: BatchNorm, theirs: nn.Module, X: Tensor) -> None:
+    for mine, yours in zip(
+        forward_and_backward(ours, X), forward_and_backward(theirs, X), strict=True
+    ):
+        assert_same(mine, yours, 1e-8)
+    assert_same(ours.moving_mean, theirs.running_mean)

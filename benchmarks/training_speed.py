@@ -1,0 +1,192 @@
+"""How many images per second this project trains on, and the notebook's own loop.
+
+    python benchmarks/training_speed.py [--rounds 3] [--threads 2] [--device auto]
+
+Both train recipe `seed` (LeNet-BN, batch 256, SGD at rate 1.0) on Fashion-MNIST,
+on the same device, by turns, an epoch each. The notebook's loop is the d2l
+chapter's: torchvision's FashionMNIST with ToTensor in a DataLoader of four
+workers, the chapter's own batch_norm, metrics read after every batch. Steady
+state is what counts: an epoch's first steps, in which workers start and code is
+compiled, are left out on both sides.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchvision.datasets import FashionMNIST
+from torchvision.transforms import ToTensor
+
+from training.data_choice import load_data
+from training.dataset import STEMS, Split, find_file
+from training.devices import choose_device, set_up, synchronize
+from training.fashion_mnist import find_directory
+from training.idx import read_content
+from training.learner import Learner
+from training.recipes import SEED
+
+STEPS_TO_WARM_UP = 20
+
+
+def main() -> None:
+    """Measure by turns and print each round, then the medians and their ratio as JSON."""
+    arguments = parse_arguments()
+    set_up(arguments.threads)
+    device = choose_device(arguments.device)
+    notebook, ours = notebook_epochs(device), our_epochs(device)
+    next(ours)  # compiles
+    speeds: dict[str, list[float]] = {"notebook": [], "ours": []}
+    for number in range(1, arguments.rounds + 1):
+        speeds["notebook"].append(next(notebook))
+        speeds["ours"].append(next(ours))
+        now, then = speeds["ours"][-1], speeds["notebook"][-1]
+        print(f"round {number}: notebook {then:,.0f} images/s, ours {now:,.0f}", flush=True)
+    medians = {name: round(statistics.median(values)) for name, values in speeds.items()}
+    ratio = round(medians["ours"] / medians["notebook"], 2)
+    threads = torch.get_num_threads()
+    print(json.dumps({**medians, "ratio": ratio, "device": device.type, "threads": threads}))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Training speed against the notebook's loop.")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    return parser.parse_args()
+
+
+def our_epochs(device: torch.device) -> Iterator[float]:
+    """Train as `python -m training --recipe seed --compile on` does; yield images per second."""
+    data = load_data(None, None, validation=False).train
+    split = Split(data.images.to(device), data.labels.to(device), data.digests)
+    learner = Learner(SEED, split, 10, seed=0, epochs=1000, compile_step=True)
+    while True:
+        yield learner.train_epoch().images_per_second
+
+
+def notebook_epochs(device: torch.device) -> Iterator[float]:
+    """Train as the notebook does; yield images per second."""
+    torch.manual_seed(0)
+    net = notebook_network().to(device)
+    trainer = torch.optim.SGD(net.parameters(), lr=1.0)
+    loss_function = nn.CrossEntropyLoss()
+    with tempfile.TemporaryDirectory() as folder:
+        data_set = torchvision_data_set(Path(folder))
+        while True:
+            yield notebook_epoch(net, trainer, loss_function, data_set, device)
+
+
+def notebook_epoch(
+    net: nn.Module,
+    trainer: torch.optim.Optimizer,
+    loss_function: nn.Module,
+    data_set: FashionMNIST,
+    device: torch.device,
+) -> float:
+    """Run the body of d2l's train_ch6 for one epoch; return images per second."""
+    batches = DataLoader(data_set, batch_size=256, shuffle=True, num_workers=4)
+    net.train()
+    total_loss, correct, images, start = 0.0, 0.0, 0, time.perf_counter()
+    for step, (X_host, y_host) in enumerate(batches):
+        if step == STEPS_TO_WARM_UP:
+            synchronize(device)
+            images, start = 0, time.perf_counter()
+        trainer.zero_grad()
+        X, y = X_host.to(device), y_host.to(device)
+        y_hat = net(X)
+        loss = loss_function(y_hat, y)
+        loss.backward()
+        trainer.step()
+        with torch.no_grad():
+            total_loss += float(loss * X.shape[0])
+            correct += float((y_hat.argmax(1) == y).sum())
+        images += X.shape[0]
+    synchronize(device)
+    return images / (time.perf_counter() - start)
+
+
+def torchvision_data_set(folder: Path) -> FashionMNIST:
+    """Put the data set where torchvision looks for it, uncompressed, and open it there."""
+    raw = folder / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for half, stems in STEMS.items():
+        for stem in stems:
+            (raw / stem).write_bytes(read_content(find_file(find_directory(half), stem)))
+    return FashionMNIST(str(folder), train=True, transform=ToTensor())
+
+
+def notebook_batch_norm(
+    X: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    moving_mean: Tensor,
+    moving_var: Tensor,
+    eps: float,
+    momentum: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """d2l's function, as the chapter has it."""
+    if not torch.is_grad_enabled():
+        X_hat = (X - moving_mean) / torch.sqrt(moving_var + eps)
+    else:
+        if len(X.shape) == 2:
+            mean = X.mean(dim=0)
+            var = ((X - mean) ** 2).mean(dim=0)
+        else:
+            mean = X.mean(dim=(0, 2, 3), keepdim=True)
+            var = ((X - mean) ** 2).mean(dim=(0, 2, 3), keepdim=True)
+        X_hat = (X - mean) / torch.sqrt(var + eps)
+        moving_mean = momentum * moving_mean + (1.0 - momentum) * mean
+        moving_var = momentum * moving_var + (1.0 - momentum) * var
+    return gamma * X_hat + beta, moving_mean.data, moving_var.data
+
+
+class NotebookBatchNorm(nn.Module):
+    """d2l's layer, as the chapter has it."""
+
+    def __init__(self, num_features: int, num_dims: int) -> None:
+        super().__init__()
+        shape = (1, num_features) if num_dims == 2 else (1, num_features, 1, 1)
+        self.gamma = nn.Parameter(torch.ones(shape))
+        self.beta = nn.Parameter(torch.zeros(shape))
+        self.moving_mean = torch.zeros(shape)
+        self.moving_var = torch.ones(shape)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Normalize, and move the statistics to X's device first."""
+        if self.moving_mean.device != X.device:
+            self.moving_mean = self.moving_mean.to(X.device)
+            self.moving_var = self.moving_var.to(X.device)
+        Y, self.moving_mean, self.moving_var = notebook_batch_norm(
+            X, self.gamma, self.beta, self.moving_mean, self.moving_var, eps=1e-5, momentum=0.9
+        )
+        return Y
+
+
+def notebook_network() -> nn.Sequential:
+    """d2l's network, Xavier weights."""
+    net = nn.Sequential(
+        *(nn.Conv2d(1, 6, kernel_size=5), NotebookBatchNorm(6, 4), nn.Sigmoid()),
+        nn.AvgPool2d(kernel_size=2, stride=2),
+        *(nn.Conv2d(6, 16, kernel_size=5), NotebookBatchNorm(16, 4), nn.Sigmoid()),
+        nn.AvgPool2d(kernel_size=2, stride=2),
+        nn.Flatten(),
+        *(nn.Linear(16 * 4 * 4, 120), NotebookBatchNorm(120, 2), nn.Sigmoid()),
+        *(nn.Linear(120, 84), NotebookBatchNorm(84, 2), nn.Sigmoid()),
+        nn.Linear(84, 10),
+    )
+    for layer in net:
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.xavier_uniform_(layer.weight)
+    return net
+
+
+if __name__ == "__main__":
+    main()
