@@ -12,6 +12,8 @@ SERVE_LOCK := requirements/$(if $(shell command -v nvidia-smi),cuda,serve).lock
 # No usage statistics leave the machine.
 export BENTOML_DO_NOT_TRACK := True
 
+APT_INSTALL := apt-get update --quiet && apt-get install --quiet --yes
+
 .PHONY: serve test train export release data lint lock bento clean
 
 serve: $(SERVE)/.installed
@@ -26,9 +28,10 @@ train: data
 export: $(DEV)/.installed
 	$(DEV)/bin/python -m export runs/release/checkpoint.safetensors --out runs/release/model.onnx --model-version $(MODEL_VERSION)
 
-# Train, fold, prove, and put the result where the service looks for it.
+# Train, fold, prove, draw, and put the result where the service looks for it.
 release: train export
-	cd runs/release && cp checkpoint.safetensors model.onnx equivalence.json metrics.json curves.png ../../models/fashion_lenet/
+	$(DEV)/bin/python -m training report runs/release
+	cd runs/release && cp checkpoint.safetensors model.onnx equivalence.json metrics.json *.png ../../models/fashion_lenet/
 
 bento: $(SERVE)/.installed
 	$(SERVE)/bin/bentoml build
@@ -38,9 +41,10 @@ lint: $(DEV)/.installed
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/mypy
 
-# The full Fashion-MNIST: found, or Debian's package, or torchvision's download into data/.
+# The full Fashion-MNIST: found; else Debian's package, where we may; else torchvision's download.
 data: $(DEV)/.installed
-	$(DEV)/bin/python -m training.dataset --offline || sh -c 'apt-get update && apt-get install -y dataset-fashion-mnist' || $(DEV)/bin/python -m training.dataset
+	$(DEV)/bin/python -m training data --offline || $(APT_INSTALL) dataset-fashion-mnist || true
+	$(DEV)/bin/python -m training data
 
 # Exact versions for every Python and platform we support; the development lock decides them.
 COMPILE := $(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml
