@@ -43,7 +43,7 @@ lint: $(DEV)/.installed
 
 # The full Fashion-MNIST: found; else Debian's package, where we may; else torchvision's download.
 data: $(DEV)/.installed
-	$(DEV)/bin/python -m training data --offline || $(APT_INSTALL) dataset-fashion-mnist || true
+	$(DEV)/bin/python -m training data --offline || ($(APT_INSTALL) dataset-fashion-mnist) || true
 	$(DEV)/bin/python -m training data
 
 # Exact versions for every Python and platform we support; the development lock decides them.
