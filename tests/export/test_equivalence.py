@@ -18,6 +18,7 @@ from export.export import BYTE
 from export.fold import fold
 from export.graph import emit
 from export.report import describe
+from tests.export.conftest import FEW, IMAGES
 from tests.export.inference import run
 from tests.export.networks import assert_untouched, state
 
@@ -41,9 +42,11 @@ def replace(
     raise KeyError(name)
 
 
+@pytest.mark.parametrize("number", [1, FEW, IMAGES])
 def test_a_right_model_passes_and_the_network_is_left_alone(
-    network: nn.Sequential, folded_model: onnx.ModelProto, images: Tensor
+    network: nn.Sequential, folded_model: onnx.ModelProto, images: Tensor, number: int
 ) -> None:
+    images = images[:number]
     before, pixels = state(network), images.clone()
     onednn = torch.backends.mkldnn.enabled
     found = compare(network, folded_model.SerializeToString(), images)
@@ -205,10 +208,8 @@ def _nan_weight(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProt
 def test_a_wrong_model_fails(
     mutant: Mutant, network: nn.Sequential, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = images[:100]
-    check(compare(network, emitted(network).SerializeToString(), images))
     wrong = mutant(network, monkeypatch)
-    found = compare(network, wrong.SerializeToString(), images)
+    found = compare(network, wrong.SerializeToString(), images[:FEW])
     own = max(deviation.max_error for deviation in found.eval_mode.values())
     assert not found.folded["default"].max_error <= 3 * own  # by no hair's breadth
     with pytest.raises(EquivalenceError, match="not the network it came from") as caught:
