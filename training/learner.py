@@ -16,6 +16,7 @@ from training.devices import synchronize
 from training.errors import DivergenceError
 from training.initialization import initial_network
 from training.moving_average import MovingAverage
+from training.optimizers import build_optimizers, set_learning_rate
 from training.pixels import to_float
 from training.population_statistics import with_population_statistics
 from training.recipes import Recipe
@@ -70,7 +71,7 @@ class Learner:
         model = initial_network(recipe, num_classes, seed).to(self.device)
         # Channels last is the layout in which these convolutions are fastest.
         self.model = model.to(memory_format=torch.channels_last)
-        self.optimizer = _optimizer(recipe, self.model)
+        self.optimizers = build_optimizers(recipe, self.model)
         self.average = (
             None
             if recipe.average_decay is None
@@ -107,13 +108,14 @@ class Learner:
 
     def _step(self, order: Tensor, step: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Learn from one batch; return its loss and its number of right answers, as scalars."""
-        self._set_learning_rate(step)
+        set_learning_rate(self.recipe, self.optimizers, self.rate_at(step))
         chosen = order[step * self.batch_size : (step + 1) * self.batch_size]  # (N,)
         images = augment(self.split.images[chosen], self.recipe.augmentation, generator)
         loss, hits = self._loss(images, self.split.labels[chosen])
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         if self.average is not None:
             self.average.update(self.model)
         return loss.detach(), hits
@@ -128,11 +130,6 @@ class Learner:
             logits.to(torch.float32), labels, label_smoothing=self.recipe.label_smoothing
         )
         return loss, (logits.argmax(1) == labels).sum()
-
-    def _set_learning_rate(self, step: int) -> None:
-        rate = self.rate_at(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
 
     def rate_at(self, step: int) -> float:
         """Return the learning rate of a step of the current epoch."""
@@ -168,7 +165,7 @@ class Learner:
         return {
             "epoch": self.epoch,
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "average": None if average is None else average.model.state_dict(),
             "updates": 0 if average is None else average.updates,
         }
@@ -177,7 +174,8 @@ class Learner:
         """Go back to where `state_dict` was taken, in a learner built alike."""
         self.epoch = state["epoch"]
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         if self.average is not None:
             self.average.model.load_state_dict(state["average"])
             self.average.updates = state["updates"]
@@ -200,14 +198,3 @@ class _Clock:
         synchronize(self.device)
         images = (self.steps - self.first) * self.batch_size
         return images / max(time.perf_counter() - self.start, 1e-9)
-
-
-def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """Build the optimiser in its fused form: one kernel for all tensors, not one per tensor."""
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-        )
-    return torch.optim.AdamW(
-        model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-    )

@@ -26,11 +26,14 @@ class Recipe:
     name: str
     epochs: int
     learning_rate: float  # the highest one
-    optimizer: Literal["sgd", "adamw"]
+    optimizer: Literal["sgd", "adamw", "muon"]
     schedule: Literal["constant", "cosine", "one_cycle"]
     initialization: Literal["torch", "xavier_uniform"]
     batch_size: int = 256
     weight_decay: float = 0.0
+    muon_factor: float = 1.0  # "muon": its rate is this times learning_rate
+    muon_momentum: float = 0.95
+    muon_weight_decay: float = 0.0
     warm_up: float = 0.0  # one_cycle: the share of all steps in which the rate rises
     label_smoothing: float = 0.0
     augmentation: Augmentation = Augmentation()
