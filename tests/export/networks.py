@@ -82,6 +82,7 @@ def assert_untouched(model: nn.Module, before: Mapping[str, Tensor]) -> None:
     assert list(after) == list(before)
     for key, value in before.items():
         assert after[key].dtype == value.dtype, key
+        assert after[key].stride() == value.stride(), key
         assert torch.equal(after[key], value), key
 
 

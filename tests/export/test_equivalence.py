@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from onnx import numpy_helper
@@ -58,6 +59,26 @@ def test_a_right_model_passes_and_the_network_is_left_alone(
     assert found.images == found.classes_equal == len(images)
     assert list(found.eval_mode) == ["contiguous", "channels_last", "without_onednn"]
     assert list(found.folded) == ["default", "disabled"]
+
+
+def test_the_graph_is_proved_as_it_is_served_and_as_it_stands(
+    network: nn.Sequential,
+    folded_model: onnx.ModelProto,
+    images: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, levels = ort.InferenceSession, []
+
+    def session(model: bytes, options: ort.SessionOptions, **rest: object) -> ort.InferenceSession:
+        levels.append(options.graph_optimization_level)
+        return real(model, options, **rest)
+
+    monkeypatch.setattr(ort, "InferenceSession", session)
+    found = compare(network, folded_model.SerializeToString(), images[:1])
+    assert dict(zip(found.folded, levels, strict=True)) == {
+        "default": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+        "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    }
 
 
 def test_the_figures_are_what_they_say(
