@@ -38,7 +38,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         try:
             result = chosen(*args, **kwargs)
         except TorchDynamoException as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = " ".join(str(error).split("\n")[:2])  # what failed, and how
             warnings.warn(f"training without torch.compile, slower: {reason}", stacklevel=2)
             chosen = function
             result = function(*args, **kwargs)

@@ -25,7 +25,8 @@ class Interruption:
     def __enter__(self) -> "Interruption":
         """Take the signals over."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._receive)
+            # None would be a handler that was not installed from Python.
+            self._previous[number] = signal.signal(number, self._receive) or signal.SIG_DFL
         return self
 
     def __exit__(

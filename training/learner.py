@@ -94,7 +94,7 @@ class Learner:
         order = torch.randperm(len(self.split), generator=generator, device=self.device)  # (N,)
         losses = torch.zeros(self.steps, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        clock = _Clock(self.device, self.batch_size)
+        clock = _Clock(self.device, self.batch_size, min(STEPS_TO_WARM_UP, self.steps // 2))
         self.model.train()
         for step in range(self.steps):
             losses[step], hits = self._step(order, step, generator)
@@ -182,15 +182,15 @@ class Learner:
 
 
 class _Clock:
-    """Measures speed from after the warm-up on, where an epoch is long enough to have one."""
+    """Measures speed from after the warm-up on."""
 
-    def __init__(self, device: torch.device, batch_size: int) -> None:
-        self.device, self.batch_size = device, batch_size
+    def __init__(self, device: torch.device, batch_size: int, warm_up: int) -> None:
+        self.device, self.batch_size, self.warm_up = device, batch_size, warm_up
         self.start, self.first, self.steps = time.perf_counter(), 0, 0
 
     def tick(self, steps: int) -> None:
         self.steps = steps
-        if steps == STEPS_TO_WARM_UP:
+        if steps == self.warm_up:
             synchronize(self.device)
             self.start, self.first = time.perf_counter(), steps
 

@@ -27,6 +27,13 @@ def small(tmp_path_factory: pytest.TempPathFactory, real: Split) -> Path:
     return folder
 
 
+@pytest.fixture
+def fresh_compiler() -> Iterator[None]:
+    """Forget compiled code afterwards: torch keeps few variants of one function per process."""
+    yield
+    torch.compiler.reset()
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Run beside other work on one thread, and put the number back."""

@@ -1,0 +1,94 @@
+"""What moving averages do to the notebook's accuracy at a learning rate of 1.0.
+
+    python -m training.statistics_study --out docs/images/batch_norm_statistics
+
+Trains recipe `seed` and judges the same weights after every epoch three times:
+with the moving statistics (the notebook), with statistics re-estimated over the
+training set, and with each test batch's own statistics. Writes OUT.json and
+OUT.png. It is a demonstration: nothing is chosen by its test accuracies.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+from training.atomic_write import write_atomically
+from training.data_choice import Data, load_data
+from training.dataset import Split
+from training.devices import choose_device, set_up
+from training.evaluation import evaluate
+from training.learner import STATISTICS_BATCH, Learner
+from training.pixels import to_float
+from training.png import write_png
+from training.population_statistics import with_population_statistics
+from training.recipes import SEED
+
+COLOURS = {"moving": "tab:orange", "re-estimated": "tab:blue", "batch": "tab:gray"}
+Accuracies = Mapping[str, Sequence[float]]  # statistics -> accuracy after each epoch
+
+
+def main() -> None:
+    """Run the study for each seed, print as it goes, and write the figures and the picture."""
+    parser = argparse.ArgumentParser(description="Accuracy by three kinds of statistics.")
+    parser.add_argument("--out", type=Path, required=True, help="path without suffix")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=SEED.epochs)
+    parser.add_argument("--threads", type=int, default=None)
+    arguments = parser.parse_args()
+    set_up(arguments.threads)
+    data = load_data(None, None, validation=False).to(choose_device("auto"))
+    results = {seed: study(data, seed, arguments.epochs) for seed in arguments.seeds}
+    write_atomically(arguments.out.with_suffix(".json"), json.dumps(results, indent=2) + "\n")
+    write_png(arguments.out.with_suffix(".png"), study_figure(list(results.values())))
+
+
+def study(data: Data, seed: int, epochs: int) -> Accuracies:
+    """Train once; return the three accuracies after each epoch."""
+    found: dict[str, list[float]] = {name: [] for name in COLOURS}
+    learner = Learner(SEED, data.train, len(data.labels), seed, epochs=epochs, compile_step=True)
+    for epoch in range(1, epochs + 1):
+        learner.train_epoch()
+        model = learner.model
+        population = with_population_statistics(model, data.train.images, STATISTICS_BATCH)
+        found["moving"].append(evaluate(model, data.held).accuracy)
+        found["re-estimated"].append(evaluate(population, data.held).accuracy)
+        found["batch"].append(accuracy_by_batch(model, data.held, SEED.batch_size))
+        now = {name: round(values[-1], 4) for name, values in found.items()}
+        print(f"seed {seed}, epoch {epoch}: {now}", flush=True)
+    return found
+
+
+def accuracy_by_batch(model: nn.Sequential, split: Split, batch_size: int) -> float:
+    """Judge each batch by its own statistics, as in training; the model is not modified."""
+    copy = deepcopy(model).train()
+    with torch.no_grad():
+        batches = torch.split(split.images, batch_size)
+        predicted = torch.cat([copy(to_float(batch)).argmax(1) for batch in batches])  # (N,)
+    return float((predicted == split.labels).double().mean())
+
+
+def study_figure(results: Sequence[Accuracies]) -> Figure:
+    """Draw every seed's accuracies over the epochs, one colour for each kind of statistics."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axis = figure.add_subplot()
+    for result in results:
+        for name, values in result.items():
+            epochs = range(1, len(values) + 1)
+            axis.plot(epochs, values, "o-", markersize=3, alpha=0.85, color=COLOURS[name])
+    for name, colour in COLOURS.items():
+        axis.plot([], [], "o-", color=colour, label=f"{name} statistics")
+    axis.set_xlabel("epoch")
+    axis.set_ylabel("test accuracy")
+    axis.grid(alpha=0.3)
+    axis.legend(loc="lower right")
+    return figure
+
+
+if __name__ == "__main__":
+    main()
