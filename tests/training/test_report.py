@@ -1,0 +1,125 @@
+"""The pictures of a run, and the figures in them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from training.__main__ import main
+from training.batch_norm_histograms import histograms_figure
+from training.confusion_matrix import confusion_figure, count_confusions
+from training.curves import curves_figure
+from training.dataset import Split
+from training.lenet import lenet_bn
+from training.mistakes import most_confident_mistakes
+from training.per_class import as_table, class_results
+
+PICTURES = ("batch_norm", "confusion_matrix", "curves", "mistakes", "per_class")
+TRUE = torch.tensor([0, 0, 0, 1, 1, 2])
+SAID = torch.tensor([0, 0, 1, 1, 1, 0])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, small: Path) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    data = ["--data", str(small), "--labels", str(small / "labels.txt")]
+    assert main(["--epochs", "2", "--threads", "1", "--out", str(out), *data]) == 0
+    return out
+
+
+def test_every_picture_is_drawn(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(run)]) == 0
+    for name in PICTURES:
+        with Image.open(run / f"{name}.png") as image:
+            assert min(image.size) > 300
+            assert image.convert("L").getextrema() != (255, 255)
+    table = capsys.readouterr().out
+    assert table.startswith("| class | images | accuracy | precision |")
+    assert table.count("\n| class ") == 10
+
+
+def test_pictures_can_go_elsewhere(run: Path, tmp_path: Path) -> None:
+    assert main(["report", str(run), "--out", str(tmp_path)]) == 0
+    assert sorted(path.stem for path in tmp_path.iterdir()) == list(PICTURES)
+
+
+def test_a_run_with_a_validation_split_is_judged_by_it(tmp_path: Path, small: Path) -> None:
+    data = ["--data", str(small), "--labels", str(small / "labels.txt")]
+    assert main(["--epochs", "1", "--validation", "--out", str(tmp_path), *data]) == 0
+    assert main(["report", str(tmp_path)]) == 0
+    assert (tmp_path / "confusion_matrix.png").exists()
+
+
+def test_another_data_set_is_refused(
+    run: Path, tmp_path: Path, small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(small, other)
+    labels = other / "t10k-labels-idx1-ubyte"
+    content = bytearray(labels.read_bytes())
+    content[-1] = (content[-1] + 1) % 10
+    labels.write_bytes(content)
+    assert main(["report", str(run), "--data", str(other)]) == 1
+    assert "t10k-labels-idx1-ubyte is not the one this run used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "is not a run: cannot read"), ("{", "is not JSON")],
+)
+def test_what_is_no_run_is_told(
+    tmp_path: Path, content: str | None, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        (tmp_path / "metrics.json").write_text(content)
+    assert main(["report", str(tmp_path)]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_confusions_are_counted_by_true_class_then_predicted() -> None:
+    assert count_confusions(TRUE, SAID, 3).tolist() == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
+
+
+def test_results_per_class() -> None:
+    dress, coat, bag = class_results(count_confusions(TRUE, SAID, 3), ("Dress", "Coat", "Bag"))
+    assert (dress.images, dress.recall, dress.precision) == (3, 2 / 3, 2 / 3)
+    assert (coat.recall, coat.precision) == (1.0, 2 / 3)
+    assert (bag.recall, bag.precision) == (0.0, 0.0)
+    assert "| Coat | 2 | 1.000 | 0.667 |" in as_table([dress, coat, bag])
+
+
+def test_mistakes_come_most_confident_first() -> None:
+    logits = torch.tensor([[3.0, 0, 0], [0, 1, 0], [0, 0, 9], [0, 5, 0]])
+    found = most_confident_mistakes(logits, torch.tensor([0, 0, 0, 0]), most=2)
+    assert [(m.index, m.label, m.predicted) for m in found] == [(2, 0, 2), (3, 0, 1)]
+    assert found[0].confidence > found[1].confidence > 0.9
+
+
+def test_a_perfect_network_makes_no_mistakes() -> None:
+    assert most_confident_mistakes(torch.eye(3), torch.arange(3), most=5) == []
+
+
+def test_the_matrix_shows_every_count_but_zero() -> None:
+    axis = confusion_figure(count_confusions(TRUE, SAID, 3), ("a", "b", "c")).axes[0]
+    shown = {text.get_position(): text.get_text() for text in axis.texts}
+    assert shown == {(0, 0): "2", (1, 0): "1", (1, 1): "2", (0, 2): "1"}
+
+
+def test_the_histograms_show_every_layer() -> None:
+    figure = histograms_figure(lenet_bn())
+    assert len(figure.axes) == 4 * 4
+    assert figure.axes[0].get_ylabel() == "layer 1, after Conv2d\n6 channels"
+
+
+def test_the_curves_are_those_of_the_metrics(run: Path, real: Split) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    accuracy_axis, loss_axis = curves_figure(metrics).axes
+    lines = {line.get_label(): list(line.get_ydata()) for line in accuracy_axis.get_lines()}
+    assert lines["test accuracy"] == [epoch["test_accuracy"] for epoch in metrics["history"]]
+    assert lines["train accuracy"] == [epoch["train_accuracy"] for epoch in metrics["history"]]
+    assert lines[f"checkpoint: {metrics['test_accuracy']:.4f}"] == [metrics["test_accuracy"]]
+    (loss,) = loss_axis.get_lines()
+    assert list(loss.get_ydata()) == [epoch["train_loss"] for epoch in metrics["history"]]
