@@ -1,15 +1,20 @@
 """From the bytes of a picture to what the network sees: 28 x 28, grey, background 0."""
 
+from contextlib import suppress
 from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from service.errors import InvalidInput, TooLarge
 from service.photographs import to_fashion_mnist
 
 SIDE = 28
+GREY_TOLERANCE = 2  # a lossy WebP gives grey back with its channels one apart
+
+# Pillow warns, and above twice this number raises, before we can compare with our own limit.
+Image.MAX_IMAGE_PIXELS = None
 
 # No decoder runs that is not in this list.
 FORMATS = {
@@ -52,9 +57,7 @@ def _decode(content: bytes, max_pixels: int) -> Image.Image:
         width, height = image.size
         if width * height <= max_pixels:
             image.load()
-            return image
-    except Image.DecompressionBombError as error:
-        raise TooLarge(f"the image has too many pixels, {max_pixels:,} are the limit") from error
+            return _in_eight_bits(_upright(image))
     except UnidentifiedImageError as error:
         raise InvalidInput(
             f"the image ({len(content):,} bytes) is no PNG, JPEG, WebP, BMP, GIF or TIFF file"
@@ -69,14 +72,30 @@ def _decode(content: bytes, max_pixels: int) -> Image.Image:
     )
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a picture as its EXIF data says; broken EXIF data says nothing."""
+    with suppress(Exception):  # Pillow's reader of EXIF raises all kinds, as its decoders do
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+def _in_eight_bits(image: Image.Image) -> Image.Image:
+    """Bring 16-bit grey to 8 bits; Pillow itself would clip it, or refuse."""
+    if not image.mode.startswith("I;16"):
+        return image
+    values = np.asarray(image)  # (H, W) uint16
+    return Image.fromarray((values // 257).astype(np.uint8))
+
+
 def _as_grey(image: Image.Image) -> Image.Image | None:
     """Return the picture in 8-bit grey, or None if it has colours or transparency."""
     if image.mode in ("L", "1"):
         return image.convert("L")
-    if image.mode.startswith("I;16"):
-        return image.point(lambda value: value / 257).convert("L")
-    colours = image.convert("RGBA")
-    red, green, blue, alpha = colours.split()
-    same = not ImageChops.difference(red, green).getbbox()
-    same = same and not ImageChops.difference(green, blue).getbbox()
-    return red if same and alpha.getextrema() == (255, 255) else None
+    red, green, blue, alpha = image.convert("RGBA").split()
+    if alpha.getextrema() != (255, 255) or _differ(red, green) or _differ(green, blue):
+        return None
+    return image.convert("RGB").convert("L")
+
+
+def _differ(one: Image.Image, other: Image.Image) -> bool:
+    return int(np.asarray(ImageChops.difference(one, other)).max()) > GREY_TOLERANCE

@@ -21,25 +21,31 @@ def to_fashion_mnist(image: Image.Image) -> Image.Image:
     background is the border's colour, and only a light one is negated.
 
     Args:
-        image: decoded, of any mode and size.
+        image: decoded and upright, of any size, in any of Pillow's modes of 8 bits.
 
     Returns:
         28 x 28 in 8-bit grey, background dark, garment light.
     """
-    upright = ImageOps.exif_transpose(image)
-    upright.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX)
-    grey = _flatten(upright).convert("L")
+    grey = _flatten(_reduce(image)).convert("L")
     background = _background(grey)
-    small = _shrink(_trim(grey, background)).filter(ImageFilter.SHARPEN)
+    small = _fit(_trim(grey, background), SIDE, Image.Resampling.LANCZOS)
+    small = small.filter(ImageFilter.SHARPEN)
     canvas = Image.new("L", (SIDE, SIDE), background)
     canvas.paste(small, ((SIDE - small.width) // 2, (SIDE - small.height) // 2))
     return ImageOps.invert(canvas) if background > 127 else canvas
 
 
+def _reduce(image: Image.Image) -> Image.Image:
+    """Make a large picture small enough to work on."""
+    if max(image.size) <= WORKING_SIDE:
+        return image
+    if image.mode in ("1", "P", "PA"):  # black or white, and a palette's numbers, have no mean
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    return _fit(image, WORKING_SIDE, Image.Resampling.BOX)
+
+
 def _flatten(image: Image.Image) -> Image.Image:
     """Give a transparent picture a white background, as a shop's page would."""
-    if image.mode.startswith("I;16"):
-        return image.point(lambda value: value / 257).convert("L")
     if not image.has_transparency_data:
         return image.convert("RGB")
     foreground = image.convert("RGBA")
@@ -63,8 +69,8 @@ def _trim(grey: Image.Image, background: int) -> Image.Image:
     return grey.crop(difference.getbbox())
 
 
-def _shrink(grey: Image.Image) -> Image.Image:
-    """Bring the longest edge to 28 pixels, the other along, to no less than one."""
-    scale = SIDE / max(grey.size)
-    size = tuple(max(1, round(edge * scale)) for edge in grey.size)
-    return grey.resize((size[0], size[1]), Image.Resampling.LANCZOS)
+def _fit(image: Image.Image, side: int, resample: Image.Resampling) -> Image.Image:
+    """Bring the longest edge to a length, the other along, to no less than one pixel."""
+    scale = side / max(image.size)
+    width, height = (max(1, round(edge * scale)) for edge in image.size)
+    return image.resize((width, height), resample)

@@ -1,0 +1,122 @@
+"""The pipeline of the data set's paper, held against the data set itself."""
+
+import io
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.images import read_image
+from service.photographs import to_fashion_mnist
+from tests.service.pictures import photograph
+
+PHOTOGRAPHS = 300
+LIMIT = 32_000_000
+
+
+def predicted(session: ort.InferenceSession, images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Classes (N,) of images (N, 28, 28)."""
+    probabilities = session.run(["probabilities"], {"image": images[:, None]})[0]  # (N, 10)
+    classes: NDArray[np.int64] = probabilities.argmax(axis=1)
+    return classes
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["white page", "black page"])
+def test_a_photograph_is_classified_almost_as_well_as_the_original(
+    dark: bool,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    session: ort.InferenceSession,
+) -> None:
+    originals, expected = images[:PHOTOGRAPHS], labels[:PHOTOGRAPHS]
+    random = np.random.default_rng(0)
+    seen = np.stack(
+        [read_image(photograph(image, random, dark=dark), LIMIT) for image in originals]
+    )  # (N, 28, 28)
+    original = float((predicted(session, originals) == expected).mean())
+    found = float((predicted(session, seen) == expected).mean())
+    print(f"originals {original:.3f}, photographs {found:.3f} of {PHOTOGRAPHS}")
+    assert found >= original - 0.05
+
+
+def a_garment(size: tuple[int, int], box: tuple[int, int, int, int], page: int) -> Image.Image:
+    """A grey rectangle on a page; box is left, top, right, bottom."""
+    image = Image.new("L", size, page)
+    image.paste(128, box)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("size", "box", "rows", "columns"),
+    [
+        ((100, 100), (10, 20, 66, 48), (7, 21), (0, 28)),  # twice as wide as high
+        ((400, 90), (350, 10, 378, 66), (0, 28), (7, 21)),  # twice as high as wide
+        ((900, 1200), (0, 0, 560, 560), (0, 28), (0, 28)),  # into a corner
+        ((30, 30), (10, 10, 14, 14), (0, 28), (0, 28)),  # smaller than 28 pixels
+    ],
+)
+@pytest.mark.parametrize("page", [255, 0])
+def test_the_garment_fills_the_longest_edge_and_is_centred(
+    size: tuple[int, int],
+    box: tuple[int, int, int, int],
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+    page: int,
+) -> None:
+    found = np.asarray(to_fashion_mnist(a_garment(size, box, page))) > 60
+    there = np.zeros((28, 28), bool)
+    there[slice(*rows), slice(*columns)] = True
+    inner = np.zeros((28, 28), bool)
+    inner[rows[0] + 1 : rows[1] - 1, columns[0] + 1 : columns[1] - 1] = True
+    outer = np.zeros((28, 28), bool)
+    outer[max(rows[0] - 1, 0) : rows[1] + 1, max(columns[0] - 1, 0) : columns[1] + 1] = True
+    assert found[inner].all()
+    assert not found[~outer].any()
+    assert found.sum() == pytest.approx(there.sum(), rel=0.15)
+
+
+@pytest.mark.parametrize("page", [255, 250, 0, 5])
+def test_the_background_is_dark(page: int) -> None:
+    found = np.asarray(to_fashion_mnist(a_garment((300, 200), (100, 20, 140, 180), page)))
+    assert found[:, :6].max() <= 5
+    assert found[14, 14] == pytest.approx(127, abs=3)
+
+
+def test_a_little_noise_is_cut_away_with_the_page() -> None:
+    """The paper's 5 %: what a JPEG makes of white is still white."""
+    clean = a_garment((200, 200), (80, 80, 120, 120), 255)
+    noise = np.random.default_rng(0).integers(0, 12, (200, 200))
+    noisy = np.asarray(clean).astype(int) - noise
+    noisy[80:120, 80:120] = 128
+    found = np.asarray(to_fashion_mnist(Image.fromarray(noisy.astype(np.uint8))))
+    assert (found > 100).mean() > 0.95
+
+
+@pytest.mark.parametrize("value", [0, 7, 128, 255])
+def test_an_empty_page_is_background(value: int) -> None:
+    found = np.asarray(to_fashion_mnist(Image.new("L", (50, 90), value)))
+    assert found.shape == (28, 28)
+    assert found.max() == found.min() <= 127
+
+
+def test_a_palette_is_averaged_by_its_colours_not_by_its_numbers() -> None:
+    """A large GIF of grey stripes, whose numbers in the palette have no order."""
+    stripes = np.where(np.arange(600) % 2, 40, 200).astype(np.uint8)
+    image = Image.new("L", (1200, 1200), 255)
+    image.paste(Image.fromarray(np.tile(stripes, (600, 1))), (300, 300))
+    file = io.BytesIO()
+    image.save(file, "GIF")
+    found = np.asarray(to_fashion_mnist(Image.open(file))).astype(int)
+    exact = np.asarray(to_fashion_mnist(image)).astype(int)
+    assert np.abs(found - exact).max() <= 2
+    assert found[4:24, 4:24] == pytest.approx(255 - 120, abs=4)
+
+
+def test_the_callers_picture_is_left_as_it_was() -> None:
+    for mode in ("RGB", "L", "P", "RGBA"):
+        image = a_garment((700, 500), (100, 100, 300, 200), 255).convert(mode)
+        before = image.copy()
+        to_fashion_mnist(image)
+        assert (image.mode, image.size, image.tobytes()) == (mode, before.size, before.tobytes())

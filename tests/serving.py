@@ -1,0 +1,151 @@
+"""A real server process for a test: started on a free port, polled until ready, stopped."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+ROOT = Path(__file__).parents[1]
+SERVE = (sys.executable, "-m", "bentoml", "serve")
+POLL_SECONDS = 0.1
+
+# Last resorts, for a server that hangs: one that dies is noticed at once.
+READY_SECONDS = 120.0
+STOP_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that a test started."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log_path: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def log(self) -> str:
+        """All that the server and its workers printed."""
+        return self.log_path.read_text(errors="replace")
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that answer: the children of `bentoml serve`, in order of their ids."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        found = [child for child in children if "_bentoml_impl.worker.service" in _command(child)]
+        return sorted(found, key=lambda child: child.pid)
+
+    def stop(self) -> int:
+        """Terminate the server as an operator would, and return its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS)
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """What a server's process gets: no FASHION_ variable of ours, and a BentoML home of its own."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("FASHION_", "BENTOML_", "PROMETHEUS_"))
+    }
+    return {
+        **inherited,
+        "BENTOML_HOME": str(folder / "bentoml"),
+        "BENTOML_DO_NOT_TRACK": "True",
+        **settings,
+    }
+
+
+@contextmanager
+def serving(
+    folder: Path,
+    *,
+    command: Sequence[str] = SERVE,
+    directory: Path = ROOT,
+    ready_seconds: float = READY_SECONDS,
+    **settings: str,
+) -> Iterator[Server]:
+    """Run a server until the block ends.
+
+    Args:
+        folder: for its log and BentoML's files; no two servers may share it.
+        command: what to run; `--host` and `--port` are appended, or where it is a `make`,
+            `HOST=` and `PORT=`.
+        directory: where to run it.
+        ready_seconds: how long it may take at most until it is ready.
+        settings: environment variables, `FASHION_...` among them.
+    """
+    server = start(folder, command, directory, settings)
+    try:
+        _await_ready(server, ready_seconds)
+        yield server
+        if server.process.poll() is None:
+            server.stop()
+    finally:
+        _end(server)
+
+
+def start(
+    folder: Path, command: Sequence[str], directory: Path, settings: Mapping[str, str]
+) -> Server:
+    """Start a server and wait for nothing."""
+    port = free_port()
+    host, number = ("HOST=", "PORT=") if command[0] == "make" else ("--host=", "--port=")
+    log_path = folder / "server.log"
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            [*command, f"{host}127.0.0.1", f"{number}{port}"],
+            cwd=directory,
+            env=environment(folder, settings),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that whatever it leaves behind can be ended with it
+        )
+    return Server(process, port, log_path)
+
+
+def _await_ready(server: Server, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        status = server.process.poll()
+        if status is not None:
+            raise AssertionError(f"the server exited with {status}:\n{server.log()}")
+        with suppress(httpx.TransportError):
+            answer = httpx.get(f"{server.url}/readyz", timeout=5)
+            if answer.is_success:
+                return
+            raise AssertionError(f"not ready: {answer.text}\n{server.log()}")
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not ready in {seconds} s:\n{server.log()}")
+        time.sleep(POLL_SECONDS)
+
+
+def _end(server: Server) -> None:
+    """Leave no process behind, whatever happened."""
+    with suppress(ProcessLookupError):
+        os.killpg(server.process.pid, signal.SIGKILL)
+    server.process.wait()
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
