@@ -30,15 +30,18 @@ class GoldenSamples:
     tolerance: float  # largest |difference| of a logit
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, classes: int) -> Self:
         """Read the `golden_samples` of a model's metadata."""
         content = json.loads(text)
         images = np.frombuffer(base64.b64decode(content["images"], validate=True), np.uint8)
-        return cls(
-            images.reshape(-1, 1, SIDE, SIDE),
-            np.array(content["logits"], np.float64),
-            float(content["tolerance"]),
-        )
+        images = images.reshape(-1, 1, SIDE, SIDE)  # (G, 1, 28, 28)
+        logits = np.array(content["logits"], np.float64)  # (G, K)
+        if len(images) == 0 or logits.shape != (len(images), classes):
+            raise ValueError(
+                f"golden_samples has {len(images)} images and logits of shape {logits.shape}, "
+                f"there are {classes} labels"
+            )
+        return cls(images, logits, float(content["tolerance"]))
 
 
 class Model:
@@ -56,7 +59,7 @@ class Model:
             self.name = metadata["name"]
             self.version = metadata["version"]
             self.labels: tuple[str, ...] = tuple(json.loads(metadata["labels"]))
-            self.golden = GoldenSamples.parse(metadata["golden_samples"])
+            self.golden = GoldenSamples.parse(metadata["golden_samples"], len(self.labels))
         except (KeyError, ValueError, TypeError) as error:
             raise ModelError(
                 f"the model's metadata is not what `python -m export` writes: "
@@ -85,6 +88,11 @@ class Model:
             ModelError: a logit differs from the expected one by more than the tolerance.
         """
         logits = self.session.run([LOGITS], {INPUT: self.golden.images})[0]  # (G, K)
+        if logits.shape != self.golden.logits.shape:
+            raise ModelError(
+                f"the model tells {logits.shape[1]} classes apart, and its metadata names "
+                f"{len(self.labels)}"
+            )
         error = float(np.abs(logits - self.golden.logits).max())
         if not error <= self.golden.tolerance:  # so that an error that is no number fails too
             raise ModelError(
