@@ -1,0 +1,85 @@
+"""Which device a session really runs on, and what is said where it is not the one hoped for."""
+
+import ctypes
+import logging
+from typing import Any
+
+import onnxruntime as ort
+import pytest
+
+from service import devices
+from service.devices import CPU, CUDA, DRIVER, open_session
+from service.errors import DeviceError, ModelError
+from service.settings import RELEASED_MODEL
+
+MODEL = RELEASED_MODEL.read_bytes()
+
+
+def has_gpu() -> bool:
+    try:
+        ctypes.CDLL(DRIVER)
+    except OSError:
+        return False
+    return True
+
+
+no_gpu = pytest.mark.skipif(has_gpu(), reason="this machine has an NVIDIA driver")
+
+
+def test_cpu_is_the_cpu(caplog: pytest.LogCaptureFixture) -> None:
+    assert open_session(MODEL, "cpu").get_providers() == [CPU]
+    assert caplog.records == []
+
+
+@no_gpu
+def test_auto_without_a_driver_warns_and_takes_the_cpu(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert open_session(MODEL, "auto").get_providers() == [CPU]
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith("Serving on the CPU, because ")
+
+
+@no_gpu
+def test_cuda_without_a_driver_is_refused_with_the_remedy() -> None:
+    with pytest.raises(DeviceError) as caught:
+        open_session(MODEL, "cuda")
+    message = str(caught.value)
+    assert message.startswith("FASHION_DEVICE is cuda, but ")
+    assert message.endswith(
+        ": install NVIDIA's driver and the cuda extra (in a container, --gpus all), or set "
+        "FASHION_DEVICE to cpu or auto"
+    )
+
+
+def test_a_build_without_cuda_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CPU])
+    with pytest.raises(DeviceError, match="this build of ONNX Runtime has no CUDA execution"):
+        open_session(MODEL, "cuda")
+
+
+def test_a_session_that_fell_back_by_itself_is_not_taken_for_cuda(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ONNX Runtime lists CUDA where it cannot start it, and then says so in its log alone."""
+    real, asked = devices._open, []
+
+    def without_cuda(model: bytes, providers: list[Any]) -> ort.InferenceSession:
+        asked.append(providers)
+        return real(model, [CPU])
+
+    monkeypatch.setattr(devices, "_missing_part", lambda: None)
+    monkeypatch.setattr(devices, "_open", without_cuda)
+    with pytest.raises(DeviceError, match="could not start its CUDA execution provider"):
+        open_session(MODEL, "cuda")
+    assert open_session(MODEL, "auto").get_providers() == [CPU]
+    assert "could not start its CUDA execution provider" in caplog.text
+    name, options = asked[0][0]
+    assert name == CUDA
+    assert options["use_tf32"] == "0"
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_no_model_is_refused_on_every_device(device: Any) -> None:
+    with pytest.raises(ModelError, match="the model is no ONNX model that can be run here"):
+        open_session(b"no model", device)

@@ -1,0 +1,80 @@
+"""FASHION_... variables: read, checked, and named where they are wrong."""
+
+from pathlib import Path
+
+import pytest
+from bentoml.exceptions import BentoMLConfigException
+from pydantic import ValidationError
+
+from service.classifier import read_settings
+from service.settings import RELEASED_MODEL, ServiceSettings
+
+VARIABLES = ("DEVICE", "MODEL", "MAX_BODY_BYTES", "MAX_IMAGE_PIXELS", "WORKERS")
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(f"FASHION_{name}", raising=False)
+
+
+def test_the_defaults_serve_the_released_model() -> None:
+    settings = ServiceSettings()
+    assert settings.device == "auto"
+    assert settings.model == RELEASED_MODEL
+    assert settings.model.is_file()
+    assert settings.max_body_bytes == 10 * 2**20
+    assert settings.max_image_pixels == 32_000_000
+    assert settings.workers == 1
+
+
+def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = ("cpu", "/there/model.onnx", "1000", "784", "3")
+    for name, value in zip(VARIABLES, values, strict=True):
+        monkeypatch.setenv(f"FASHION_{name}", value)
+    assert read_settings() == ServiceSettings(
+        device="cpu",
+        model=Path("/there/model.onnx"),
+        max_body_bytes=1000,
+        max_image_pixels=784,
+        workers=3,
+    )
+
+
+def test_variables_of_others_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "nonsense")
+    assert read_settings() == ServiceSettings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("DEVICE", value) for value in ("gpu", "CUDA", "cuda:0", "")),
+        *(("MAX_BODY_BYTES", value) for value in ("0", "-1", "ten", "1.5", "")),
+        *(("MAX_IMAGE_PIXELS", value) for value in ("783", "many")),
+        *(("WORKERS", value) for value in ("0", "-2", "two")),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_variable(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"FASHION_{name}", value)
+    with pytest.raises(BentoMLConfigException) as caught:
+        read_settings()
+    assert str(caught.value).startswith(f"FASHION_{name}={value}: ")
+
+
+def test_all_that_is_wrong_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASHION_DEVICE", "gpu")
+    monkeypatch.setenv("FASHION_WORKERS", "0")
+    with pytest.raises(BentoMLConfigException) as caught:
+        read_settings()
+    first, second = str(caught.value).split("; ")
+    assert first == "FASHION_DEVICE=gpu: Input should be 'auto', 'cpu' or 'cuda'"
+    assert second == "FASHION_WORKERS=0: Input should be greater than or equal to 1"
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        ServiceSettings().workers = 2  # type: ignore[misc]
