@@ -14,13 +14,17 @@ export BENTOML_DO_NOT_TRACK := True
 
 APT_INSTALL := apt-get update --quiet && apt-get install --quiet --yes
 
-.PHONY: serve test train export release data lint lock bento clean
+.PHONY: serve test test-gpu train export release data lint lock bento clean
 
 serve: $(SERVE)/.installed
 	$(SERVE)/bin/bentoml serve --host $(HOST) --port $(PORT)
 
 test: lint data
 	$(DEV)/bin/python -m pytest
+
+# What needs an NVIDIA GPU; elsewhere each of these skips, and says so.
+test-gpu: data
+	$(DEV)/bin/python -m pytest tests/gpu
 
 train: data
 	$(DEV)/bin/python -m training --recipe release --seed 0 --device auto --out runs/release
