@@ -1,0 +1,126 @@
+"""What /metrics says, read as Prometheus reads it."""
+
+import random
+import string
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.service.pictures import encode
+from tests.serving import Server, serving
+
+PNG = {"Content-Type": "image/png"}
+UNKNOWN_PATHS = 2000
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("two_workers")
+    with serving(folder, FASHION_DEVICE="cpu", FASHION_WORKERS="2") as server:
+        yield server
+
+
+def metrics(url: str) -> dict[str, Metric]:
+    answer = httpx.get(f"{url}/metrics")
+    assert answer.status_code == 200
+    return {family.name: family for family in text_string_to_metric_families(answer.text)}
+
+
+def requests(url: str) -> dict[tuple[str, str], float]:
+    """How many were answered, by route and status; the question itself is not yet."""
+    return {
+        (sample.labels["route"], sample.labels["status"]): sample.value
+        for sample in metrics(url)["fashion_requests"].samples
+        if sample.name == "fashion_requests_total"
+    }
+
+
+def test_every_answer_is_counted_by_route_and_status(
+    server: Server, client: httpx.Client, ankle_boot: NDArray[np.uint8]
+) -> None:
+    before = requests(server.url)
+    client.post("/classify", content=encode(ankle_boot), headers=PNG)
+    client.post("/classify", content=b"x", headers=PNG)
+    client.post("/classify", content=b"x", headers={"Content-Type": "text/plain"})
+    client.get("/classify")
+    client.get("/nothing")
+    after = requests(server.url)
+    added = {key: after[key] - before.get(key, 0) for key in after}
+    assert {key: count for key, count in added.items() if count} == {
+        ("/classify", "200"): 1,
+        ("/classify", "400"): 1,
+        ("/classify", "415"): 1,
+        ("/classify", "405"): 1,
+        ("other", "404"): 1,
+        ("/metrics", "200"): 1,
+    }
+
+
+def test_times_are_a_histogram_by_route(
+    server: Server, client: httpx.Client, ankle_boot: NDArray[np.uint8]
+) -> None:
+    client.post("/classify", content=encode(ankle_boot), headers=PNG)
+    family = metrics(server.url)["fashion_request_seconds"]
+    assert family.type == "histogram"
+    values = {
+        (sample.name.rpartition("_")[2], sample.labels.get("le")): sample.value
+        for sample in family.samples
+        if sample.labels["route"] == "/classify"
+    }
+    count = values["count", None]
+    assert values["bucket", "+Inf"] == count >= 1
+    assert 0 < values["sum", None] / count < 1
+    assert values["bucket", "0.0005"] <= values["bucket", "0.01"] <= count
+
+
+def test_the_model_and_its_device_are_told(server: Server) -> None:
+    (sample,) = metrics(server.url)["fashion_model"].samples
+    version = httpx.get(f"{server.url}/readyz").json()["model"]["version"]
+    assert sample.labels == {"name": "fashion_lenet", "version": version, "device": "cpu"}
+    assert sample.value == 1
+
+
+def test_unknown_paths_add_no_labels(server: Server, client: httpx.Client) -> None:
+    """BentoML's own metrics grow by every path that anybody makes up."""
+    client.get("/nothing")
+    client.post("/nothing")
+    before = requests(server.url)
+    (worker,) = server.workers()
+    memory = worker.memory_info().rss
+    chooser = random.Random(0)  # noqa: S311
+    for n in range(UNKNOWN_PATHS):
+        path = "".join(chooser.choices(string.ascii_letters + string.digits + "/._-", k=30))
+        method = ("GET", "POST", "DELETE")[n % 3]
+        assert client.request(method, f"/nothing/{path}").status_code == 404
+    after = requests(server.url)
+    assert set(after) == set(before)
+    assert after["other", "404"] - before["other", "404"] == UNKNOWN_PATHS
+    assert worker.memory_info().rss - memory < 20 * 2**20
+
+
+def test_two_workers_share_the_work_and_are_summed(
+    two_workers: Server, ankle_boot: NDArray[np.uint8]
+) -> None:
+    count, url, content = 60, two_workers.url, encode(ankle_boot)
+    before = requests(url).get(("/classify", "200"), 0.0)
+    times = [sum(worker.cpu_times()[:2]) for worker in two_workers.workers()]
+
+    def classify(_: int) -> str:  # by a connection of its own, which either worker may take
+        label: str = httpx.post(f"{url}/classify", content=content, headers=PNG).json()["label"]
+        return label
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(classify, range(count))) == {"Ankle boot"}
+    assert requests(url)["/classify", "200"] - before == count
+    workers = two_workers.workers()
+    assert len(workers) == 2
+    busy = [sum(w.cpu_times()[:2]) - time for w, time in zip(workers, times, strict=True)]
+    assert min(busy) > 0
+    (sample,) = metrics(url)["fashion_model"].samples
+    assert sample.value == 1
