@@ -108,7 +108,7 @@ class Learner:
 
     def _step(self, order: Tensor, step: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Learn from one batch; return its loss and its number of right answers, as scalars."""
-        set_learning_rate(self.recipe, self.optimizers, self.rate_at(step))
+        set_learning_rate(self.optimizers, self.rate_at(step))
         chosen = order[step * self.batch_size : (step + 1) * self.batch_size]  # (N,)
         images = augment(self.split.images[chosen], self.recipe.augmentation, generator)
         loss, hits = self._loss(images, self.split.labels[chosen])

@@ -10,6 +10,7 @@ from training.muon import Muon
 from training.recipes import Recipe
 
 LAST_WEIGHT = "15.weight"
+MUON_MOMENTUM = 0.95  # its authors'
 
 
 def build_optimizers(recipe: Recipe, model: nn.Module) -> list[Optimizer]:
@@ -37,9 +38,7 @@ def build_optimizers(recipe: Recipe, model: nn.Module) -> list[Optimizer]:
         if name.endswith("weight") and name != LAST_WEIGHT
     }
     rest = {name: value for name, value in parameters.items() if name not in hidden}
-    muon = Muon(
-        hidden.values(), recipe.learning_rate, recipe.muon_momentum, recipe.muon_weight_decay
-    )
+    muon = Muon(hidden.values(), recipe.learning_rate, MUON_MOMENTUM, recipe.weight_decay)
     return [_adamw(recipe, rest), muon]
 
 
@@ -49,9 +48,8 @@ def _adamw(recipe: Recipe, parameters: Mapping[str, Tensor]) -> Optimizer:
     )
 
 
-def set_learning_rate(recipe: Recipe, optimizers: list[Optimizer], rate: float) -> None:
-    """Set the rate of the coming step; Muon's is the recipe's multiple of it."""
+def set_learning_rate(optimizers: list[Optimizer], rate: float) -> None:
+    """Set the rate of the coming step."""
     for optimizer in optimizers:
-        factor = recipe.muon_factor if isinstance(optimizer, Muon) else 1.0
         for group in optimizer.param_groups:
-            group["lr"] = rate * factor
+            group["lr"] = rate

@@ -12,34 +12,36 @@ ONE_CYCLE_START = 0.04
 def learning_rate(recipe: Recipe, step: int, total_steps: int) -> float:
     """Return the rate for a step, 0 to total_steps - 1.
 
-    constant    learning_rate
-    cosine      learning_rate * (1 + cos(pi * step / total_steps)) / 2
-    one_cycle   up from 4 % in the first warm_up share of steps, then down to 0,
-                both along half a cosine wave
+        constant    learning_rate
+        cosine      down from learning_rate along half a cosine wave
+        one_cycle   up from 4 % of it in the first warm_up share of the steps, then
+                    down, both along half a cosine wave
+
+    What goes down goes down to final_rate times learning_rate.
     """
-    return recipe.learning_rate * SHAPES[recipe.schedule](step / total_steps, recipe.warm_up)
+    return recipe.learning_rate * SHAPES[recipe.schedule](recipe, step / total_steps)
 
 
-def _constant(_progress: float, _warm_up: float) -> float:
+def _constant(_recipe: Recipe, _progress: float) -> float:
     return 1.0
 
 
-def _cosine(progress: float, _warm_up: float) -> float:
-    return _half_wave(progress)
+def _cosine(recipe: Recipe, progress: float) -> float:
+    return _between(recipe.final_rate, 1.0, 1 - progress)
 
 
-def _one_cycle(progress: float, warm_up: float) -> float:
-    if progress < warm_up:
-        return 1 - (1 - ONE_CYCLE_START) * _half_wave(progress / warm_up)
-    return _half_wave((progress - warm_up) / (1 - warm_up))
+def _one_cycle(recipe: Recipe, progress: float) -> float:
+    if progress < recipe.warm_up:
+        return _between(ONE_CYCLE_START, 1.0, progress / recipe.warm_up)
+    return _between(recipe.final_rate, 1.0, (1 - progress) / (1 - recipe.warm_up))
 
 
-def _half_wave(progress: float) -> float:
-    """Fall from 1 to 0 as progress goes from 0 to 1, flat at both ends."""
-    return (1 + math.cos(math.pi * progress)) / 2
+def _between(low: float, high: float, rise: float) -> float:
+    """Go from low (rise 0) to high (rise 1) along half a cosine wave, flat at both ends."""
+    return low + (high - low) * (1 - math.cos(math.pi * rise)) / 2
 
 
-SHAPES: Mapping[str, Callable[[float, float], float]] = {
+SHAPES: Mapping[str, Callable[[Recipe, float], float]] = {
     "constant": _constant,
     "cosine": _cosine,
     "one_cycle": _one_cycle,

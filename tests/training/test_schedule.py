@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from training.recipes import RELEASE, SEED
+from training.recipes import SEED
 from training.schedule import learning_rate
 
-ONE_CYCLE = replace(RELEASE, schedule="one_cycle", learning_rate=0.01, warm_up=0.2)
+ONE_CYCLE = replace(SEED, schedule="one_cycle", learning_rate=0.01, warm_up=0.2)
 
 
 def rates(recipe, steps: int) -> list[float]:  # type: ignore[no-untyped-def]
@@ -59,3 +59,11 @@ def test_one_cycle_peaks_once_where_the_warm_up_ends() -> None:
 
 def test_without_warm_up_one_cycle_starts_at_the_top() -> None:
     assert learning_rate(replace(ONE_CYCLE, warm_up=0.0), 0, 10) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])
+def test_the_last_rate_can_stay_above_zero(schedule: str) -> None:
+    recipe = replace(ONE_CYCLE, schedule=schedule, final_rate=0.1)
+    found = rates(recipe, 1000)
+    assert max(found) == pytest.approx(0.01)
+    assert found[-1] == pytest.approx(0.001, rel=1e-3)
