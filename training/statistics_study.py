@@ -12,13 +12,16 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from itertools import cycle
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import nn
 
 from training.atomic_write import write_atomically
+from training.compilation import should_compile
 from training.data_choice import Data, load_data
 from training.dataset import Split
 from training.devices import choose_device, set_up
@@ -30,6 +33,7 @@ from training.population_statistics import with_population_statistics
 from training.recipes import SEED
 
 COLOURS = {"moving": "tab:orange", "re-estimated": "tab:blue", "batch": "tab:gray"}
+LINES = ("-", "--", ":")  # one for each seed
 Accuracies = Mapping[str, Sequence[float]]  # statistics -> accuracy after each epoch
 
 
@@ -43,15 +47,18 @@ def main() -> None:
     arguments = parser.parse_args()
     set_up(arguments.threads)
     data = load_data(None, None, validation=False).to(choose_device("auto"))
-    results = {seed: study(data, seed, arguments.epochs) for seed in arguments.seeds}
+    compile_step = should_compile("auto", arguments.epochs * len(data.train))
+    results = {seed: study(data, seed, arguments.epochs, compile_step) for seed in arguments.seeds}
     write_atomically(arguments.out.with_suffix(".json"), json.dumps(results, indent=2) + "\n")
     write_png(arguments.out.with_suffix(".png"), study_figure(list(results.values())))
 
 
-def study(data: Data, seed: int, epochs: int) -> Accuracies:
+def study(data: Data, seed: int, epochs: int, compile_step: bool) -> Accuracies:
     """Train once; return the three accuracies after each epoch."""
     found: dict[str, list[float]] = {name: [] for name in COLOURS}
-    learner = Learner(SEED, data.train, len(data.labels), seed, epochs=epochs, compile_step=True)
+    learner = Learner(
+        SEED, data.train, len(data.labels), seed, epochs=epochs, compile_step=compile_step
+    )
     for epoch in range(1, epochs + 1):
         learner.train_epoch()
         model = learner.model
@@ -77,12 +84,13 @@ def study_figure(results: Sequence[Accuracies]) -> Figure:
     """Draw every seed's accuracies over the epochs, one colour for each kind of statistics."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axis = figure.add_subplot()
-    for result in results:
+    for result, line in zip(results, cycle(LINES)):
         for name, values in result.items():
             epochs = range(1, len(values) + 1)
-            axis.plot(epochs, values, "o-", markersize=3, alpha=0.85, color=COLOURS[name])
+            axis.plot(epochs, values, line, marker="o", markersize=3, color=COLOURS[name])
     for name, colour in COLOURS.items():
-        axis.plot([], [], "o-", color=colour, label=f"{name} statistics")
+        axis.plot([], [], "-o", color=colour, label=f"{name} statistics")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlabel("epoch")
     axis.set_ylabel("test accuracy")
     axis.grid(alpha=0.3)
