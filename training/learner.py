@@ -36,6 +36,7 @@ class Glimpse:
     step: int  # steps done in this epoch
     steps: int
     loss: float  # of the latest batch
+    accuracy: float  # of the epoch so far
     images_per_second: float
 
 
@@ -101,7 +102,10 @@ class Learner:
             correct += hits
             clock.tick(step + 1)
             if (step + 1) % STEPS_PER_LOOK == 0 or step + 1 == self.steps:
-                self._look(losses, step + 1, clock, on_glimpse)
+                self._check(losses, step + 1)
+                so_far = int(correct) / ((step + 1) * self.batch_size)
+                speed = clock.images_per_second()
+                on_glimpse(Glimpse(step + 1, self.steps, float(losses[step]), so_far, speed))
         self.epoch += 1
         images = self.steps * self.batch_size
         return TrainedEpoch(float(losses.mean()), int(correct) / images, clock.images_per_second())
@@ -135,9 +139,8 @@ class Learner:
         """Return the learning rate of a step of the current epoch."""
         return learning_rate(self.recipe, self.epoch * self.steps + step, self.epochs * self.steps)
 
-    def _look(
-        self, losses: Tensor, done: int, clock: "_Clock", on_glimpse: Callable[[Glimpse], None]
-    ) -> None:
+    def _check(self, losses: Tensor, done: int) -> None:
+        """Raise at the first loss since the last look that is not a finite number."""
         recent = losses[max(0, done - STEPS_PER_LOOK) : done].tolist()
         for step, loss in enumerate(recent, start=done - len(recent)):
             if not abs(loss) < float("inf"):
@@ -146,7 +149,6 @@ class Learner:
                     f"{self.steps}, at learning rate {self.rate_at(step):.4g}: lower the rate "
                     "or check the data"
                 )
-        on_glimpse(Glimpse(done, self.steps, recent[-1], clock.images_per_second()))
 
     def trained_network(self) -> nn.Sequential:
         """Return the network as it stands: the average of the weights where there is one."""

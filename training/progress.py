@@ -53,6 +53,7 @@ class ProgressDisplay:
             self._task,
             completed=self.done + now.step / now.steps,
             description=f"epoch {self.done + 1}/{self.epochs}  loss {now.loss:.4f}  "
+            f"train {now.accuracy:.4f}  "
             f"{now.images_per_second:,.0f} images/s",
         )
 

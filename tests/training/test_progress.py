@@ -16,7 +16,7 @@ EPOCH = Epoch(2, TrainedEpoch(0.5, 0.75, 12_345.6), Evaluation(0.4, 0.8), 3.0)
 
 def test_a_file_gets_one_plain_line_per_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressDisplay(epochs=10, done=1, held_name="test") as shown:
-        shown.glimpse(Glimpse(20, 234, 0.7, 9000.0))
+        shown.glimpse(Glimpse(20, 234, 0.7, 0.6, 9000.0))
         shown.epoch(EPOCH)
     assert capsys.readouterr().out == (
         "epoch  2/10  loss 0.5000  train 0.7500  test 0.8000  12,346 images/s  0:00 left\n"
@@ -36,9 +36,9 @@ def test_a_terminal_gets_a_bar_with_loss_speed_and_time_left(
     terminal = Console(file=screen, force_terminal=True, width=120)
     monkeypatch.setattr(progress, "Console", lambda **_: terminal)
     with ProgressDisplay(epochs=10, done=1, held_name="test") as shown:
-        shown.glimpse(Glimpse(117, 234, 0.7, 9000.0))
+        shown.glimpse(Glimpse(117, 234, 0.7, 0.6, 9000.0))
     text = screen.getvalue()
-    assert "epoch 2/10  loss 0.7000  9,000 images/s" in text
+    assert "epoch 2/10  loss 0.7000  train 0.6000  9,000 images/s" in text
     assert "15 %" in text
     assert ":" in text.split("15 %")[1]
 
