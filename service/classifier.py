@@ -9,11 +9,12 @@ from typing import Annotated
 import bentoml
 from bentoml.exceptions import BentoMLConfigException
 from bentoml.validators import ContentType
+from PIL import Image
 from pydantic import ValidationError
 
 from service.answers import Classification, classification
 from service.errors import ModelError, NotReady
-from service.images import read_image
+from service.images import as_network_sees, open_image
 from service.model import Model, load_model
 from service.settings import ServiceSettings
 from service.web import WebService
@@ -83,20 +84,21 @@ class FashionClassifier:
             raise NotReady(self.fault)
         return self._model
 
-    def classify_bytes(self, content: bytes) -> Classification:
-        """Classify the picture in a file's bytes.
+    def classify_image(self, image: Image.Image) -> Classification:
+        """Classify an opened picture.
 
         Raises:
-            RequestError: the bytes are no picture that can be classified.
+            RequestError: the picture is broken, or there is no model to classify it.
         """
         model = self.model
-        image = read_image(content, self.settings.max_image_pixels)  # (28, 28)
-        return classification(model, model.classify(image[None, None])[0])
+        seen = as_network_sees(image)  # (28, 28)
+        return classification(model, model.classify(seen[None, None])[0])
 
     @bentoml.api
     def classify(self, image: Annotated[Path, ContentType("image/*")]) -> Classification:
         """Say what garment the picture shows."""
-        return self.classify_bytes(image.read_bytes())
+        content = image.read_bytes()
+        return self.classify_image(open_image(content, self.settings.max_image_pixels))
 
 
 def _try_in_a_process_of_its_own(settings: ServiceSettings) -> None:

@@ -1,6 +1,7 @@
 """From the bytes of a picture to what the network sees: 28 x 28, grey, background 0."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import BytesIO
 
 import numpy as np
@@ -44,32 +45,52 @@ def read_image(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
         InvalidInput: the bytes are no whole picture of a format served.
         TooLarge: the picture has more pixels than the limit.
     """
-    image = _decode(content, max_pixels)
+    return as_network_sees(open_image(content, max_pixels))  # (28, 28)
+
+
+def open_image(content: bytes, max_pixels: int) -> Image.Image:
+    """Read a picture's header, and so its size; its pixels are not decoded yet.
+
+    Raises:
+        InvalidInput: the bytes are no picture of a format served.
+        TooLarge: the picture has more pixels than the limit.
+    """
+    if not content:
+        raise InvalidInput("the image is empty: send a PNG, JPEG, WebP, BMP, GIF or TIFF file")
+    with _faults_of_pillow(len(content)):
+        image = Image.open(BytesIO(content), formats=list(FORMATS.values()))
+    width, height = image.size
+    if width * height > max_pixels:
+        raise TooLarge(
+            f"the image has {width} x {height} = {width * height:,} pixels, {max_pixels:,} are "
+            "the limit: send a smaller one"
+        )
+    return image
+
+
+def as_network_sees(image: Image.Image) -> NDArray[np.uint8]:
+    """Decode an opened picture and bring it to (28, 28), as `read_image` says.
+
+    Raises:
+        InvalidInput: the picture is broken or cut off.
+    """
+    with _faults_of_pillow():
+        image.load()
+        image = _in_eight_bits(_upright(image))
     grey = _as_grey(image) if image.size == (SIDE, SIDE) else None
     return np.asarray(grey if grey is not None else to_fashion_mnist(image))  # (28, 28)
 
 
-def _decode(content: bytes, max_pixels: int) -> Image.Image:
-    if not content:
-        raise InvalidInput("the image is empty: send a PNG, JPEG, WebP, BMP, GIF or TIFF file")
+@contextmanager
+def _faults_of_pillow(size: int | None = None) -> Iterator[None]:
+    """Tell the client what Pillow found wrong with a file of that many bytes."""
+    image = "the image" if size is None else f"the image ({size:,} bytes)"
     try:
-        image = Image.open(BytesIO(content), formats=list(FORMATS.values()))
-        width, height = image.size
-        if width * height <= max_pixels:
-            image.load()
-            return _in_eight_bits(_upright(image))
+        yield
     except UnidentifiedImageError as error:
-        raise InvalidInput(
-            f"the image ({len(content):,} bytes) is no PNG, JPEG, WebP, BMP, GIF or TIFF file"
-        ) from error
+        raise InvalidInput(f"{image} is no PNG, JPEG, WebP, BMP, GIF or TIFF file") from error
     except Exception as error:  # on a broken file Pillow's decoders raise all kinds
-        raise InvalidInput(
-            f"the image ({len(content):,} bytes) is broken or cut off: {error}"
-        ) from error
-    raise TooLarge(
-        f"the image has {width} x {height} = {width * height:,} pixels, {max_pixels:,} are the "
-        "limit: send a smaller one"
-    )
+        raise InvalidInput(f"{image} is broken or cut off: {error}") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -85,13 +85,15 @@ def test_bentomls_clients_take_paths_and_pil_images(
 
 
 def test_the_service_classifies_without_a_server(
-    ankle_boot_file: Path, monkeypatch: pytest.MonkeyPatch
+    ankle_boot_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FASHION_DEVICE", "cpu")
     classifier = FashionClassifier()
     assert classifier.classify(ankle_boot_file)["label"] == "Ankle boot"
+    empty = tmp_path / "empty.png"
+    empty.touch()
     with pytest.raises(InvalidInput, match="the image is empty"):
-        classifier.classify_bytes(b"")
+        classifier.classify(empty)
 
 
 @pytest.fixture
@@ -183,8 +185,9 @@ IMPORTS = """
     import sys
     import service.classifier
     from service.classifier import FashionClassifier
+    from service.images import open_image
 
-    FashionClassifier().classify_bytes(sys.stdin.buffer.read())
+    FashionClassifier().classify_image(open_image(sys.stdin.buffer.read(), 28 * 28))
     print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 
