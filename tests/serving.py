@@ -18,6 +18,9 @@ ROOT = Path(__file__).parents[1]
 SERVE = (sys.executable, "-m", "bentoml", "serve")
 POLL_SECONDS = 0.1
 
+# Settings that a server must not take over, and what `make test` would tell a `make` below it.
+OURS = ("FASHION_", "BENTOML_", "PROMETHEUS_", "MAKE", "MFLAGS")
+
 # Last resorts, for a server that hangs: one that dies is noticed at once.
 READY_SECONDS = 120.0
 STOP_SECONDS = 30.0
@@ -59,12 +62,8 @@ def free_port() -> int:
 
 
 def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
-    """What a server's process gets: no FASHION_ variable of ours, and a BentoML home of its own."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("FASHION_", "BENTOML_", "PROMETHEUS_"))
-    }
+    """What a server's process gets: no variable of ours, and a BentoML home of its own."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     return {
         **inherited,
         "BENTOML_HOME": str(folder / "bentoml"),

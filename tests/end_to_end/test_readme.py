@@ -1,0 +1,108 @@
+"""The README, followed to the letter from a bare clone."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.serving import ROOT, Server, serving
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+CURL_BLOCKS = [block for language, block in BLOCKS if language == "sh" and "curl " in block]
+CLIENT_BLOCKS = [block for language, block in BLOCKS if language == "python" and "Client" in block]
+README_PORT = "localhost:3000"
+
+# The interpreter that our own environment was made from: a user has no other.
+PYTHON = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
+MAKE_SECONDS = 300  # most of it is the installation; how long depends on the network
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clone") / "fashion-lenet-bn"
+    subprocess.run(
+        ["git", "clone", "--quiet", "--no-local", ROOT, folder],  # noqa: S607
+        check=True,
+        timeout=120,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`make serve` in the clone, which makes its environment first."""
+    with serving(
+        tmp_path_factory.mktemp("server"),
+        command=("make", "serve", f"PYTHON={PYTHON}"),
+        directory=clone,
+        ready_seconds=MAKE_SECONDS,
+    ) as server:
+        yield server
+
+
+def test_the_readme_starts_the_service_and_sends_it_pictures() -> None:
+    assert ("sh", "make serve\n") in BLOCKS
+    assert len(CURL_BLOCKS) >= 2
+    assert len(CLIENT_BLOCKS) >= 1
+
+
+@pytest.mark.parametrize("block", CURL_BLOCKS, ids=range(len(CURL_BLOCKS)))
+def test_what_the_readme_sends_is_answered(
+    block: str, server: Server, clone: Path, tmp_path: Path
+) -> None:
+    (tmp_path / ".curlrc").write_text("fail-with-body\nsilent\nshow-error\n")
+    command = ["bash", "-euo", "pipefail", "-c", at_port(block, server)]
+    answer = run(command, clone, {"CURL_HOME": str(tmp_path)})
+    if "/classify" in block:
+        assert '"label":"Ankle boot"' in answer
+
+
+@pytest.mark.parametrize("block", CLIENT_BLOCKS, ids=range(len(CLIENT_BLOCKS)))
+def test_the_readmes_python_is_answered(block: str, server: Server, clone: Path) -> None:
+    command = [".venv/serve/bin/python", "-c", at_port(block, server)]
+    assert "Ankle boot" in run(command, clone, {})
+
+
+def at_port(block: str, server: Server) -> str:
+    assert README_PORT in block
+    return block.replace(README_PORT, f"127.0.0.1:{server.port}")
+
+
+def run(command: Sequence[str], folder: Path, settings: Mapping[str, str]) -> str:
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "BENTOML_DO_NOT_TRACK": "True", **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_clone_needed_neither_torch_nor_data(server: Server, clone: Path) -> None:
+    (packages,) = (clone / ".venv" / "serve" / "lib").glob("python3.*/site-packages")
+    installed = {path.name.lower() for path in packages.iterdir()}
+    assert "bentoml" in installed
+    assert not installed & {"torch", "torchvision", "onnx", "safetensors", "pytest", "matplotlib"}
+    assert not (clone / ".venv" / "dev").exists()
+    assert not (clone / "data").exists()
+
+
+def test_the_clone_is_left_as_it_was(server: Server, clone: Path) -> None:
+    """What is made on the way is ignored by git."""
+    done = subprocess.run(
+        ["git", "status", "--porcelain"],  # noqa: S607
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == ""
