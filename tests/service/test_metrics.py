@@ -1,5 +1,6 @@
 """What /metrics says, read as Prometheus reads it."""
 
+import operator
 import random
 import string
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 from numpy.typing import NDArray
 from prometheus_client import Metric
@@ -17,6 +19,7 @@ from tests.serving import Server, serving
 
 PNG = {"Content-Type": "image/png"}
 UNKNOWN_PATHS = 2000
+MOST_ROUNDS = 25  # chance gives both workers enough to do in one or two
 
 
 @pytest.fixture(scope="module")
@@ -107,20 +110,27 @@ def test_unknown_paths_add_no_labels(server: Server, client: httpx.Client) -> No
 def test_two_workers_share_the_work_and_are_summed(
     two_workers: Server, ankle_boot: NDArray[np.uint8]
 ) -> None:
-    count, url, content = 60, two_workers.url, encode(ankle_boot)
-    before = requests(url).get(("/classify", "200"), 0.0)
-    times = [sum(worker.cpu_times()[:2]) for worker in two_workers.workers()]
+    url, content = two_workers.url, encode(ankle_boot)
+    workers = two_workers.workers()
+    assert len(workers) == 2
+    counted, before = requests(url).get(("/classify", "200"), 0.0), list(map(seconds, workers))
 
     def classify(_: int) -> str:  # by a connection of its own, which either worker may take
         label: str = httpx.post(f"{url}/classify", content=content, headers=PNG).json()["label"]
         return label
 
+    rounds = 0
     with ThreadPoolExecutor(8) as threads:
-        assert set(threads.map(classify, range(count))) == {"Ankle boot"}
-    assert requests(url)["/classify", "200"] - before == count
-    workers = two_workers.workers()
-    assert len(workers) == 2
-    busy = [sum(w.cpu_times()[:2]) - time for w, time in zip(workers, times, strict=True)]
-    assert min(busy) > 0
+        while rounds < MOST_ROUNDS and any(map(operator.eq, before, map(seconds, workers))):
+            assert set(threads.map(classify, range(40))) == {"Ankle boot"}
+            rounds += 1
+    assert all(map(operator.lt, before, map(seconds, workers))), "one worker did all the work"
+    assert requests(url)["/classify", "200"] - counted == 40 * rounds
     (sample,) = metrics(url)["fashion_model"].samples
     assert sample.value == 1
+
+
+def seconds(worker: psutil.Process) -> float:
+    """How long a worker has computed; the clock ticks every 10 ms."""
+    times = worker.cpu_times()
+    return float(times.user + times.system)
