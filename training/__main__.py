@@ -3,19 +3,14 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
-from pydantic_settings import CliApp
-
+from training.command_line import FAILURE, Settings, complain, parse
 from training.errors import TrainingError
 from training.settings import DataSettings, ReportSettings, TrainingSettings
 
-FAILURE, USAGE = 1, 2
 # Threads that wait by spinning take the cores from those they wait for as soon as
 # anything else runs beside them: training was 2 to 7 times slower for it.
 OPENMP = {"OMP_WAIT_POLICY": "PASSIVE"}
-Settings = TypeVar("Settings", bound=BaseModel)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,35 +19,18 @@ def main(arguments: Sequence[str]) -> int:
         os.environ.setdefault(name, value)  # before torch is loaded, for it reads them then
     match arguments:
         case ["report", *rest]:
-            return _run(_report, _parse(ReportSettings, rest))
+            return _run(_report, parse(ReportSettings, rest))
         case ["data", *rest]:
-            return _run(_data, _parse(DataSettings, rest))
+            return _run(_data, parse(DataSettings, rest))
         case _:
-            return _run(_train, _parse(TrainingSettings, arguments))
-
-
-def _parse(kind: type[Settings], arguments: Sequence[str]) -> Settings:
-    try:
-        return CliApp.run(kind, cli_args=list(arguments))
-    except ValidationError as error:
-        for fault in error.errors():
-            _complain(_describe(fault["loc"], fault["msg"], fault["input"]))
-        sys.exit(USAGE)
-
-
-def _describe(location: tuple[int | str, ...], message: str, value: object) -> str:
-    text = message.removeprefix("Value error, ")
-    if not location:
-        return text
-    option = str(location[0]).replace("_", "-")
-    return f"--{option} {value}: {text[0].lower()}{text[1:]}"
+            return _run(_train, parse(TrainingSettings, arguments))
 
 
 def _run(program: Callable[[Settings], int], settings: Settings) -> int:
     try:
         return program(settings)
     except TrainingError as error:
-        _complain(str(error))
+        complain(str(error))
         return FAILURE
 
 
@@ -84,10 +62,6 @@ def _data(settings: DataSettings) -> int:
         folder = find_directory(name, offline=settings.offline)
         print(f"{len(load_split(name, folder)):,} {name} images in {folder}")
     return 0
-
-
-def _complain(text: str) -> None:
-    print(f"error: {text}", file=sys.stderr)
 
 
 if __name__ == "__main__":

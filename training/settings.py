@@ -4,41 +4,13 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    CliPositionalArg,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
+from training.command_line import CommandLineSettings
 from training.recipes import RECIPES
 
 
-class _CommandLineOnly(BaseSettings):
-    """Settings that no stray environment variable named SEED or OUT can change."""
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        cli_kebab_case=True,
-        cli_implicit_flags="toggle",
-        cli_avoid_json=True,
-        cli_hide_none_type=True,
-    )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Keep the command line alone."""
-        return (init_settings,)
-
-
-class TrainingSettings(_CommandLineOnly):
+class TrainingSettings(CommandLineSettings):
     """Train LeNet-BN.
 
     Two other programs: `python -m training report RUN` draws the pictures of a
@@ -87,7 +59,7 @@ class TrainingSettings(_CommandLineOnly):
         return type(self)(**{**stored, **said})
 
 
-class DataSettings(_CommandLineOnly):
+class DataSettings(CommandLineSettings):
     """Say where Fashion-MNIST is, every file checked; download it if it is nowhere."""
 
     model_config = SettingsConfigDict(cli_prog_name="python -m training data")
@@ -95,7 +67,7 @@ class DataSettings(_CommandLineOnly):
     offline: bool = Field(False, description="fail rather than download")
 
 
-class ReportSettings(_CommandLineOnly):
+class ReportSettings(CommandLineSettings):
     """Draw the pictures of a finished run into its folder."""
 
     model_config = SettingsConfigDict(cli_prog_name="python -m training report")
