@@ -40,7 +40,7 @@ def bento(home: Path) -> Path:
 def test_it_holds_the_service_and_the_released_model(bento: Path) -> None:
     source = bento / "src"
     held = {str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()}
-    service = {f"service/{path.name}" for path in (ROOT / "service").glob("*.py")}
+    service = {f"service/{path.name}" for path in (ROOT / "service").glob("*.*")}
     assert service | {"models/fashion_lenet/model.onnx"} <= held
     model = source / "models" / "fashion_lenet" / "model.onnx"
     assert model.read_bytes() == RELEASED_MODEL.read_bytes()

@@ -189,6 +189,7 @@ def test_the_pages_of_the_documentation_are_there(client: httpx.Client) -> None:
     page = client.get("/")
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
+    assert not re.search("https?://", page.text)  # BentoML's page reports its visitors to Google
     own = re.findall(r'(?:src|href)="\.?/(static_content/[^"]+)"', page.text)
     assert len(own) >= 3
     assert {client.get(f"/{path}").status_code for path in own} == {200}
