@@ -88,3 +88,14 @@ def test_data_says_where_the_data_set_is(
     monkeypatch.setenv("FASHION_MNIST_DIR", str(tmp_path))
     assert main(["data", "--offline"]) == 1
     assert f"error: {tmp_path} holds neither" in capsys.readouterr().err
+
+
+def test_an_impatient_ctrl_c_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.run.train", interrupted)
+    assert main(["--out", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
