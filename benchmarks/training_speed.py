@@ -28,13 +28,13 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import FashionMNIST
 from torchvision.transforms import ToTensor
 
-from training.__main__ import OPENMP
 from training.data_choice import load_data
 from training.dataset import STEMS, Split, find_file
 from training.devices import choose_device, set_up, synchronize
 from training.fashion_mnist import find_directory
 from training.idx import read_content
 from training.learner import Learner
+from training.openmp import OPENMP
 from training.recipes import SEED
 
 STEPS_TO_WARM_UP = 20

@@ -1,22 +1,20 @@
 """`python -m training` trains, `... report RUN` draws, `... data` finds the data set."""
 
-import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
 from training.command_line import FAILURE, Settings, complain, parse
 from training.errors import TrainingError
+from training.openmp import wait_without_spinning
 from training.settings import DataSettings, ReportSettings, TrainingSettings
 
-# Threads that wait by spinning take the cores from those they wait for as soon as
-# anything else runs beside them: training was 2 to 7 times slower for it.
-OPENMP = {"OMP_WAIT_POLICY": "PASSIVE"}
+INTERRUPTED = 128 + signal.SIGINT
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the program that the arguments name; return its exit status."""
-    for name, value in OPENMP.items():
-        os.environ.setdefault(name, value)  # before torch is loaded, for it reads them then
+    wait_without_spinning()
     match arguments:
         case ["report", *rest]:
             return _run(_report, parse(ReportSettings, rest))
@@ -32,6 +30,9 @@ def _run(program: Callable[[Settings], int], settings: Settings) -> int:
     except TrainingError as error:
         complain(str(error))
         return FAILURE
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return INTERRUPTED
 
 
 # Each program imports what it needs: --help and usage errors need not wait for torch.

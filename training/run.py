@@ -81,9 +81,9 @@ class _Run:
         """Take up a stored run, provided that this one would have come to the same point."""
         before, now = json.loads(stored["identity"]), self._identity()
         for name, value in now.items():
-            if before[name] != value:
+            if before.get(name) != value:
                 raise RunError(
-                    f"cannot resume {self.directory.path}: its {name} was {before[name]!r} and "
+                    f"cannot resume {self.directory.path}: its {name} was {before.get(name)!r} and "
                     f"is now {value!r}; give what it was started with, or choose another --out"
                 )
         self.learner.load_state_dict(stored["learner"])
