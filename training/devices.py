@@ -26,6 +26,8 @@ def set_up(threads: int | None) -> None:
     # Else cuDNN picks convolutions by timing them, and two runs may pick different ones.
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+    # float32 is to mean float32: by default cuDNN rounds what it multiplies to 10 bits.
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def synchronize(device: torch.device) -> None:
