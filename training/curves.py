@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-MANY = 20  # more epochs than this are a line without dots
+MANY = 20  # more epochs than this are a line without dots, seen from epoch STEEP + 1 on
+STEEP = 3
 
 
 def curves_figure(metrics: Mapping[str, Any]) -> Figure:
@@ -32,8 +33,10 @@ def curves_figure(metrics: Mapping[str, Any]) -> Figure:
     accuracy_axis.grid(alpha=0.3)
     loss_axis.set_ylabel("train loss")
     loss_axis.set_ylim(bottom=0)
+    if len(history) > MANY:
+        _zoom_past_the_start(accuracy_axis, loss_axis, history, held)
     handles = [*loss_axis.get_lines(), *accuracy_axis.get_lines()]
-    accuracy_axis.legend(handles=handles, loc="center right")
+    accuracy_axis.legend(handles=handles, loc="lower center")
     return figure
 
 
@@ -49,6 +52,15 @@ def _plot(
         color=colour,
         linestyle=linestyle,
     )
+
+
+def _zoom_past_the_start(
+    accuracy_axis: Axes, loss_axis: Axes, history: list[Mapping[str, Any]], held: str
+) -> None:
+    """Let the first epochs run out of the picture: their haste would flatten all the rest."""
+    first = history[STEEP]
+    accuracy_axis.set_ylim(bottom=min(first["train_accuracy"], first[f"{held}_accuracy"]))
+    loss_axis.set_ylim(top=first["train_loss"])
 
 
 def _mark_checkpoint(axis: Axes, metrics: Mapping[str, Any], name: str) -> None:
