@@ -49,7 +49,7 @@ def export(settings: ExportSettings) -> Equivalence:
         labels=labels,
         provenance=provenance(checkpoint.metadata, digest, _versions()),
         equivalence=equivalence,
-        golden_samples=golden_samples(checkpoint.model, test.images, test.labels),
+        golden_samples=golden_samples(checkpoint.model, test.images, test.labels, equivalence),
     )
     onnx.checker.check_model(proto, full_check=True)
     _write(settings.out, proto.SerializeToString(), digest, test, equivalence)

@@ -36,7 +36,7 @@ def test_success_prints_the_figures_and_exits_0(
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0].startswith("logits against float64 eval mode")
-    assert sum("100 of 100" in line for line in lines) == 6
+    assert sum("100 of 100" in line for line in lines) == 4
     assert any(line.startswith("folded, optimisation default") for line in lines)
     assert any(line.startswith("smallest margin of a predicted class: ") for line in lines)
     assert lines[-1] == f"proved equal; wrote {out}"

@@ -11,12 +11,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.equivalence import compare
-from export.metadata import GOLDEN_TOLERANCE, attach, golden_samples, provenance
+from export.equivalence import Equivalence, compare
+from export.metadata import attach, golden_samples, provenance
 from tests.export.inference import run
 from tests.export.networks import assert_untouched, metadata, state
 from training.dataset import Split
 from training.fashion_mnist import LABELS
+
+
+@pytest.fixture
+def equivalence(
+    network: nn.Sequential, folded_model: onnx.ModelProto, images: Tensor
+) -> Equivalence:
+    return compare(network, folded_model.SerializeToString(), images)
 
 
 def decoded(samples: str) -> tuple[np.ndarray, np.ndarray, float]:
@@ -30,10 +37,12 @@ def decoded(samples: str) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def test_golden_samples_are_the_first_image_of_each_class_with_the_reference_logits(
-    network: nn.Sequential, real: Split
+    network: nn.Sequential, real: Split, equivalence: Equivalence
 ) -> None:
     before = state(network)
-    images, logits, tolerance = decoded(golden_samples(network, real.images, real.labels))
+    images, logits, tolerance = decoded(
+        golden_samples(network, real.images, real.labels, equivalence)
+    )
     assert_untouched(network, before)
     labels = real.labels.tolist()
     first = [labels.index(label) for label in range(10)]
@@ -41,23 +50,28 @@ def test_golden_samples_are_the_first_image_of_each_class_with_the_reference_log
     with torch.no_grad():
         exact = network.double()(real.images[first].double() / 255)
     np.testing.assert_allclose(logits, exact.numpy(), rtol=0, atol=1e-12)
-    assert tolerance == GOLDEN_TOLERANCE == 1e-4
+    assert tolerance == 10 * equivalence.eval_mode.max_error > 0
 
 
 def test_golden_samples_skip_a_class_that_has_no_image(
-    network: nn.Sequential, images: Tensor
+    network: nn.Sequential, images: Tensor, equivalence: Equivalence
 ) -> None:
     labels = torch.full((len(images),), 4)
     labels[7] = 1
-    found, logits, _ = decoded(golden_samples(network, images, labels))
+    found, logits, _ = decoded(golden_samples(network, images, labels, equivalence))
     np.testing.assert_array_equal(found, images[[7, 0]].numpy())
     assert logits.shape == (2, 10)
 
 
 def test_the_golden_tolerance_lies_between_float32_and_a_wrong_model(
-    network: nn.Sequential, folded_model: onnx.ModelProto, real: Split
+    network: nn.Sequential,
+    folded_model: onnx.ModelProto,
+    real: Split,
+    equivalence: Equivalence,
 ) -> None:
-    images, logits, tolerance = decoded(golden_samples(network, real.images, real.labels))
+    images, logits, tolerance = decoded(
+        golden_samples(network, real.images, real.labels, equivalence)
+    )
     found, _ = run(folded_model, torch.from_numpy(images.copy()))
     assert np.abs(found - logits).max() < tolerance / 10
     with torch.no_grad():

@@ -43,7 +43,7 @@ def test_the_golden_samples_are_real_images_one_of_each_class(
     first = [int(np.flatnonzero(labels == label)[0]) for label in range(10)]
     np.testing.assert_array_equal(golden.images[:, 0], images[first])
     assert golden.logits.shape == (10, 10)
-    assert golden.tolerance == 1e-4
+    assert 1e-5 < golden.tolerance < 1e-3  # TF32 would be off by 1e-2
 
 
 def test_probabilities_are_onnxruntimes_own(
