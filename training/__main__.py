@@ -1,12 +1,13 @@
 """`python -m training` trains, `... report RUN` draws, `... data` finds the data set."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 
 from training.command_line import FAILURE, Settings, complain, parse
 from training.errors import TrainingError
-from training.openmp import wait_without_spinning
+from training.openmp import choose_waiting
 from training.settings import DataSettings, ReportSettings, TrainingSettings
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -14,7 +15,6 @@ INTERRUPTED = 128 + signal.SIGINT
 
 def main(arguments: Sequence[str]) -> int:
     """Run the program that the arguments name; return its exit status."""
-    wait_without_spinning()
     match arguments:
         case ["report", *rest]:
             return _run(_report, parse(ReportSettings, rest))
@@ -39,6 +39,7 @@ def _run(program: Callable[[Settings], int], settings: Settings) -> int:
 
 
 def _train(settings: TrainingSettings) -> int:
+    os.environ.update(choose_waiting())
     from training.interruption import Interrupted
     from training.run import train
 
