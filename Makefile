@@ -26,8 +26,9 @@ test: lint data
 test-gpu: data
 	$(DEV)/bin/python -m pytest tests/gpu
 
+# One thread, so that machines with any number of cores add in the same order.
 train: data
-	$(DEV)/bin/python -m training --recipe release --seed 0 --device auto --out runs/release
+	$(DEV)/bin/python -m training --recipe release --seed 0 --threads 1 --out runs/release
 
 export: $(DEV)/.installed
 	$(DEV)/bin/python -m export runs/release/checkpoint.safetensors --out runs/release/model.onnx --model-version $(MODEL_VERSION)
