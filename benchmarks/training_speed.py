@@ -1,6 +1,6 @@
 """How many images per second this project trains on, and the notebook's own loop.
 
-    python benchmarks/training_speed.py [--rounds 5] [--threads 2] [--device auto]
+    python -m benchmarks.training_speed [--rounds 5] [--threads 2] [--device auto]
 
 Both train recipe `seed` (LeNet-BN, batch 256, SGD at rate 1.0) on Fashion-MNIST,
 on the same device, by turns, each in a process of its own, of whose two epochs
@@ -75,7 +75,7 @@ def in_a_process_of_its_own(side: str) -> float:
     """Measure one side, so that neither runs with what the other has set up."""
     # The training program's own choice; a notebook has OpenMP's default.
     environment = os.environ | (choose_waiting() if side == "ours" else {})
-    command = [sys.executable, *sys.argv, "--side", side]
+    command = [sys.executable, "-m", "benchmarks.training_speed", *sys.argv[1:], "--side", side]
     result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
     return float(result.stdout)
 
