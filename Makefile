@@ -14,7 +14,7 @@ export BENTOML_DO_NOT_TRACK := True
 
 APT_INSTALL := apt-get update --quiet && apt-get install --quiet --yes
 
-.PHONY: serve test test-gpu train export release data lint lock bento clean
+.PHONY: serve test test-gpu train export release data lint lock bench bento clean
 
 serve: $(SERVE)/.installed
 	$(SERVE)/bin/bentoml serve --host $(HOST) --port $(PORT)
@@ -37,6 +37,10 @@ export: $(DEV)/.installed
 release: train export
 	$(DEV)/bin/python -m training report runs/release
 	cd runs/release && cp checkpoint.safetensors model.onnx equivalence.json metrics.json *.png ../../models/fashion_lenet/
+
+# Every figure as a ratio to a peer in the same run; on a machine that does nothing else.
+bench: data
+	$(DEV)/bin/python -m benchmarks.training_speed
 
 bento: $(SERVE)/.installed
 	$(SERVE)/bin/bentoml build

@@ -12,6 +12,7 @@ names, and these strings as safetensors metadata:
     version         the released model's version; absent for a run that is no release
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,21 @@ def save_checkpoint(path: Path, model: nn.Module, metadata: Mapping[str, str]) -
         RunError: the file cannot be written.
     """
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    write_atomically(path, safetensors.torch.save(tensors, dict(metadata)))
+    write_atomically(path, _with_ordered_header(safetensors.torch.save(tensors, dict(metadata))))
+
+
+def _with_ordered_header(content: bytes) -> bytes:
+    """Order the metadata, which safetensors writes in a random order: same run, same file.
+
+    The format (https://github.com/huggingface/safetensors#format): the header's size in 8 bytes,
+    little-endian; the header, JSON padded with spaces; the tensors.
+    """
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    ordered += b" " * (-len(ordered) % 8)
+    return len(ordered).to_bytes(8, "little") + ordered + content[8 + size :]
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

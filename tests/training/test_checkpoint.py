@@ -34,6 +34,16 @@ def test_tensors_and_metadata_come_back_bit_for_bit(tmp_path: Path) -> None:
         assert torch.equal(model.state_dict()[key], before[key])
 
 
+def test_the_same_network_and_metadata_are_the_same_file(tmp_path: Path) -> None:
+    network = lenet_bn()
+    contents = set()
+    for _ in range(20):  # safetensors itself orders metadata anew every time
+        save_checkpoint(tmp_path / "c", network, {"recipe": "é", "seed": "0", "epochs": "1"})
+        contents.add((tmp_path / "c").read_bytes())
+    assert len(contents) == 1
+    assert load_checkpoint(tmp_path / "c").metadata["recipe"] == "é"
+
+
 def test_the_file_holds_exactly_the_contract(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     save_checkpoint(path, trained(), {})
