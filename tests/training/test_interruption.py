@@ -1,6 +1,7 @@
 """The first signal is remembered, the second acts, and the handlers are put back."""
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -20,6 +21,15 @@ def test_the_first_signal_waits_for_a_check(
     assert caught.value.exit_status == 128 + number
 
 
+@pytest.fixture
+def _ctrl_c_interrupts() -> Iterator[None]:
+    """As in a terminal: a shell script's background commands ignore Ctrl-C, our tests' too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_interrupts")
 def test_the_second_ctrl_c_acts_at_once() -> None:
     with Interruption():
         signal.raise_signal(signal.SIGINT)
