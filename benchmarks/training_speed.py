@@ -13,12 +13,12 @@ on both sides. Run it on a machine that does nothing else.
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +28,6 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import FashionMNIST
 from torchvision.transforms import ToTensor
 
-from training.__main__ import SPINS
 from training.data_choice import load_data
 from training.dataset import STEMS, Split, find_file
 from training.devices import choose_device, set_up, synchronize
@@ -73,10 +72,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def in_a_process_of_its_own(side: str) -> float:
     """Measure one side, so that neither runs with what the other has set up."""
-    # The training program's own choice; a notebook has OpenMP's default.
-    environment = os.environ | (dict([SPINS]) if side == "ours" else {})
     command = [sys.executable, "-m", "benchmarks.training_speed", *sys.argv[1:], "--side", side]
-    result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+    result = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     return float(result.stdout)
 
 
@@ -117,6 +114,7 @@ def notebook_epoch(
     device: torch.device,
 ) -> float:
     """Run the body of d2l's train_ch6 for one epoch; return images per second."""
+    warnings.filterwarnings("ignore", "This DataLoader will create 4 worker processes")
     batches = DataLoader(data_set, batch_size=256, shuffle=True, num_workers=4)
     net.train()
     total_loss, correct, images, start = 0.0, 0.0, 0, time.perf_counter()

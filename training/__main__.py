@@ -1,6 +1,5 @@
 """`python -m training` trains, `... report RUN` draws, `... data` finds the data set."""
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -10,11 +9,6 @@ from training.errors import TrainingError
 from training.settings import DataSettings, ReportSettings, TrainingSettings
 
 INTERRUPTED = 128 + signal.SIGINT
-
-# How often OpenMP's threads look for work before they sleep. By default they spin on, which is a
-# tenth faster on idle cores, and takes a core from whatever else runs there, their own fellows
-# too. Read when torch is loaded.
-SPINS = ("GOMP_SPINCOUNT", "1000")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,7 +37,6 @@ def _run(program: Callable[[Settings], int], settings: Settings) -> int:
 
 
 def _train(settings: TrainingSettings) -> int:
-    os.environ.setdefault(*SPINS)
     from training.interruption import Interrupted
     from training.run import train
 
