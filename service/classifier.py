@@ -40,7 +40,7 @@ def read_settings() -> ServiceSettings:
 
 @bentoml.service(
     service_class=WebService,
-    workers=read_settings().workers,
+    workers=read_settings().workers,  # BentoML wants to know when the class is made
     # service.web measures and limits requests; BentoML's own do it again, and slowly.
     metrics={"enabled": False},
     tracing={"excluded_urls": ".*"},
