@@ -23,11 +23,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.datasets import FashionMNIST
 from torchvision.transforms import ToTensor
 
+from benchmarks.notebook import notebook_network
 from training.data_choice import load_data
 from training.dataset import STEMS, Split, find_file
 from training.devices import choose_device, set_up, synchronize
@@ -144,71 +145,6 @@ def torchvision_data_set(folder: Path) -> FashionMNIST:
         for stem in stems:
             (raw / stem).write_bytes(read_content(find_file(find_directory(half), stem)))
     return FashionMNIST(str(folder), train=True, transform=ToTensor())
-
-
-def notebook_batch_norm(
-    X: Tensor,
-    gamma: Tensor,
-    beta: Tensor,
-    moving_mean: Tensor,
-    moving_var: Tensor,
-    eps: float,
-    momentum: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """d2l's function, as the chapter has it."""
-    if not torch.is_grad_enabled():
-        X_hat = (X - moving_mean) / torch.sqrt(moving_var + eps)
-    else:
-        if len(X.shape) == 2:
-            mean = X.mean(dim=0)
-            var = ((X - mean) ** 2).mean(dim=0)
-        else:
-            mean = X.mean(dim=(0, 2, 3), keepdim=True)
-            var = ((X - mean) ** 2).mean(dim=(0, 2, 3), keepdim=True)
-        X_hat = (X - mean) / torch.sqrt(var + eps)
-        moving_mean = momentum * moving_mean + (1.0 - momentum) * mean
-        moving_var = momentum * moving_var + (1.0 - momentum) * var
-    return gamma * X_hat + beta, moving_mean.data, moving_var.data
-
-
-class NotebookBatchNorm(nn.Module):
-    """d2l's layer, as the chapter has it."""
-
-    def __init__(self, num_features: int, num_dims: int) -> None:
-        super().__init__()
-        shape = (1, num_features) if num_dims == 2 else (1, num_features, 1, 1)
-        self.gamma = nn.Parameter(torch.ones(shape))
-        self.beta = nn.Parameter(torch.zeros(shape))
-        self.moving_mean = torch.zeros(shape)
-        self.moving_var = torch.ones(shape)
-
-    def forward(self, X: Tensor) -> Tensor:
-        """Normalize, and move the statistics to X's device first."""
-        if self.moving_mean.device != X.device:
-            self.moving_mean = self.moving_mean.to(X.device)
-            self.moving_var = self.moving_var.to(X.device)
-        Y, self.moving_mean, self.moving_var = notebook_batch_norm(
-            X, self.gamma, self.beta, self.moving_mean, self.moving_var, eps=1e-5, momentum=0.9
-        )
-        return Y
-
-
-def notebook_network() -> nn.Sequential:
-    """d2l's network, Xavier weights."""
-    net = nn.Sequential(
-        *(nn.Conv2d(1, 6, kernel_size=5), NotebookBatchNorm(6, 4), nn.Sigmoid()),
-        nn.AvgPool2d(kernel_size=2, stride=2),
-        *(nn.Conv2d(6, 16, kernel_size=5), NotebookBatchNorm(16, 4), nn.Sigmoid()),
-        nn.AvgPool2d(kernel_size=2, stride=2),
-        nn.Flatten(),
-        *(nn.Linear(16 * 4 * 4, 120), NotebookBatchNorm(120, 2), nn.Sigmoid()),
-        *(nn.Linear(120, 84), NotebookBatchNorm(84, 2), nn.Sigmoid()),
-        nn.Linear(84, 10),
-    )
-    for layer in net:
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            nn.init.xavier_uniform_(layer.weight)
-    return net
 
 
 if __name__ == "__main__":

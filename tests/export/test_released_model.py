@@ -1,9 +1,7 @@
 """The released model.onnx against the released checkpoint, by the notebook's own code.
 
-The oracle is d2l's batch norm as its chapter prints it, not this project's:
-https://d2l.ai/chapter_convolutional-modern/batch-norm.html. It takes
-prediction mode from whether gradients are on, and its moving statistics are
-plain attributes that no state dict knows. Only their loading is added.
+The oracle is d2l's network as its chapter prints it (benchmarks/notebook.py), not
+this project's. Only the loading of its tensors by their names is added.
 """
 
 import base64
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from benchmarks.notebook import notebook_network
 from export.equivalence import compare
 from tests.export.inference import run
 from training.checkpoint import load_checkpoint
@@ -34,61 +33,9 @@ MODEL = FOLDER / "model.onnx"
 CHECKPOINT = FOLDER / "checkpoint.safetensors"
 
 
-def batch_norm(X, gamma, beta, moving_mean, moving_var, eps, momentum):  # type: ignore[no-untyped-def]
-    # Use is_grad_enabled to determine whether we are in training mode
-    if not torch.is_grad_enabled():
-        # In prediction mode, use mean and variance obtained by moving average
-        X_hat = (X - moving_mean) / torch.sqrt(moving_var + eps)
-    else:
-        assert len(X.shape) in (2, 4)
-        if len(X.shape) == 2:
-            mean = X.mean(dim=0)
-            var = ((X - mean) ** 2).mean(dim=0)
-        else:
-            mean = X.mean(dim=(0, 2, 3), keepdim=True)
-            var = ((X - mean) ** 2).mean(dim=(0, 2, 3), keepdim=True)
-        X_hat = (X - mean) / torch.sqrt(var + eps)
-        moving_mean = momentum * moving_mean + (1.0 - momentum) * mean
-        moving_var = momentum * moving_var + (1.0 - momentum) * var
-    Y = gamma * X_hat + beta
-    return Y, moving_mean.data, moving_var.data
-
-
-class BatchNorm(nn.Module):
-    def __init__(self, num_features: int, num_dims: int) -> None:
-        super().__init__()
-        shape = (1, num_features) if num_dims == 2 else (1, num_features, 1, 1)
-        self.gamma = nn.Parameter(torch.ones(shape))
-        self.beta = nn.Parameter(torch.zeros(shape))
-        self.moving_mean = torch.zeros(shape)
-        self.moving_var = torch.ones(shape)
-
-    def forward(self, X: Tensor) -> Tensor:
-        if self.moving_mean.device != X.device:
-            self.moving_mean = self.moving_mean.to(X.device)
-            self.moving_var = self.moving_var.to(X.device)
-        Y, self.moving_mean, self.moving_var = batch_norm(
-            X, self.gamma, self.beta, self.moving_mean, self.moving_var, eps=1e-5, momentum=0.9
-        )
-        return Y
-
-
-def notebooks_network() -> nn.Sequential:
-    return nn.Sequential(
-        *(nn.Conv2d(1, 6, kernel_size=5), BatchNorm(6, num_dims=4), nn.Sigmoid()),
-        nn.AvgPool2d(kernel_size=2, stride=2),
-        *(nn.Conv2d(6, 16, kernel_size=5), BatchNorm(16, num_dims=4), nn.Sigmoid()),
-        nn.AvgPool2d(kernel_size=2, stride=2),
-        nn.Flatten(),
-        *(nn.Linear(256, 120), BatchNorm(120, num_dims=2), nn.Sigmoid()),
-        *(nn.Linear(120, 84), BatchNorm(84, num_dims=2), nn.Sigmoid()),
-        nn.Linear(84, 10),
-    )
-
-
 def load_by_name(path: Path) -> nn.Sequential:
     """Put each tensor where its name says, the moving statistics too."""
-    network = notebooks_network()
+    network = notebook_network()
     left = {name for name, _ in network.named_parameters()}
     with safe_open(path, framework="pt") as file:
         for key in file.keys():  # noqa: SIM118
