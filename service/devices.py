@@ -66,4 +66,11 @@ def _open(model: bytes, providers: list[str | tuple[str, dict[str, str]]]) -> or
     try:
         return ort.InferenceSession(model, options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions have no base of their own
-        raise ModelError(f"the model is no ONNX model that can be run here: {error}") from error
+        raise ModelError(
+            f"the model is no ONNX model that can be run here: {one_line(error)}"
+        ) from error
+
+
+def one_line(error: Exception) -> str:
+    """Give an error's message as one line of a log; ONNX Runtime's can have several."""
+    return " ".join(str(error).split())

@@ -3,15 +3,16 @@
 import base64
 import json
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from service.devices import CUDA, open_session
+from service.devices import CUDA, one_line, open_session
 from service.errors import ModelError
 from service.settings import ServiceSettings
 
@@ -19,6 +20,8 @@ logger = logging.getLogger("bentoml.fashion_lenet")
 
 SIDE = 28
 INPUT, LOGITS, PROBABILITIES = "image", "logits", "probabilities"
+
+Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
@@ -31,40 +34,51 @@ class GoldenSamples:
 
     @classmethod
     def parse(cls, text: str, classes: int) -> Self:
-        """Read the `golden_samples` of a model's metadata."""
+        """Read the `golden_samples` of a model's metadata.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is no such JSON, does not fit the number of
+                classes, or could not fail: nothing is further off than an infinite tolerance.
+        """
         content = json.loads(text)
         images = np.frombuffer(base64.b64decode(content["images"], validate=True), np.uint8)
         images = images.reshape(-1, 1, SIDE, SIDE)  # (G, 1, 28, 28)
         logits = np.array(content["logits"], np.float64)  # (G, K)
         if len(images) == 0 or logits.shape != (len(images), classes):
             raise ValueError(
-                f"golden_samples has {len(images)} images and logits of shape {logits.shape}, "
+                f"it has {len(images)} images and logits of shape {logits.shape}, "
                 f"there are {classes} labels"
             )
-        return cls(images, logits, float(content["tolerance"]))
+        if not np.isfinite(logits).all():
+            raise ValueError("it has a logit that is no finite number")
+        tolerance = float(content["tolerance"])
+        if not 0 < tolerance < math.inf:
+            raise ValueError(f"its tolerance is {tolerance:g}, a positive finite number is right")
+        return cls(images, logits, tolerance)
 
 
 class Model:
     """A folded network on a device."""
 
     def __init__(self, session: ort.InferenceSession) -> None:
-        """Read the metadata of an opened model.
+        """Read the metadata of an opened model, and see that it takes and gives what is served.
 
         Raises:
-            ModelError: a piece of metadata is missing or broken.
+            ModelError: a piece of metadata is missing or broken, or its inputs or outputs
+                are not those that `python -m export` writes.
         """
         self.session = session
         metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
-        try:
-            self.name = metadata["name"]
-            self.version = metadata["version"]
-            self.labels: tuple[str, ...] = tuple(json.loads(metadata["labels"]))
-            self.golden = GoldenSamples.parse(metadata["golden_samples"], len(self.labels))
-        except (KeyError, ValueError, TypeError) as error:
-            raise ModelError(
-                f"the model's metadata is not what `python -m export` writes: "
-                f"{type(error).__name__} {error}"
-            ) from error
+        self.name = _parse(metadata, "name", str)
+        self.version = _parse(metadata, "version", str)
+        self.labels = _parse(metadata, "labels", _labels)
+        classes = len(self.labels)
+        self.golden = _parse(
+            metadata, "golden_samples", lambda text: GoldenSamples.parse(text, classes)
+        )
+        _check_signature("input", session.get_inputs(), [f"{INPUT} uint8 (N, 1, {SIDE}, {SIDE})"])
+        outputs = [f"{output} float (N, {classes})" for output in (LOGITS, PROBABILITIES)]
+        _check_signature("output", session.get_outputs(), outputs)
 
     @property
     def execution_provider(self) -> str:
@@ -85,19 +99,25 @@ class Model:
         """Run the golden samples on the device that will serve.
 
         Raises:
-            ModelError: a logit differs from the expected one by more than the tolerance.
+            ModelError: the model cannot be run, or a logit differs from the expected one by
+                more than the tolerance.
         """
-        logits = self.session.run([LOGITS], {INPUT: self.golden.images})[0]  # (G, K)
+        try:
+            logits = self.session.run([LOGITS], {INPUT: self.golden.images})[0]  # (G, K)
+        except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+            raise ModelError(
+                f"the model cannot be run on {self.execution_provider}: {one_line(error)}"
+            ) from error
         if logits.shape != self.golden.logits.shape:
             raise ModelError(
-                f"the model tells {logits.shape[1]} classes apart, and its metadata names "
-                f"{len(self.labels)}"
+                f"the model's golden samples come out as logits of shape {logits.shape}, "
+                f"{self.golden.logits.shape} is right"
             )
-        error = float(np.abs(logits - self.golden.logits).max())
-        if not error <= self.golden.tolerance:  # so that an error that is no number fails too
+        worst = float(np.abs(logits - self.golden.logits).max())
+        if not worst <= self.golden.tolerance:  # so that one that is no number fails too
             raise ModelError(
                 f"the model's golden samples come out wrong on {self.execution_provider}: a logit "
-                f"is off by {error:.3g}, at most {self.golden.tolerance:g} is right"
+                f"is off by {worst:.3g}, at most {self.golden.tolerance:g} is right"
             )
 
     def describe(self) -> dict[str, Any]:
@@ -133,3 +153,44 @@ def load_model(settings: ServiceSettings) -> Model:
         model.execution_provider,
     )
     return model
+
+
+def _parse(metadata: Mapping[str, str], key: str, parse: Callable[[str], Parsed]) -> Parsed:
+    """Read one entry of a model's metadata."""
+    if key not in metadata:
+        raise ModelError(f"the model's metadata has no {key}: `python -m export` writes it")
+    try:
+        return parse(metadata[key])
+    except (KeyError, ValueError, TypeError) as error:
+        raise ModelError(
+            f"the model's metadata {key} is not what `python -m export` writes: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    labels = json.loads(text)
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise TypeError(f"it is {text[:60]!r}, a list of names is right")
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"two classes have one name: {text[:300]!r}")
+    return tuple(labels)
+
+
+def _check_signature(kind: str, values: Sequence[ort.NodeArg], expected: Sequence[str]) -> None:
+    """See that the inputs or outputs of a model are those expected, each `name type (shape)`.
+
+    N stands for an axis of any length.
+    """
+    found = [
+        f"{value.name} {value.type.removeprefix('tensor(').removesuffix(')')} {_shape(value)}"
+        for value in values
+    ]
+    if found != expected:
+        raise ModelError(
+            f"the model's {kind} is {', '.join(found) or 'missing'}, not {', '.join(expected)}"
+        )
+
+
+def _shape(value: ort.NodeArg) -> str:
+    return f"({', '.join(str(n) if isinstance(n, int) else 'N' for n in value.shape)})"

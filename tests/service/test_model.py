@@ -2,22 +2,30 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
 from service.errors import ModelError
 from service.model import load_model
 from service.settings import RELEASED_MODEL, ServiceSettings
 from tests.service.models import metadata, with_wrong_golden_samples, write_model
+from tests.serving import ROOT, SERVE, start
 
 LABELS = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
+
+
+REFUSAL_SECONDS = 60  # a last resort
 
 
 def settings(model: Path = RELEASED_MODEL) -> ServiceSettings:
@@ -73,7 +81,7 @@ def test_a_device_that_computes_something_else_is_refused(tmp_path: Path) -> Non
     )
 
 
-@pytest.mark.parametrize(("share", "right"), [(0.5, True), (1.5, False), (float("nan"), False)])
+@pytest.mark.parametrize(("share", "right"), [(0.5, True), (1.5, False)])
 def test_the_tolerance_is_the_models_own(tmp_path: Path, share: float, right: bool) -> None:
     tolerance = load_model(settings()).golden.tolerance
     path = with_wrong_golden_samples(tmp_path / "model.onnx", share * tolerance)
@@ -88,54 +96,148 @@ def test_the_tolerance_is_the_models_own(tmp_path: Path, share: float, right: bo
 def test_missing_metadata_is_named(tmp_path: Path, key: str) -> None:
     with pytest.raises(ModelError) as caught:
         load_model(settings(write_model(tmp_path / "model.onnx", **{key: None})))
-    assert str(caught.value) == (
-        f"the model's metadata is not what `python -m export` writes: KeyError {key!r}"
-    )
+    assert str(caught.value) == (f"the model's metadata has no {key}: `python -m export` writes it")
+
+
+def golden(**changes: Any) -> str:
+    return json.dumps(json.loads(metadata()["golden_samples"]) | changes)
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
+    ("key", "value", "text"),
     [
-        ("labels", "no JSON"),
-        ("labels", "7"),
-        ("labels", json.dumps(["only", "two"])),
-        ("golden_samples", "no JSON"),
-        ("golden_samples", "[]"),
-        ("golden_samples", "{}"),
-        ("golden_samples", json.dumps({"images": "!", "logits": [[0.0]], "tolerance": 1})),
-        ("golden_samples", json.dumps({"images": "AAAA", "logits": [[0.0]], "tolerance": 1})),
-        ("golden_samples", json.dumps({"images": "", "logits": [], "tolerance": 1e-4})),
+        ("labels", "no JSON", "JSONDecodeError: Expecting value"),
+        ("labels", "7", "it is '7', a list of names is right"),
+        ("labels", json.dumps("0123456789"), "a list of names is right"),
+        ("labels", json.dumps(list(range(10))), "a list of names is right"),
+        ("labels", json.dumps(["Bag"] * 10), "two classes have one name"),
+        ("golden_samples", "no JSON", "JSONDecodeError: Expecting value"),
+        ("golden_samples", "[]", "TypeError"),
+        ("golden_samples", "{}", "KeyError: 'images'"),
+        ("golden_samples", golden(images="!"), "Error: "),
+        ("golden_samples", golden(images="AAAA"), "cannot reshape array of size 3"),
+        (
+            "golden_samples",
+            golden(images="", logits=[]),
+            "it has 0 images and logits of shape (0,)",
+        ),
+        (
+            "golden_samples",
+            golden(logits=[[0.0] * 10] * 3),
+            "10 images and logits of shape (3, 10)",
+        ),
+        ("golden_samples", golden(logits=[[0.0] * 9] * 10), "there are 10 labels"),
+        ("golden_samples", golden(logits=[[float("nan")] * 10] * 10), "no finite number"),
+        ("golden_samples", golden(logits=[[float("inf")] * 10] * 10), "no finite number"),
+        ("golden_samples", golden(tolerance=None), "TypeError"),
+        ("golden_samples", golden(tolerance="wide"), "could not convert string to float"),
+        ("golden_samples", golden(tolerance=float("nan")), "its tolerance is nan, a positive"),
+        ("golden_samples", golden(tolerance=float("inf")), "its tolerance is inf, a positive"),
+        ("golden_samples", golden(tolerance=1e999), "its tolerance is inf, a positive finite"),
+        ("golden_samples", golden(tolerance=-1e-4), "its tolerance is -0.0001, a positive"),
+        ("golden_samples", golden(tolerance=0), "its tolerance is 0, a positive finite number"),
     ],
 )
-def test_broken_metadata_is_refused(tmp_path: Path, key: str, value: str) -> None:
-    with pytest.raises(ModelError, match="metadata is not what `python -m export` writes"):
-        load_model(settings(write_model(tmp_path / "model.onnx", **{key: value})))
+def test_broken_metadata_is_refused(tmp_path: Path, key: str, value: str, text: str) -> None:
+    reason = refused(write_model(tmp_path / "model.onnx", **{key: value}))
+    assert reason.startswith(f"the model's metadata {key} is not what `python -m export` writes: ")
+    assert text in reason
 
 
-def test_golden_logits_of_another_shape_are_refused(tmp_path: Path) -> None:
-    golden = json.loads(metadata()["golden_samples"])
-    golden["logits"] = golden["logits"][:3]
-    path = write_model(tmp_path / "model.onnx", golden_samples=json.dumps(golden))
+def refused(path: Path) -> str:
+    """Why the model is not served, which must fit on one line of the log."""
     with pytest.raises(ModelError) as caught:
         load_model(settings(path))
-    assert str(caught.value).endswith(
-        "golden_samples has 10 images and logits of shape (3, 10), there are 10 labels"
-    )
+    (line,) = str(caught.value).splitlines()
+    return line
 
 
 def test_labels_for_another_number_of_classes_are_refused(tmp_path: Path) -> None:
-    golden = json.loads(metadata()["golden_samples"])
-    golden["logits"] = [row[:9] for row in golden["logits"]]
-    changes = {"golden_samples": json.dumps(golden), "labels": json.dumps(LABELS[:9])}
-    with pytest.raises(ModelError) as caught:
-        load_model(settings(write_model(tmp_path / "model.onnx", **changes)))
-    assert str(caught.value) == "the model tells 10 classes apart, and its metadata names 9"
+    logits = [row[:9] for row in json.loads(metadata()["golden_samples"])["logits"]]
+    changes = {"golden_samples": golden(logits=logits), "labels": json.dumps(LABELS[:9])}
+    assert refused(write_model(tmp_path / "model.onnx", **changes)) == (
+        "the model's output is logits float (N, 10), probabilities float (N, 10), "
+        "not logits float (N, 9), probabilities float (N, 9)"
+    )
 
 
 def test_another_onnx_model_is_refused(tmp_path: Path) -> None:
     nothing_known = dict.fromkeys(metadata())
-    with pytest.raises(ModelError, match="metadata is not what `python -m export` writes"):
-        load_model(settings(write_model(tmp_path / "model.onnx", **nothing_known)))
+    reason = refused(write_model(tmp_path / "model.onnx", **nothing_known))
+    assert reason == "the model's metadata has no name: `python -m export` writes it"
+
+
+def _rename_the_input(model: onnx.ModelProto) -> None:
+    model.graph.input[0].name = model.graph.node[0].input[0] = "img"
+
+
+def _take_floats(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
+
+
+def _take_one_image_at_a_time(model: onnx.ModelProto) -> None:
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def _take_a_second_input(model: onnx.ModelProto) -> None:
+    model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.UINT8, ["N"]))
+
+
+def _take_other_images(model: onnx.ModelProto) -> None:
+    """Images of 29 x 28, which come to as many features."""
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 29
+
+
+def _rename_an_output(model: onnx.ModelProto) -> None:
+    model.graph.node[-1].output[0] = model.graph.output[1].name = "softmax"
+
+
+def _give_no_logits(model: onnx.ModelProto) -> None:
+    del model.graph.output[0]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (_rename_the_input, "input is img uint8 (N, 1, 28, 28), not image uint8 (N, 1, 28, 28)"),
+        (_take_floats, "input is image float (N, 1, 28, 28), not image uint8"),
+        (_take_one_image_at_a_time, "input is image uint8 (1, 1, 28, 28), not image uint8 (N, 1"),
+        (_take_a_second_input, "input is image uint8 (N, 1, 28, 28), mask uint8 (N), not"),
+        (_take_other_images, "input is image uint8 (N, 1, 29, 28), not image uint8"),
+        (_rename_an_output, "output is logits float (N, 10), softmax float (N, 10), not logits"),
+        (_give_no_logits, "output is probabilities float (N, 10), not logits float (N, 10), prob"),
+    ],
+)
+def test_other_inputs_and_outputs_are_refused(
+    tmp_path: Path, spoil: Callable[[onnx.ModelProto], None], text: str
+) -> None:
+    assert f"the model's {text}" in refused(spoiled(tmp_path, spoil))
+
+
+def spoiled(folder: Path, spoil: Callable[[onnx.ModelProto], None]) -> Path:
+    """Write the released model with something changed in its graph."""
+    model = onnx.load(RELEASED_MODEL)
+    spoil(model)
+    path = folder / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def _name_an_unknown_operator(model: onnx.ModelProto) -> None:
+    model.graph.node[1].op_type = "Convolve"
+
+
+def _come_from_the_future(model: onnx.ModelProto) -> None:
+    model.ir_version = 99  # ONNX Runtime says so in two lines
+
+
+@pytest.mark.parametrize("spoil", [_name_an_unknown_operator, _come_from_the_future])
+def test_what_onnxruntime_cannot_open_is_refused(
+    tmp_path: Path, spoil: Callable[[onnx.ModelProto], None]
+) -> None:
+    reason = refused(spoiled(tmp_path, spoil))
+    assert reason.startswith("the model is no ONNX model that can be run here: [ONNXRuntimeError]")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x01"])
@@ -166,3 +268,86 @@ def test_a_missing_model_is_named_with_the_remedy(tmp_path: Path) -> None:
 def test_a_folder_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=f"cannot read the model {tmp_path}: Is a directory"):
         load_model(settings(tmp_path))
+
+
+def _put_before_the_last_layer(
+    model: onnx.ModelProto, node: onnx.NodeProto, constant: onnx.TensorProto
+) -> None:
+    last = max(i for i, node in enumerate(model.graph.node) if node.op_type == "Gemm")
+    node.input.extend([model.graph.node[last].input[0], constant.name])
+    node.output.append("inserted")
+    model.graph.node[last].input[0] = "inserted"
+    model.graph.initializer.append(constant)
+    model.graph.node.insert(last, node)
+
+
+def test_what_opens_and_cannot_be_run_is_refused(tmp_path: Path) -> None:
+    def ask_for_feature_99(model: onnx.ModelProto) -> None:
+        features = helper.make_tensor("features", TensorProto.INT64, [84], [99] * 84)
+        gather = helper.make_node("Gather", [], [], axis=1)
+        _put_before_the_last_layer(model, gather, features)
+
+    reason = refused(spoiled(tmp_path, ask_for_feature_99))
+    assert reason.startswith("the model cannot be run on CPUExecutionProvider: [ONNXRuntimeError]")
+
+
+def test_fewer_answers_than_images_are_refused(tmp_path: Path) -> None:
+    def leave_out_the_second(model: onnx.ModelProto) -> None:
+        wanted = helper.make_tensor("wanted", TensorProto.BOOL, [3], [True, False, True])
+        compress = helper.make_node("Compress", [], [], axis=0)
+        _put_before_the_last_layer(model, compress, wanted)
+
+    assert refused(spoiled(tmp_path, leave_out_the_second)) == (
+        "the model's golden samples come out as logits of shape (2, 10), (10, 10) is right"
+    )
+
+
+def test_logits_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
+    def diverge(model: onnx.ModelProto) -> None:
+        weight = model.graph.initializer[0]
+        spoilt = numpy_helper.to_array(weight).copy()
+        spoilt[0] = np.nan
+        weight.CopyFrom(numpy_helper.from_array(spoilt, weight.name))
+
+    reason = refused(spoiled(tmp_path, diverge))
+    assert "golden samples come out wrong on CPUExecutionProvider: a logit is off by nan" in reason
+
+
+def _wrong_input(folder: Path) -> Path:
+    return spoiled(folder, _rename_the_input)
+
+
+def _no_metadata(folder: Path) -> Path:
+    return write_model(folder / "model.onnx", **dict.fromkeys(metadata()))
+
+
+def _cut_off(folder: Path) -> Path:
+    path = folder / "model.onnx"
+    path.write_bytes(RELEASED_MODEL.read_bytes()[:-1000])
+    return path
+
+
+def _infinite_tolerance(folder: Path) -> Path:
+    return write_model(folder / "model.onnx", golden_samples=golden(tolerance=float("inf")))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (_wrong_input, "the model's input is img uint8 (N, 1, 28, 28), not image uint8"),
+        (_no_metadata, "the model's metadata has no name: `python -m export` writes it"),
+        (_cut_off, "the model is no ONNX model that can be run here: [ONNXRuntimeError]"),
+        (_infinite_tolerance, "its tolerance is inf, a positive finite number is right"),
+    ],
+)
+def test_a_server_whose_model_fails_its_check_says_why_in_one_line_and_exits(
+    tmp_path: Path, spoil: Callable[[Path], Path], text: str
+) -> None:
+    model = spoil(tmp_path)
+    server = start(tmp_path, SERVE, ROOT, {"FASHION_MODEL": str(model), "FASHION_DEVICE": "cpu"})
+    try:
+        assert server.process.wait(REFUSAL_SECONDS) == 1
+    finally:
+        server.process.kill()
+    (line,) = server.log().splitlines()
+    assert text in line
