@@ -6,6 +6,8 @@ MODEL_VERSION ?= 1.0.0
 
 SERVE := .venv/serve
 DEV := .venv/dev
+# KServe's client, which the tests drive the service with, wants older packages than we do.
+KSERVE := .venv/kserve
 # Where there is an NVIDIA driver, serving gets the CUDA and cuDNN wheels too.
 SERVE_LOCK := requirements/$(if $(shell command -v nvidia-smi),cuda,serve).lock
 
@@ -19,7 +21,8 @@ APT_INSTALL := apt-get update --quiet && apt-get install --quiet --yes
 serve: $(SERVE)/.installed
 	$(SERVE)/bin/bentoml serve --host $(HOST) --port $(PORT)
 
-test: lint data
+test: lint data $(KSERVE)/.installed
+	@command -v chromium >/dev/null || ($(APT_INSTALL) chromium) || true
 	$(DEV)/bin/python -m pytest
 
 # What needs an NVIDIA GPU; elsewhere each of these skips, and says so.
@@ -56,18 +59,21 @@ data: $(DEV)/.installed
 	$(DEV)/bin/python -m training data
 
 # Exact versions for every Python and platform we support; the development lock decides them.
-COMPILE := $(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header pyproject.toml
+COMPILE_ANY := $(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+COMPILE := $(COMPILE_ANY) pyproject.toml
 lock: $(DEV)/.installed
 	$(COMPILE) --upgrade --extra train --extra dev -o requirements/dev.lock
 	$(COMPILE) -c requirements/dev.lock -o requirements/serve.lock
 	$(COMPILE) -c requirements/dev.lock --extra cuda -o requirements/cuda.lock
+	echo kserve | $(COMPILE_ANY) --upgrade - -o requirements/kserve.lock
 
 clean:
 	rm -rf .venv build dist
 
 $(SERVE)/.installed: $(SERVE_LOCK)
 $(DEV)/.installed: requirements/dev.lock
-$(SERVE)/.installed $(DEV)/.installed:
+$(KSERVE)/.installed: requirements/kserve.lock
+$(SERVE)/.installed $(DEV)/.installed $(KSERVE)/.installed:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit(f"Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is {v[0]}.{v[1]}: choose another with make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
