@@ -7,8 +7,13 @@ products that cancel: most of float32's error comes from there. In float64 the f
 more accurate than the one it came from (docs/folding.md has the figures), and costs a twentieth
 more at large batches. ONNX Runtime computes convolutions in float64 on no CPU.
 
-ONNX operators, https://onnx.ai/onnx/operators: Conv-11, AveragePool-11, Gemm-13,
-Softmax-13, all unchanged in opset 17.
+Opset 13 is the lowest in which every operator here means what it means in opset 17: the last to
+change was Softmax, which before worked on all axes from one on (https://onnx.ai/onnx/operators).
+IR version 7 is the lowest that may hold it (https://onnx.ai/onnx/repo-docs/Versioning.html).
+ONNX Runtime reads both since 1.6 (https://onnxruntime.ai/docs/reference/compatibility.html),
+TensorRT 11 reads opsets from 9 on (https://docs.nvidia.com/deeplearning/tensorrt, ONNX Opset
+Guide), and tests/export/test_runtimes.py runs the model in ONNX Runtime, OpenVINO and onnx's
+reference evaluator.
 """
 
 from collections.abc import Sequence
@@ -22,10 +27,27 @@ from torch import nn
 from export.errors import GraphError
 from export.fold import chain
 
-OPSET = 17  # ONNX Runtime 1.12 (2022) and all since read it
-IR_VERSION = 8
+OPSET = 13
+IR_VERSION = 7
+
+PRODUCER, PRODUCER_VERSION = "fashion-lenet-bn", "0.1.0"  # as pyproject.toml has them
 
 INPUT, LOGITS, PROBABILITIES = "image", "logits", "probabilities"
+
+MODEL_DOC = """\
+LeNet-BN (Dive into Deep Learning, chapter 8.5; Ioffe & Szegedy 2015) in inference, each batch \
+norm folded into the layer before it. Linear layers are computed in float64, all else in float32. \
+The metadata properties hold labels, version, provenance, the proof of equivalence with the \
+trained network, and golden samples to check a device with."""
+INPUT_DOC = """\
+uint8 {shape}: N images, as many as you like, with {channels} channel(s), rows from the top, \
+columns from the left. 0 is the black background, 255 the brightest of the garment, as \
+Fashion-MNIST stores it; not scaled, since the first convolution holds the 1/255."""
+LOGITS_DOC = """\
+float32 {shape}: for each image one logit a class, in the order of the metadata's labels; any \
+real number, the largest is the predicted class's."""
+PROBABILITIES_DOC = """\
+float32 {shape}: softmax of the logits, in [0, 1]; the sum over an image's classes is 1."""
 
 Attributes = dict[str, Any]  # int or list of int; helper.make_node takes any
 
@@ -67,17 +89,31 @@ def emit(model: nn.Sequential, image_shape: Sequence[int], num_classes: int) -> 
     graph = helper.make_graph(
         nodes,
         "lenet_bn_folded",
-        [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["N", *image_shape])],
+        [_value(INPUT, TensorProto.UINT8, ["N", *image_shape], INPUT_DOC)],
         [
-            helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", num_classes])
-            for output in (LOGITS, PROBABILITIES)
+            _value(LOGITS, TensorProto.FLOAT, ["N", num_classes], LOGITS_DOC),
+            _value(PROBABILITIES, TensorProto.FLOAT, ["N", num_classes], PROBABILITIES_DOC),
         ],
         weights,
+        doc_string=MODEL_DOC,
     )
-    opsets = [helper.make_opsetid("", OPSET)]
-    proto = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+    proto = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name=PRODUCER,
+        producer_version=PRODUCER_VERSION,
+        doc_string=MODEL_DOC,
+    )
     onnx.checker.check_model(proto, full_check=True)
     return proto
+
+
+def _value(
+    name: str, dtype: TensorProto.DataType, shape: Sequence[int | str], doc: str
+) -> onnx.ValueInfoProto:
+    text = doc.format(shape=f"({', '.join(map(str, shape))})", channels=shape[1])
+    return helper.make_tensor_value_info(name, dtype, shape, doc_string=text)
 
 
 def _operator(name: str, layer: nn.Module) -> tuple[str, Attributes]:

@@ -1,11 +1,14 @@
 """The emitted graph, read node by node, and run against torch."""
 
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from export.errors import GraphError
@@ -49,6 +52,54 @@ def test_inputs_and_outputs_are_the_contracts(folded_model: onnx.ModelProto) -> 
     assert folded_model.ir_version == IR_VERSION
     assert [(opset.domain, opset.version) for opset in folded_model.opset_import] == [("", OPSET)]
     onnx.checker.check_model(folded_model, full_check=True)
+
+
+def test_the_operators_are_the_newest_in_the_oldest_opset(folded_model: onnx.ModelProto) -> None:
+    operators = {node.op_type for node in folded_model.graph.node}
+
+    def definitions(opset: int) -> dict[str, int]:
+        return {name: onnx.defs.get_schema(name, opset, "").since_version for name in operators}
+
+    assert definitions(OPSET) == definitions(17)
+    assert definitions(OPSET - 1) != definitions(17)
+    assert helper.find_min_ir_version_for(folded_model.opset_import) == IR_VERSION
+
+
+def test_everything_has_a_name_and_what_goes_in_and_out_is_documented(
+    folded_model: onnx.ModelProto,
+) -> None:
+    graph = folded_model.graph
+    names = [node.name for node in graph.node]
+    assert all(names)
+    assert len(set(names)) == len(names)
+    (image,), (logits, probabilities) = graph.input, graph.output
+    assert image.doc_string.startswith("uint8 (N, 1, 28, 28): N images")
+    assert "0 is the black background, 255 the brightest" in image.doc_string
+    assert logits.doc_string.startswith("float32 (N, 10): for each image one logit a class")
+    assert probabilities.doc_string.startswith("float32 (N, 10): softmax of the logits, in [0, 1]")
+    assert "each batch norm folded into the layer before it" in folded_model.doc_string
+    assert graph.doc_string == folded_model.doc_string
+
+
+def test_the_producer_is_this_project(folded_model: onnx.ModelProto) -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert folded_model.producer_name == project["name"]
+    assert folded_model.producer_version == project["version"]
+
+
+def test_the_nodes_are_a_chain(folded_model: onnx.ModelProto) -> None:
+    """Each takes what the one before gives, and weights."""
+    weights = {tensor.name for tensor in folded_model.graph.initializer}
+    last = "image"
+    for node in folded_model.graph.node:
+        assert [name for name in node.input if name not in weights] == [last]
+        (last,) = node.output
+    assert last == "probabilities"
+
+
+def test_the_same_network_gives_the_same_bytes(network: nn.Sequential) -> None:
+    first, second = (emit(fold(network, BYTE), (1, 28, 28), 10) for _ in range(2))
+    assert first.SerializeToString() == second.SerializeToString()
 
 
 def test_the_weights_are_the_float64_fold_rounded_once_or_not_at_all(
