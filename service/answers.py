@@ -1,7 +1,12 @@
 """What the service answers."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+import orjson
 from numpy.typing import NDArray
+from starlette.responses import Response
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
 from service.model import Model
@@ -35,3 +40,10 @@ def classification(model: Model, probabilities: NDArray[np.float32]) -> Classifi
         "probabilities": dict(zip(model.labels, values, strict=True)),
         "model": {"name": model.name, "version": model.version},
     }
+
+
+def json_response(
+    content: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Write an answer as JSON."""
+    return Response(orjson.dumps(content), status, headers, media_type="application/json")

@@ -17,6 +17,7 @@ from service.errors import ModelError, NotReady
 from service.images import as_network_sees, open_image
 from service.model import Model, load_model
 from service.settings import ServiceSettings
+from service.timing import Timing
 from service.web import WebService
 
 logger = logging.getLogger("bentoml.fashion_lenet")
@@ -84,21 +85,24 @@ class FashionClassifier:
             raise NotReady(self.fault)
         return self._model
 
-    def classify_image(self, image: Image.Image) -> Classification:
-        """Classify an opened picture.
+    def classify_image(self, image: Image.Image, timing: Timing) -> Classification:
+        """Classify an opened picture, and note how long it took.
 
         Raises:
             RequestError: the picture is broken, or there is no model to classify it.
         """
         model = self.model
-        seen = as_network_sees(image)  # (28, 28)
-        return classification(model, model.classify(seen[None, None])[0])
+        with timing.decoding():
+            seen = as_network_sees(image)  # (28, 28)
+        with timing.inferring():
+            probabilities = model.classify(seen[None, None])[0]  # (K,)
+        return classification(model, probabilities)
 
     @bentoml.api
     def classify(self, image: Annotated[Path, ContentType("image/*")]) -> Classification:
         """Say what garment the picture shows."""
         content = image.read_bytes()
-        return self.classify_image(open_image(content, self.settings.max_image_pixels))
+        return self.classify_image(open_image(content, self.settings.max_image_pixels), Timing())
 
 
 def _try_in_a_process_of_its_own(settings: ServiceSettings) -> None:

@@ -13,6 +13,7 @@ Every message names the thing, the value found, and what would be right; a
 RequestError's is sent to the client as {"error": message}.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -33,6 +34,7 @@ class RequestError(ServiceError):
     """A request cannot be answered."""
 
     status: ClassVar[HTTPStatus]
+    headers: ClassVar[Mapping[str, str]] = {}
 
 
 class InvalidInput(RequestError):
@@ -57,3 +59,4 @@ class NotReady(RequestError):
     """The model could not be loaded, or failed its check."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
+    headers = {"Retry-After": "5"}  # noqa: RUF012 (seconds)

@@ -1,8 +1,5 @@
 """What Prometheus is told. Labels take their values from short lists, whatever clients send."""
 
-import time
-from collections.abc import Collection
-
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -13,11 +10,14 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.model import Model
 
-REQUESTS = Counter("fashion_requests", "Requests answered.", ["route", "status"])
+REQUESTS = Counter(
+    "fashion_requests",
+    "Requests answered; status 499: the client went away before.",
+    ["route", "status"],
+)
 SECONDS = Histogram(
     "fashion_request_seconds",
     "Time from a request's first byte to its answer's last.",
@@ -30,31 +30,6 @@ SERVED = Gauge(
     ["name", "version", "device"],
     multiprocess_mode="livemax",
 )
-
-
-class Measured:
-    """ASGI middleware that counts and times the requests passing through it."""
-
-    def __init__(self, app: ASGIApp, routes: Collection[str]) -> None:
-        """Measure app, by these routes; a path that is none of them counts as `other`."""
-        self.app = app
-        self.routes = frozenset(routes)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and note its status and time when it is answered."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        start = time.perf_counter()
-        route = scope["path"] if scope["path"] in self.routes else "other"
-
-        async def noting_send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                REQUESTS.labels(route, message["status"]).inc()
-            await send(message)
-
-        await self.app(scope, receive, noting_send)
-        SECONDS.labels(route).observe(time.perf_counter() - start)
 
 
 def note_model(model: Model) -> None:

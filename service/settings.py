@@ -28,4 +28,7 @@ class ServiceSettings(BaseSettings):
     max_image_pixels: int = Field(
         32_000_000, ge=28 * 28, description="largest image, width times height; else 413"
     )
+    access_log: Literal["text", "json", "off"] = Field(
+        "text", description="one line for each request on standard output, in this form"
+    )
     workers: int = Field(1, ge=1, description="server processes")

@@ -186,8 +186,9 @@ IMPORTS = """
     import service.classifier
     from service.classifier import FashionClassifier
     from service.images import open_image
+    from service.timing import Timing
 
-    FashionClassifier().classify_image(open_image(sys.stdin.buffer.read(), 28 * 28))
+    FashionClassifier().classify_image(open_image(sys.stdin.buffer.read(), 28 * 28), Timing())
     print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.images import FORMATS, read_image
-from service.web import INLINE_PIXELS
+from service.pictures import INLINE_PIXELS
 from tests.service.pictures import encode, photograph
 from tests.serving import Server
 

@@ -1,0 +1,5 @@
+"""The page at `/ui`."""
+
+from starlette.routing import Route
+
+ROUTES: list[Route] = []

@@ -1,0 +1,72 @@
+"""What goes wrong, as answers: always JSON, `{"error": ...}`, with the right status."""
+
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.answers import json_response
+from service.errors import RequestError
+
+
+async def request_error(request: Request, error: RequestError) -> Response:
+    """Answer a request that cannot be answered otherwise."""
+    return json_response({"error": str(error)}, error.status, error.headers)
+
+
+async def http_exception(request: Request, error: HTTPException) -> Response:
+    """Answer what Starlette itself refuses: an unknown path, a method not allowed."""
+    path, method = request.url.path, request.method
+    messages = {
+        404: f"there is no {path} here: GET /docs.json lists what there is",
+        405: f"{path} does not take {method}: see the header Allow",
+    }
+    message = messages.get(error.status_code, error.detail)
+    return json_response({"error": message}, error.status_code, error.headers)
+
+
+async def client_disconnect(request: Request, error: ClientDisconnect) -> Response:
+    """Answer, though nobody listens any more."""
+    return json_response({"error": "the client went away before its request was whole"}, 400)
+
+
+async def unexpected(request: Request, error: Exception) -> Response:
+    """Answer a fault of ours; Starlette raises it again, so that the log has its trace."""
+    return json_response({"error": "the service failed; its log says why"}, 500)
+
+
+HANDLERS: dict[Any, Any] = {
+    RequestError: request_error,
+    HTTPException: http_exception,
+    ClientDisconnect: client_disconnect,
+    Exception: unexpected,
+}
+
+
+class JSONErrors:
+    """ASGI middleware that turns an application's error answers into ours."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap app."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; hold an error answer back and raise it.
+
+        Raises:
+            HTTPException: app answered with 400 or above.
+        """
+        refused: int | None = None
+
+        async def checking_send(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                refused = message["status"]
+            if refused is None:
+                await send(message)
+
+        await self.app(scope, receive, checking_send)
+        if refused is not None:
+            raise HTTPException(refused)

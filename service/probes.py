@@ -1,0 +1,39 @@
+"""The routes for those who run the service: probes and metrics."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service.answers import json_response
+
+
+async def livez(request: Request) -> Response:
+    """Answer `GET /livez`: the process runs."""
+    return json_response({"status": "live"})
+
+
+async def readyz(request: Request) -> Response:
+    """Answer `GET /readyz`: the model is loaded and has passed its check, or why not."""
+    return json_response({"status": "ready", **request.app.state.classifier.model.describe()})
+
+
+async def healthz(request: Request) -> Response:
+    """Answer `GET /healthz`, BentoML's name for the same."""
+    return await readyz(request)
+
+
+async def metrics(request: Request) -> Response:
+    """Answer `GET /metrics`, in Prometheus's text format."""
+    # Imported here because Prometheus's client looks for a multi-process folder when it is
+    # imported, and only a worker has one.
+    from service.metrics import metrics_response
+
+    return metrics_response()
+
+
+ROUTES = [
+    Route("/livez", livez),
+    Route("/readyz", readyz),
+    Route("/healthz", healthz),
+    Route("/metrics", metrics),
+]

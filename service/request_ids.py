@@ -1,0 +1,19 @@
+"""The name of one request: the client's `X-Request-ID`, or one made here."""
+
+import re
+import uuid
+
+from starlette.types import Scope
+
+HEADER = b"x-request-id"
+
+# What goes into a log and back into a header must not be able to forge either.
+ACCEPTED = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+def request_id(scope: Scope) -> str:
+    """Return the client's id if it is 1 to 128 plain characters, else a random one."""
+    for name, value in scope["headers"]:
+        if name == HEADER and ACCEPTED.fullmatch(value):
+            return str(value, "ascii")
+    return uuid.uuid4().hex
