@@ -1,27 +1,31 @@
 """What `model.onnx` carries beside the graph, each as a string in `metadata_props`.
 
 name            what the service calls the model
-version         the model's version
+version         the model's semantic version
 labels          JSON list, one name per class, class 0 first
 provenance      JSON object: recipe, seed, epochs, test_accuracy, dataset (SHA-256 of each
-                uncompressed IDX file), checkpoint_sha256, versions, exported (a date)
+                uncompressed IDX file), checkpoint_sha256, versions
 equivalence     JSON object: the figures of `export.equivalence.Equivalence`
 golden_samples  JSON object: images (base64 of uint8 (G, 1, 28, 28)), logits (G lists of K
                 floats, float64 eval mode's) and tolerance, the largest |difference| of a
                 logit that a device may show before it must not serve
+
+No date is among them: the same checkpoint gives the same file, to the byte, on the same machine.
 """
 
 import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
 
 from export.equivalence import Equivalence, reference_logits
+from export.errors import ExportError
+from export.semantic_version import semantic_version
 
 NAME = "fashion_lenet"
 
@@ -56,19 +60,39 @@ def golden_samples(
 def provenance(
     checkpoint: Mapping[str, str], checkpoint_sha256: str, versions: Mapping[str, str]
 ) -> str:
-    """Say where the model comes from: the checkpoint's own metadata, and what exported it."""
-    trained = {key: checkpoint[key] for key in ("recipe", "seed", "epochs") if key in checkpoint}
-    if "test_accuracy" in checkpoint:
-        trained["test_accuracy"] = checkpoint["test_accuracy"]
+    """Say where the model comes from: the checkpoint's own metadata, and what exported it.
+
+    Raises:
+        ExportError: the checkpoint's `dataset` or `versions` is no JSON object.
+    """
+    known = ("recipe", "seed", "epochs", "test_accuracy")
     return json.dumps(
         {
-            **trained,
-            "dataset": json.loads(checkpoint.get("dataset", "{}")),
+            **{key: checkpoint[key] for key in known if key in checkpoint},
+            "dataset": json_object(checkpoint, "dataset"),
             "checkpoint_sha256": checkpoint_sha256,
-            "versions": {**json.loads(checkpoint.get("versions", "{}")), **versions},
-            "exported": datetime.now(UTC).date().isoformat(),
+            "versions": {**json_object(checkpoint, "versions"), **versions},
         }
     )
+
+
+def json_object(checkpoint: Mapping[str, str], key: str) -> dict[str, Any]:
+    """Read an entry of a checkpoint's metadata, empty where there is none.
+
+    Raises:
+        ExportError: it is no JSON object.
+    """
+    text = checkpoint.get(key, "{}")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise ExportError(
+            f"the checkpoint's metadata has {text[:60]!r} for `{key}`: a JSON object, as "
+            "`python -m training` writes it, is right"
+        )
+    return value
 
 
 def attach(
@@ -80,7 +104,15 @@ def attach(
     equivalence: Equivalence,
     golden_samples: str,
 ) -> None:
-    """Put the metadata into the model; the graph stays as it was proved."""
+    """Put the metadata into the model; the graph stays as it was proved.
+
+    Raises:
+        ExportError: the version is no semantic version.
+    """
+    try:
+        semantic_version(version)
+    except ValueError as error:
+        raise ExportError(f"the model's version {error}") from error
     onnx.helper.set_model_props(
         proto,
         {

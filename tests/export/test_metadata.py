@@ -2,7 +2,10 @@
 
 import base64
 import json
-import re
+import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from export.equivalence import Equivalence, compare
+from export.errors import ExportError
 from export.metadata import attach, golden_samples, provenance
 from tests.export.inference import run
 from tests.export.networks import assert_untouched, metadata, state
@@ -83,7 +87,6 @@ def test_the_golden_tolerance_lies_between_float32_and_a_wrong_model(
 def test_provenance_tells_the_recipe_the_data_the_checkpoint_and_the_versions() -> None:
     trained = metadata(dataset=json.dumps({"t10k-images-idx3-ubyte": "5b41"}))
     found = json.loads(provenance(trained, "abc123", {"onnx": "1.20"}))
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d", found.pop("exported"))
     assert found == {
         "recipe": "random",
         "seed": "7",
@@ -97,8 +100,34 @@ def test_provenance_tells_the_recipe_the_data_the_checkpoint_and_the_versions() 
 
 def test_provenance_makes_nothing_up() -> None:
     found = json.loads(provenance({}, "abc123", {}))
-    assert set(found) == {"dataset", "checkpoint_sha256", "versions", "exported"}
+    assert set(found) == {"dataset", "checkpoint_sha256", "versions"}
     assert found["dataset"] == found["versions"] == {}
+
+
+@pytest.mark.parametrize("key", ["dataset", "versions"])
+@pytest.mark.parametrize("text", ["", "no JSON", "7", '["onnx"]', "null", "NaN"])
+def test_a_checkpoint_whose_metadata_is_no_json_object_is_refused(key: str, text: str) -> None:
+    with pytest.raises(ExportError) as caught:
+        provenance({key: text}, "abc123", {})
+    assert str(caught.value) == (
+        f"the checkpoint's metadata has {text!r} for `{key}`: a JSON object, as "
+        "`python -m training` writes it, is right"
+    )
+
+
+def test_a_version_that_is_not_semantic_is_refused(
+    folded_model: onnx.ModelProto, equivalence: Equivalence
+) -> None:
+    with pytest.raises(ExportError, match=r"the model's version '1\.0' is no semantic version"):
+        attach(
+            folded_model,
+            version="1.0",
+            labels=LABELS,
+            provenance="{}",
+            equivalence=equivalence,
+            golden_samples="{}",
+        )
+    assert not folded_model.metadata_props
 
 
 def test_attaching_metadata_leaves_the_graph_as_it_was_proved(
@@ -132,3 +161,40 @@ def test_attaching_metadata_leaves_the_graph_as_it_was_proved(
     assert figures["images"] == figures["classes_equal"] == 10
     default = equivalence.folded["default"]
     assert figures["folded"]["default"]["max_error"] == pytest.approx(default.max_error)
+
+
+# A whole export on another day, as the clock of Python has it.
+ON_A_DAY = """
+    import datetime, sys, time
+
+    seconds = float(sys.argv[1])
+    real = datetime.datetime
+
+    class Clock(real):
+        @classmethod
+        def now(cls, tz=None):
+            return real.fromtimestamp(seconds, tz)
+
+    datetime.datetime, time.time = Clock, lambda: seconds
+    assert datetime.datetime.now().timestamp() == seconds
+    from export.__main__ import main
+    sys.exit(main(sys.argv[2:]))
+"""
+
+
+def test_the_same_checkpoint_gives_the_same_file_on_every_day(
+    checkpoint: Path, small_test_set: Path, tmp_path: Path
+) -> None:
+    models = []
+    for day in (0, 20_000):
+        out = tmp_path / str(day) / "model.onnx"
+        arguments = (str(day * 86_400), checkpoint, "--out", out, "--data", small_test_set)
+        subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(ON_A_DAY), *map(str, arguments)],
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"PYTHONHASHSEED": str(day)},
+            check=True,
+            timeout=120,
+        )
+        models.append(out.read_bytes())
+    assert models[0] == models[1]
