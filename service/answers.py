@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from starlette.responses import Response
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
+from service.images import Preprocessing
 from service.model import Model
 
 
@@ -25,21 +26,43 @@ class Classification(TypedDict):
     label: str  # the class's name
     class_id: int  # the class's index, as in the data set
     confidence: float  # the label's probability
-    probabilities: dict[str, float]  # every class's, by name; their sum is 1
+    probabilities: dict[str, float]  # by the classes' names
+    preprocessing: Preprocessing
     model: ModelName
 
 
-def classification(model: Model, probabilities: NDArray[np.float32]) -> Classification:
-    """Turn one picture's probabilities (K,) into an answer."""
+def classification(
+    model: Model,
+    probabilities: NDArray[np.float32],
+    preprocessing: Preprocessing,
+    top_k: int | None = None,
+) -> Classification:
+    """Turn one picture's probabilities (K,) into an answer.
+
+    Args:
+        model: found them.
+        probabilities: (K,), of all classes.
+        preprocessing: what was done to the picture.
+        top_k: how many classes the answer names, the most probable first; None for all of
+            them, in the model's order.
+    """
     values: list[float] = probabilities.tolist()
     class_id = int(probabilities.argmax())
+    named = range(len(values)) if top_k is None else _most_probable(probabilities, top_k)
     return {
         "label": model.labels[class_id],
         "class_id": class_id,
         "confidence": values[class_id],
-        "probabilities": dict(zip(model.labels, values, strict=True)),
+        "probabilities": {model.labels[k]: values[k] for k in named},
+        "preprocessing": preprocessing,
         "model": {"name": model.name, "version": model.version},
     }
+
+
+def _most_probable(probabilities: NDArray[np.float32], count: int) -> list[int]:
+    """Return classes, the most probable first; of equals the first first, as argmax does."""
+    order: list[int] = np.argsort(-probabilities, kind="stable")[:count].tolist()
+    return order
 
 
 def json_response(

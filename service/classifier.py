@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from service.answers import Classification, classification
 from service.errors import ModelError, NotReady
-from service.images import as_network_sees, open_image
+from service.images import Mode, as_network_sees, open_image
 from service.model import Model, load_model
 from service.settings import ServiceSettings
 from service.timing import Timing
@@ -85,18 +85,26 @@ class FashionClassifier:
             raise NotReady(self.fault)
         return self._model
 
-    def classify_image(self, image: Image.Image, timing: Timing) -> Classification:
+    def classify_image(
+        self, image: Image.Image, timing: Timing, mode: Mode = "auto", top_k: int | None = None
+    ) -> Classification:
         """Classify an opened picture, and note how long it took.
+
+        Args:
+            image: as `service.images.open_image` gives it.
+            timing: takes the times of decoding and inference.
+            mode: how the picture becomes 28 x 28, as `service.images.as_network_sees` says.
+            top_k: how many classes the answer names, the most probable first; None for all.
 
         Raises:
             RequestError: the picture is broken, or there is no model to classify it.
         """
         model = self.model
         with timing.decoding():
-            seen = as_network_sees(image)  # (28, 28)
+            pixels, preprocessing = as_network_sees(image, mode)  # (28, 28)
         with timing.inferring():
-            probabilities = model.classify(seen[None, None])[0]  # (K,)
-        return classification(model, probabilities)
+            probabilities = model.classify(pixels[None, None])[0]  # (K,)
+        return classification(model, probabilities, preprocessing, top_k)
 
     @bentoml.api
     def classify(self, image: Annotated[Path, ContentType("image/*")]) -> Classification:

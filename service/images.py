@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
+from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
 from service.errors import InvalidInput, TooLarge
-from service.photographs import to_fashion_mnist
+from service.greys import in_eight_bits
+from service.photographs import flatten, reduce, to_fashion_mnist
 
 SIDE = 28
 GREY_TOLERANCE = 2  # a lossy WebP gives grey back with its channels one apart
@@ -27,29 +30,42 @@ FORMATS = {
     "image/tiff": "TIFF",
 }
 
+Mode = Literal["auto", "raw", "photo"]
 
-def read_image(content: bytes, max_pixels: int) -> NDArray[np.uint8]:
-    """Decode a picture and make it what the network was trained on.
 
-    A grey picture of 28 x 28 is taken as it is, whatever its colour mode; any
-    other goes through the pipeline of the data set (`service.photographs`).
+class Preprocessing(TypedDict):
+    """What was done to a picture before the network saw it."""
 
-    Args:
-        content: a PNG, JPEG, WebP, BMP, GIF (first frame) or TIFF file.
-        max_pixels: the largest width times height that is decoded.
+    mode: Literal["raw", "photo"]  # what `auto` decided, or what was asked for
+    negated: bool  # the background was light
+    trimmed: bool  # edges of the background's colour were cut away
 
-    Returns:
-        (28, 28), 0 for background, 255 for garment.
+
+class Seen(NamedTuple):
+    """A picture as the network sees it."""
+
+    pixels: NDArray[np.uint8]  # (28, 28), 0 for background, 255 for garment
+    preprocessing: Preprocessing
+
+
+AS_IT_IS: Preprocessing = {"mode": "raw", "negated": False, "trimmed": False}
+
+
+def read_image(content: bytes, max_pixels: int, mode: Mode = "auto") -> NDArray[np.uint8]:
+    """Open a picture and return what the network sees of it, (28, 28).
 
     Raises:
-        InvalidInput: the bytes are no whole picture of a format served.
-        TooLarge: the picture has more pixels than the limit.
+        InvalidInput, TooLarge: as `open_image` and `as_network_sees` do.
     """
-    return as_network_sees(open_image(content, max_pixels))  # (28, 28)
+    return as_network_sees(open_image(content, max_pixels), mode).pixels  # (28, 28)
 
 
 def open_image(content: bytes, max_pixels: int) -> Image.Image:
     """Read a picture's header, and so its size; its pixels are not decoded yet.
+
+    Args:
+        content: a PNG, JPEG, WebP, BMP, GIF (first frame) or TIFF file.
+        max_pixels: the largest width times height that is decoded.
 
     Raises:
         InvalidInput: the bytes are no picture of a format served.
@@ -68,17 +84,26 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
     return image
 
 
-def as_network_sees(image: Image.Image) -> NDArray[np.uint8]:
-    """Decode an opened picture and bring it to (28, 28), as `read_image` says.
+def as_network_sees(image: Image.Image, mode: Mode = "auto") -> Seen:
+    """Decode an opened picture and make it what the network was trained on.
+
+    Args:
+        image: as `open_image` gives it.
+        mode: `raw`: in grey and squeezed to 28 x 28, no more; a light background stays
+            light. `photo`: through the pipeline of the data set (`service.photographs`).
+            `auto`: a grey picture of 28 x 28, whatever its colour mode, is taken as `raw`
+            and any other as `photo`.
 
     Raises:
-        InvalidInput: the picture is broken or cut off.
+        InvalidInput: the picture is broken or cut off, or its values have no known range.
     """
     with _faults_of_pillow():
         image.load()
-        image = _in_eight_bits(_upright(image))
-    grey = _as_grey(image) if image.size == (SIDE, SIDE) else None
-    return np.asarray(grey if grey is not None else to_fashion_mnist(image))  # (28, 28)
+        image = in_eight_bits(_upright(image))
+    if mode == "raw" or (mode == "auto" and _is_grey_of_the_right_size(image)):
+        return Seen(np.asarray(_squeezed(image)), AS_IT_IS)
+    small, negated, trimmed = to_fashion_mnist(image)
+    return Seen(np.asarray(small), {"mode": "photo", "negated": negated, "trimmed": trimmed})
 
 
 @contextmanager
@@ -87,6 +112,8 @@ def _faults_of_pillow(size: int | None = None) -> Iterator[None]:
     image = "the image" if size is None else f"the image ({size:,} bytes)"
     try:
         yield
+    except InvalidInput:
+        raise
     except UnidentifiedImageError as error:
         raise InvalidInput(f"{image} is no PNG, JPEG, WebP, BMP, GIF or TIFF file") from error
     except Exception as error:  # on a broken file Pillow's decoders raise all kinds
@@ -100,22 +127,23 @@ def _upright(image: Image.Image) -> Image.Image:
     return image
 
 
-def _in_eight_bits(image: Image.Image) -> Image.Image:
-    """Bring 16-bit grey to 8 bits; Pillow itself would clip it, or refuse."""
-    if not image.mode.startswith("I;16"):
-        return image
-    values = np.asarray(image)  # (H, W) uint16
-    return Image.fromarray((values // 257).astype(np.uint8))
+def _squeezed(image: Image.Image) -> Image.Image:
+    """Bring a picture to 28 x 28 in 8-bit grey, whatever its proportions."""
+    if image.size == (SIDE, SIDE):
+        return flatten(image).convert("L")
+    grey = flatten(reduce(image)).convert("L")
+    return grey.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
 
-def _as_grey(image: Image.Image) -> Image.Image | None:
-    """Return the picture in 8-bit grey, or None if it has colours or transparency."""
+def _is_grey_of_the_right_size(image: Image.Image) -> bool:
+    """Whether it is 28 x 28 without colours or transparency."""
+    if image.size != (SIDE, SIDE):
+        return False
     if image.mode in ("L", "1"):
-        return image.convert("L")
+        return not image.has_transparency_data
     red, green, blue, alpha = image.convert("RGBA").split()
-    if alpha.getextrema() != (255, 255) or _differ(red, green) or _differ(green, blue):
-        return None
-    return image.convert("RGB").convert("L")
+    opaque = alpha.getextrema() == (255, 255)
+    return opaque and not _differ(red, green) and not _differ(green, blue)
 
 
 def _differ(one: Image.Image, other: Image.Image) -> bool:

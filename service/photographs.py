@@ -5,6 +5,8 @@ Algorithms", 2017, https://arxiv.org/abs/1708.07747, section 2: trim the edges t
 are of the corner's colour, longest edge to 28, sharpen, centre on 28 x 28, negate, grey.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
@@ -14,7 +16,15 @@ TRIM_TOLERANCE = 13  # 5 % of 255, as in the paper
 WHITE = (255, 255, 255)
 
 
-def to_fashion_mnist(image: Image.Image) -> Image.Image:
+class Garment(NamedTuple):
+    """A photograph as the data set would have it."""
+
+    image: Image.Image  # 28 x 28 in 8-bit grey, background dark, garment light
+    negated: bool  # its background was light
+    trimmed: bool  # edges of the background's colour were cut away
+
+
+def to_fashion_mnist(image: Image.Image) -> Garment:
     """Turn any picture of a garment into what the data set would have made of it.
 
     The paper's photographs have a white background, which it negates. Here the
@@ -22,20 +32,18 @@ def to_fashion_mnist(image: Image.Image) -> Image.Image:
 
     Args:
         image: decoded and upright, of any size, in any of Pillow's modes of 8 bits.
-
-    Returns:
-        28 x 28 in 8-bit grey, background dark, garment light.
     """
-    grey = _flatten(_reduce(image)).convert("L")
+    grey = flatten(reduce(image)).convert("L")
     background = _background(grey)
-    small = _fit(_trim(grey, background), SIDE, Image.Resampling.LANCZOS)
-    small = small.filter(ImageFilter.SHARPEN)
+    trimmed = _trim(grey, background)
+    small = _fit(trimmed, SIDE, Image.Resampling.LANCZOS).filter(ImageFilter.SHARPEN)
     canvas = Image.new("L", (SIDE, SIDE), background)
     canvas.paste(small, ((SIDE - small.width) // 2, (SIDE - small.height) // 2))
-    return ImageOps.invert(canvas) if background > 127 else canvas
+    light = background > 127
+    return Garment(ImageOps.invert(canvas) if light else canvas, light, trimmed.size != grey.size)
 
 
-def _reduce(image: Image.Image) -> Image.Image:
+def reduce(image: Image.Image) -> Image.Image:
     """Make a large picture small enough to work on."""
     if max(image.size) <= WORKING_SIDE:
         return image
@@ -44,10 +52,10 @@ def _reduce(image: Image.Image) -> Image.Image:
     return _fit(image, WORKING_SIDE, Image.Resampling.BOX)
 
 
-def _flatten(image: Image.Image) -> Image.Image:
+def flatten(image: Image.Image) -> Image.Image:
     """Give a transparent picture a white background, as a shop's page would."""
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "L" else image.convert("RGB")
     foreground = image.convert("RGBA")
     page = Image.new("RGBA", foreground.size, WHITE)
     return Image.alpha_composite(page, foreground).convert("RGB")

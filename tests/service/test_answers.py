@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from service.answers import classification
+from service.images import AS_IT_IS, Preprocessing
 from service.model import Model, load_model
 from service.settings import ServiceSettings
 
@@ -13,25 +14,41 @@ def model() -> Model:
     return load_model(ServiceSettings(device="cpu"))
 
 
+PHOTO: Preprocessing = {"mode": "photo", "negated": True, "trimmed": False}
+
+
 def test_the_label_is_the_most_probable_class(model: Model) -> None:
     probabilities = np.full(10, 0.0625, np.float32)
     probabilities[7] = 0.4375
-    assert classification(model, probabilities) == {
+    assert classification(model, probabilities, PHOTO) == {
         "label": "Sneaker",
         "class_id": 7,
         "confidence": 0.4375,
         "probabilities": {
             label: 0.4375 if label == "Sneaker" else 0.0625 for label in model.labels
         },
+        "preprocessing": PHOTO,
         "model": {"name": model.name, "version": model.version},
     }
 
 
 def test_of_equals_the_first_class_is_named(model: Model) -> None:
-    assert classification(model, np.full(10, 0.1, np.float32))["class_id"] == 0
+    assert classification(model, np.full(10, 0.1, np.float32), AS_IT_IS)["class_id"] == 0
 
 
 def test_numbers_are_pythons_own(model: Model) -> None:
-    answer = classification(model, np.full(10, 0.1, np.float32))
+    answer = classification(model, np.full(10, 0.1, np.float32), AS_IT_IS)
     assert type(answer["class_id"]) is int
     assert {type(value) for value in answer["probabilities"].values()} == {float}
+
+
+def test_the_most_probable_come_first_and_of_equals_the_first(model: Model) -> None:
+    probabilities = np.array([0, 0.25, 0, 0.125, 0, 0.5, 0, 0.125, 0, 0], np.float32)
+    answer = classification(model, probabilities, AS_IT_IS, top_k=3)
+    assert list(answer["probabilities"].items()) == [
+        ("Sandal", 0.5),
+        ("Trouser", 0.25),
+        ("Dress", 0.125),
+    ]
+    assert answer["label"] == "Sandal"
+    assert len(classification(model, probabilities, AS_IT_IS, top_k=10)["probabilities"]) == 10

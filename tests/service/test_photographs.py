@@ -65,7 +65,7 @@ def test_the_garment_fills_the_longest_edge_and_is_centred(
     columns: tuple[int, int],
     page: int,
 ) -> None:
-    found = np.asarray(to_fashion_mnist(a_garment(size, box, page))) > 60
+    found = np.asarray(to_fashion_mnist(a_garment(size, box, page)).image) > 60
     there = np.zeros((28, 28), bool)
     there[slice(*rows), slice(*columns)] = True
     inner = np.zeros((28, 28), bool)
@@ -79,7 +79,7 @@ def test_the_garment_fills_the_longest_edge_and_is_centred(
 
 @pytest.mark.parametrize("page", [255, 250, 0, 5])
 def test_the_background_is_dark(page: int) -> None:
-    found = np.asarray(to_fashion_mnist(a_garment((300, 200), (100, 20, 140, 180), page)))
+    found = np.asarray(to_fashion_mnist(a_garment((300, 200), (100, 20, 140, 180), page)).image)
     assert found[:, :6].max() <= 5
     assert found[14, 14] == pytest.approx(127, abs=3)
 
@@ -90,13 +90,13 @@ def test_a_little_noise_is_cut_away_with_the_page() -> None:
     noise = np.random.default_rng(0).integers(0, 12, (200, 200))
     noisy = np.asarray(clean).astype(int) - noise
     noisy[80:120, 80:120] = 128
-    found = np.asarray(to_fashion_mnist(Image.fromarray(noisy.astype(np.uint8))))
+    found = np.asarray(to_fashion_mnist(Image.fromarray(noisy.astype(np.uint8))).image)
     assert (found > 100).mean() > 0.95
 
 
 @pytest.mark.parametrize("value", [0, 7, 128, 255])
 def test_an_empty_page_is_background(value: int) -> None:
-    found = np.asarray(to_fashion_mnist(Image.new("L", (50, 90), value)))
+    found = np.asarray(to_fashion_mnist(Image.new("L", (50, 90), value)).image)
     assert found.shape == (28, 28)
     assert found.max() == found.min() <= 127
 
@@ -108,8 +108,8 @@ def test_a_palette_is_averaged_by_its_colours_not_by_its_numbers() -> None:
     image.paste(Image.fromarray(np.tile(stripes, (600, 1))), (300, 300))
     file = io.BytesIO()
     image.save(file, "GIF")
-    found = np.asarray(to_fashion_mnist(Image.open(file))).astype(int)
-    exact = np.asarray(to_fashion_mnist(image)).astype(int)
+    found = np.asarray(to_fashion_mnist(Image.open(file)).image).astype(int)
+    exact = np.asarray(to_fashion_mnist(image).image).astype(int)
     assert np.abs(found - exact).max() <= 2
     assert found[4:24, 4:24] == pytest.approx(255 - 120, abs=4)
 

@@ -49,7 +49,9 @@ def test_at_least_270_of_the_first_300_are_right(
 
 def test_every_answer_is_complete(answers: list[dict[str, Any]]) -> None:
     for answer in answers:
-        assert list(answer) == ["label", "class_id", "confidence", "probabilities", "model"]
+        assert list(answer) == [
+            *("label", "class_id", "confidence", "probabilities", "preprocessing", "model")
+        ]
         assert tuple(answer["probabilities"]) == LABELS
         assert answer["label"] == LABELS[answer["class_id"]]
         assert answer["confidence"] == answer["probabilities"][answer["label"]]

@@ -1,0 +1,39 @@
+"""Grey of 16 and 32 bits, as scanners and laboratories write it, in 8 bits."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.errors import InvalidInput
+
+# The white that a picture may mean, by whether its values are whole numbers.
+WHITES = {True: (255, 65535), False: (1, 255, 65535)}
+
+
+def in_eight_bits(image: Image.Image) -> Image.Image:
+    """Bring grey of more than 8 bits to 8; Pillow itself would clip it, or refuse.
+
+    A file of 16 bits has its white at 65535. One of 32 bits, whole numbers or floating
+    point, does not say where: it is the smallest of 1 (floating point only), 255 and
+    65535 that no pixel is above.
+
+    Raises:
+        InvalidInput: a pixel of 32 bits is below 0, above 65535, or no number.
+    """
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        return Image.fromarray(_scaled(np.asarray(image)))
+    return image
+
+
+def _scaled(values: NDArray[np.int32 | np.float32]) -> NDArray[np.uint8]:
+    low, high = values.min(), values.max()  # of which both are NaN where a pixel is
+    for white in WHITES[np.issubdtype(values.dtype, np.integer)]:
+        if low >= 0 and high <= white:
+            scaled: NDArray[np.uint8] = np.rint(values * np.float32(255 / white)).astype(np.uint8)
+            return scaled  # (H, W)
+    raise InvalidInput(
+        f"the image has 32-bit values from {low} to {high}: bring them to 0 to 255, or save it "
+        "with 8 or 16 bits"
+    )
