@@ -31,6 +31,14 @@ class Classification(TypedDict):
     model: ModelName
 
 
+class Predictions(TypedDict):
+    """What images of 28 x 28 show, in their order."""
+
+    probabilities: list[list[float]]  # N x K, in the model's order
+    class_ids: list[int]  # N
+    labels: list[str]  # N
+
+
 def classification(
     model: Model,
     probabilities: NDArray[np.float32],
@@ -56,6 +64,16 @@ def classification(
         "probabilities": {model.labels[k]: values[k] for k in named},
         "preprocessing": preprocessing,
         "model": {"name": model.name, "version": model.version},
+    }
+
+
+def predictions(model: Model, probabilities: NDArray[np.float32]) -> Predictions:
+    """Turn the probabilities (N, K) of N images into an answer."""
+    class_ids: list[int] = probabilities.argmax(axis=1).tolist()
+    return {
+        "probabilities": probabilities.tolist(),
+        "class_ids": class_ids,
+        "labels": [model.labels[class_id] for class_id in class_ids],
     }
 
 

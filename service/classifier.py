@@ -2,25 +2,33 @@
 
 import logging
 import multiprocessing
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
 import bentoml
+import numpy as np
 from bentoml.exceptions import BentoMLConfigException
-from bentoml.validators import ContentType
+from bentoml.validators import ContentType, Shape
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
 
-from service.answers import Classification, classification
+from service.answers import Classification, Predictions, classification, predictions
 from service.errors import ModelError, NotReady
-from service.images import Mode, as_network_sees, open_image
+from service.images import SIDE, Mode, Seen, as_network_sees, open_image
 from service.model import Model, load_model
+from service.pictures import see_all
 from service.settings import ServiceSettings
 from service.timing import Timing
+from service.uploads import Upload
 from service.web import WebService
 
 logger = logging.getLogger("bentoml.fashion_lenet")
+
+Picture = Annotated[Path, ContentType("image/*")]
+Images = Annotated[NDArray[np.uint8], Shape((-1, 1, SIDE, SIDE))]
 
 
 def read_settings() -> ServiceSettings:
@@ -99,18 +107,57 @@ class FashionClassifier:
         Raises:
             RequestError: the picture is broken, or there is no model to classify it.
         """
-        model = self.model
         with timing.decoding():
-            pixels, preprocessing = as_network_sees(image, mode)  # (28, 28)
+            seen = as_network_sees(image, mode)
+        return self.classify_seen([seen], timing, top_k)[0]
+
+    def classify_seen(
+        self, seen: Sequence[Seen], timing: Timing, top_k: int | None = None
+    ) -> list[Classification]:
+        """Classify decoded pictures in one inference, and note how long it took.
+
+        Raises:
+            NotReady: there is no model to classify them.
+        """
+        model = self.model
+        images = np.stack([pixels for pixels, _ in seen])[:, None]  # (N, 1, 28, 28)
         with timing.inferring():
-            probabilities = model.classify(pixels[None, None])[0]  # (K,)
-        return classification(model, probabilities, preprocessing, top_k)
+            probabilities = model.classify(images)  # (N, K)
+        return [
+            classification(model, row, preprocessing, top_k)
+            for row, (_, preprocessing) in zip(probabilities, seen, strict=True)
+        ]
+
+    def predict_images(self, images: NDArray[np.uint8], timing: Timing) -> Predictions:
+        """Classify images (N, 1, 28, 28), and note how long it took.
+
+        Raises:
+            NotReady: there is no model to classify them.
+        """
+        model = self.model
+        with timing.inferring():
+            probabilities = model.classify(images)  # (N, K)
+        return predictions(model, probabilities)
+
+    # BentoML's clients learn from these what there is. Their requests, like all others, are
+    # answered by the routes of `service.pictures` and `service.predictions`.
 
     @bentoml.api
-    def classify(self, image: Annotated[Path, ContentType("image/*")]) -> Classification:
+    def classify(self, image: Picture) -> Classification:
         """Say what garment the picture shows."""
         content = image.read_bytes()
         return self.classify_image(open_image(content, self.settings.max_image_pixels), Timing())
+
+    @bentoml.api
+    def classify_batch(self, images: list[Picture]) -> list[Classification]:
+        """Say what garment each of the pictures shows."""
+        uploads = [Upload(image.name, image.read_bytes()) for image in images]
+        return self.classify_seen(see_all(uploads, self.settings.max_image_pixels), Timing())
+
+    @bentoml.api
+    def predict(self, images: Images) -> Predictions:
+        """Say what garment each image of 28 x 28 shows."""
+        return self.predict_images(images, Timing())
 
 
 def _try_in_a_process_of_its_own(settings: ServiceSettings) -> None:

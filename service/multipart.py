@@ -8,10 +8,13 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from service.errors import InvalidInput
+from service.errors import InvalidInput, TooLarge
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
+
+
+MAX_PARTS = 1000  # each costs far more than its bytes
 
 
 @dataclass
@@ -19,6 +22,7 @@ class Part:
     """One field of the form."""
 
     name: str
+    filename: str  # empty where the client gives none
     content: bytes
 
 
@@ -31,6 +35,7 @@ def parse_multipart(body: bytes, content_type: str) -> Sequence[Part]:
 
     Raises:
         InvalidInput: there is no boundary, or the body does not keep to it.
+        TooLarge: it has more than `MAX_PARTS` parts.
     """
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
@@ -58,6 +63,7 @@ class _Collector:
         self._header_name = b""
         self._header_value = b""
         self._name: str | None = None
+        self._filename = ""
         self._content: list[bytes] = []
 
     def callbacks(self) -> "MultipartCallbacks":
@@ -73,7 +79,10 @@ class _Collector:
         }
 
     def _begin(self) -> None:
+        if len(self.parts) == MAX_PARTS:
+            raise TooLarge(f"the form has more than {MAX_PARTS:,} parts: send several forms")
         self._name = None
+        self._filename = ""
         self._content = []
 
     def _field(self, data: bytes, start: int, end: int) -> None:
@@ -84,8 +93,10 @@ class _Collector:
 
     def _header(self) -> None:
         if self._header_name.lower() == b"content-disposition":
-            name = parse_options_header(self._header_value)[1].get(b"name")
+            options = parse_options_header(self._header_value)[1]
+            name = options.get(b"name")
             self._name = None if name is None else name.decode("utf-8", "replace")
+            self._filename = options.get(b"filename", b"").decode("utf-8", "replace")
         self._header_name = self._header_value = b""
 
     def _headers(self) -> None:
@@ -99,7 +110,7 @@ class _Collector:
         self._content.append(data[start:end])
 
     def _end(self) -> None:
-        self.parts.append(Part(self._name or "", b"".join(self._content)))
+        self.parts.append(Part(self._name or "", self._filename, b"".join(self._content)))
 
     def _finish(self) -> None:
         self.ended = True

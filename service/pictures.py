@@ -1,16 +1,20 @@
 """The routes that take pictures as people have them."""
 
 import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.answers import json_response
-from service.images import SIDE, open_image
-from service.timing import timing
-from service.uploads import read_upload
+from service.answers import Classification, json_response
+from service.choices import Choices, read_choices
+from service.errors import RequestError, TooLarge
+from service.images import SIDE, Mode, Seen, as_network_sees, open_image
+from service.timing import Timing, timing
+from service.uploads import Upload, read_upload, read_uploads
 
 if TYPE_CHECKING:
     from service.classifier import FashionClassifier
@@ -23,12 +27,72 @@ INLINE_PIXELS = SIDE * SIDE
 async def classify(request: Request) -> Response:
     """Answer `POST /classify`: one picture, as a form's field or as the body."""
     classifier: FashionClassifier = request.app.state.classifier
+    mode, top_k = read_choices(request.query_params, len(classifier.model.labels))
     content = await read_upload(request, classifier.settings.max_body_bytes)
-    image = open_image(content, classifier.settings.max_image_pixels)
     watch = timing(request.scope)
+    with watch.decoding():
+        image = open_image(content, classifier.settings.max_image_pixels)
     if image.width * image.height <= INLINE_PIXELS:
-        return json_response(classifier.classify_image(image, watch))
-    return json_response(await asyncio.to_thread(classifier.classify_image, image, watch))
+        return json_response(classifier.classify_image(image, watch, mode, top_k))
+    return json_response(
+        await asyncio.to_thread(classifier.classify_image, image, watch, mode, top_k)
+    )
 
 
-ROUTES = [Route("/classify", classify, methods=["POST"])]
+async def classify_batch(request: Request) -> Response:
+    """Answer `POST /classify_batch`: the pictures of a form, all in one inference."""
+    classifier: FashionClassifier = request.app.state.classifier
+    choices = read_choices(request.query_params, len(classifier.model.labels))
+    uploads = await read_uploads(request, classifier.settings.max_body_bytes)
+    watch = timing(request.scope)
+    return json_response(
+        await asyncio.to_thread(_classify_all, classifier, uploads, choices, watch)
+    )
+
+
+def _classify_all(
+    classifier: "FashionClassifier", uploads: Sequence[Upload], choices: Choices, watch: Timing
+) -> list[Classification]:
+    with watch.decoding():
+        seen = see_all(uploads, classifier.settings.max_image_pixels, choices.mode)
+    return classifier.classify_seen(seen, watch, choices.top_k)
+
+
+def see_all(uploads: Sequence[Upload], max_pixels: int, mode: Mode = "auto") -> list[Seen]:
+    """Decode the pictures of one form, in order.
+
+    Raises:
+        InvalidInput: one of them is broken, or no picture; the message names it.
+        TooLarge: all of them together have more pixels than the limit.
+    """
+    images = []
+    for index, upload in enumerate(uploads):
+        with _named(index, upload):
+            images.append(open_image(upload.content, max_pixels))
+    pixels = sum(image.width * image.height for image in images)
+    if pixels > max_pixels:
+        raise TooLarge(
+            f"the {len(images)} images have {pixels:,} pixels together, {max_pixels:,} are the "
+            "limit: send fewer or smaller ones"
+        )
+    seen = []
+    for index, image in enumerate(images):
+        with _named(index, uploads[index]):
+            seen.append(as_network_sees(image, mode))
+        image.close()
+    return seen
+
+
+@contextmanager
+def _named(index: int, upload: Upload) -> Iterator[None]:
+    """Say which picture of a form an error is about."""
+    try:
+        yield
+    except RequestError as error:
+        raise type(error)(f"images[{index}] {upload.name[:80]!r}: {error}") from error
+
+
+ROUTES = [
+    Route("/classify", classify, methods=["POST"]),
+    Route("/classify_batch", classify_batch, methods=["POST"]),
+]

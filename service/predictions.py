@@ -1,5 +1,129 @@
 """`POST /predict`: images as numbers."""
 
+import asyncio
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
-ROUTES: list[Route] = []
+from service.answers import Predictions, json_response
+from service.errors import InvalidInput, UnsupportedType
+from service.images import SIDE
+from service.timing import Timing, timing
+from service.uploads import media_type, read_body
+
+if TYPE_CHECKING:
+    from service.classifier import FashionClassifier
+
+JSON = "application/json"
+RIGHT = f"N x 1 x {SIDE} x {SIDE} whole numbers from 0 to 255"
+
+# About an image's worth, which takes 0.1 ms. For more, handing it to a thread pays.
+INLINE_BYTES = 4096
+
+# JSON's kinds by what orjson makes of them.
+KINDS = {
+    float: "a number with a fraction or exponent",
+    int: "a number",
+    bool: "true or false",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+    type(None): "null",
+}
+
+
+async def predict(request: Request) -> Response:
+    """Answer `POST /predict`: images as JSON, uint8 N x 1 x 28 x 28."""
+    classifier: FashionClassifier = request.app.state.classifier
+    kind = media_type(request.headers.get("content-type", ""))
+    if kind != JSON:
+        raise UnsupportedType(f"Content-Type {kind or '(none)'} is not served here: send {JSON}")
+    body = await read_body(request, classifier.settings.max_body_bytes)
+    watch = timing(request.scope)
+    if len(body) <= INLINE_BYTES:
+        return json_response(_predict(classifier, body, watch))
+    return json_response(await asyncio.to_thread(_predict, classifier, body, watch))
+
+
+def _predict(classifier: "FashionClassifier", body: bytes, watch: Timing) -> Predictions:
+    with watch.decoding():
+        images = read_images(body)  # (N, 1, 28, 28)
+    return classifier.predict_images(images, watch)
+
+
+def read_images(body: bytes) -> NDArray[np.uint8]:
+    """Read `{"images": [[[[...]]]]}`.
+
+    Returns:
+        (N, 1, 28, 28), N being 1 or more.
+
+    Raises:
+        InvalidInput: it is no such JSON.
+    """
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(f"the body is no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise InvalidInput(f'the body is {_kind(content)}, {{"images": {RIGHT}}} is right')
+    if list(content) != ["images"]:
+        keys = ", ".join(repr(key[:40]) for key in list(content)[:5]) or "none"
+        raise InvalidInput(f"the body's keys are {keys}: 'images' alone is right")
+    return _array(content["images"])
+
+
+def _array(images: Any) -> NDArray[np.uint8]:
+    """Make nested lists an array, and take nothing for a whole number that is none."""
+    if wrong := _wrong_shape(images) or _wrong_kind(images):
+        raise InvalidInput(f"images {wrong}, {RIGHT} are right")
+    try:
+        return np.array(images, np.uint8)  # (N, 1, 28, 28)
+    except OverflowError as error:
+        number = next(number for number in _numbers(images) if not 0 <= number <= 255)
+        raise InvalidInput(f"images holds {number}, {RIGHT} are right") from error
+    except ValueError as error:
+        raise InvalidInput(f"images is ragged, {RIGHT} are right") from error
+
+
+def _wrong_shape(images: Any) -> str:
+    """Say what is wrong with the first list at each depth; empty for nothing."""
+    if not isinstance(images, list):
+        return f"is {_kind(images)}"
+    shape: list[int] = []
+    inner: Any = images
+    while isinstance(inner, list):
+        shape.append(len(inner))
+        inner = inner[0] if inner else None
+    right = shape[0] > 0 and shape[1:] == [1, SIDE, SIDE]
+    return "" if right else f"has shape ({', '.join(map(str, shape[:8]))})"
+
+
+def _wrong_kind(images: list[Any]) -> str:
+    """Say what stands where a whole number should; empty for nothing."""
+    try:
+        kinds = set(map(type, _numbers(images)))
+    except TypeError:  # a number where a list should be
+        return "is ragged"
+    if list in kinds:
+        return "is ragged"
+    return "".join(f"holds {KINDS[kind]}" for kind in sorted(kinds - {int}, key=str)[:1])
+
+
+def _numbers(images: list[Any]) -> Iterator[Any]:
+    """What is in nested lists, four deep."""
+    rows = chain.from_iterable(chain.from_iterable(images))
+    return chain.from_iterable(rows)
+
+
+def _kind(value: Any) -> str:
+    return KINDS[type(value)]
+
+
+ROUTES = [Route("/predict", predict, methods=["POST"])]

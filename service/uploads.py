@@ -1,13 +1,23 @@
-"""The picture in a request: the body itself, or the part of a form called `image`."""
+"""The pictures in a request: the body itself, or parts of a form."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from starlette.requests import Request
 
 from service.errors import InvalidInput, TooLarge, UnsupportedType
 from service.images import FORMATS
-from service.multipart import parse_multipart
+from service.multipart import Part, parse_multipart
 
-FIELD = "image"
+FIELD, BATCH_FIELD = "image", "images"
 FORM = "multipart/form-data"
+
+
+class Upload(NamedTuple):
+    """One of a form's pictures."""
+
+    name: str  # its file's, as the client has it; may be empty
+    content: bytes
 
 
 async def read_upload(request: Request, max_bytes: int) -> bytes:
@@ -15,18 +25,57 @@ async def read_upload(request: Request, max_bytes: int) -> bytes:
 
     Raises:
         UnsupportedType: the body is neither a form nor a picture of a type served.
-        TooLarge: the body has more bytes than the limit.
+        TooLarge: the body has more bytes than the limit, or the form more parts than its.
         InvalidInput: the form has no field `image`, more than one, or is malformed.
     """
     content_type = request.headers.get("content-type", "")
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type != FORM and media_type not in FORMATS:
+    kind = media_type(content_type)
+    if kind != FORM and kind not in FORMATS:
         raise UnsupportedType(
-            f"Content-Type {media_type or '(none)'} is not served: send {FORM} with a field "
+            f"Content-Type {kind or '(none)'} is not served: send {FORM} with a field "
             f"{FIELD!r}, or a picture as {', '.join(FORMATS)}"
         )
     body = await read_body(request, max_bytes)
-    return body if media_type != FORM else _image_part(body, content_type)
+    if kind != FORM:
+        return body
+    parts = parse_multipart(body, content_type)
+    images = [part.content for part in parts if part.name == FIELD]
+    if len(images) != 1:
+        raise InvalidInput(
+            f"the form has {len(images)} fields called {FIELD!r} and should have one; "
+            f"its fields: {_names(parts)}"
+        )
+    return images[0]
+
+
+async def read_uploads(request: Request, max_bytes: int) -> Sequence[Upload]:
+    """Return the pictures of a request for a batch, in order; there is at least one.
+
+    Raises:
+        UnsupportedType: the body is no form.
+        TooLarge: the body has more bytes than the limit, or the form more parts than its.
+        InvalidInput: the form has no field `images`, or is malformed.
+    """
+    content_type = request.headers.get("content-type", "")
+    kind = media_type(content_type)
+    if kind != FORM:
+        raise UnsupportedType(
+            f"Content-Type {kind or '(none)'} is not served here: send {FORM} with fields "
+            f"{BATCH_FIELD!r}, one for each picture"
+        )
+    parts = parse_multipart(await read_body(request, max_bytes), content_type)
+    uploads = [Upload(part.filename, part.content) for part in parts if part.name == BATCH_FIELD]
+    if not uploads:
+        raise InvalidInput(
+            f"the form has no field called {BATCH_FIELD!r} and should have one for each picture; "
+            f"its fields: {_names(parts)}"
+        )
+    return uploads
+
+
+def media_type(content_type: str) -> str:
+    """Return a Content-Type without its parameters; empty where there is none."""
+    return content_type.partition(";")[0].strip().lower()
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
@@ -50,13 +99,5 @@ def _too_large(found: str, max_bytes: int) -> TooLarge:
     return TooLarge(f"the body has {found} bytes, {max_bytes:,} are the limit")
 
 
-def _image_part(body: bytes, content_type: str) -> bytes:
-    parts = parse_multipart(body, content_type)
-    images = [part.content for part in parts if part.name == FIELD]
-    if len(images) != 1:
-        names = ", ".join(repr(part.name) for part in parts[:5]) or "none"
-        raise InvalidInput(
-            f"the form has {len(images)} fields called {FIELD!r} and should have one; "
-            f"its fields: {names}"
-        )
-    return images[0]
+def _names(parts: Sequence[Part]) -> str:
+    return ", ".join(repr(part.name) for part in parts[:5]) or "none"
