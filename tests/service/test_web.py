@@ -197,7 +197,8 @@ def test_the_pages_of_the_documentation_are_there(client: httpx.Client) -> None:
     assert {client.get(f"/{path}").status_code for path in own} == {200}
     schema = client.get("/schema.json")
     assert schema.status_code == 200
-    assert [route["route"] for route in schema.json()["routes"]] == ["/classify"]
+    routes = [route["route"] for route in schema.json()["routes"]]
+    assert routes == ["/classify", "/classify_batch", "/predict"]
 
 
 @pytest.mark.parametrize(
