@@ -1,28 +1,65 @@
-"""`python -m export CHECKPOINT --out model.onnx` folds, emits and proves."""
+"""`python -m export` folds, emits and proves; `... verify` proves, `... inspect` shows a model."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from export.settings import ExportSettings
-from training.command_line import FAILURE, complain, parse
+from export.settings import ExportSettings, InspectSettings, VerifySettings
+from training.command_line import FAILURE, Settings, complain, parse
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the program; return its exit status."""
-    settings = parse(ExportSettings, arguments)
-    # Imported here so that --help and usage errors need not wait for torch.
+    """Run the program that the arguments name; return its exit status."""
+    match arguments:
+        case ["verify", *rest]:
+            return _run(_verify, parse(VerifySettings, rest))
+        case ["inspect", *rest]:
+            return _run(_inspect, parse(InspectSettings, rest))
+        case _:
+            return _run(_export, parse(ExportSettings, arguments))
+
+
+def _run(program: Callable[[Settings], int], settings: Settings) -> int:
+    # Each program imports what it needs: --help and usage errors need not wait for torch.
     from export.errors import ExportError
-    from export.export import export
-    from export.report import describe
     from training.errors import TrainingError
 
     try:
-        equivalence = export(settings)
+        return program(settings)
     except (ExportError, TrainingError) as error:
         complain(str(error))
         return FAILURE
-    print(describe(equivalence))
+
+
+def _export(settings: ExportSettings) -> int:
+    from export.export import export
+    from export.report import describe
+
+    print(describe(export(settings)))
     print(f"proved equal; wrote {settings.out}")
+    return 0
+
+
+def _verify(settings: VerifySettings) -> int:
+    from export.proof import faults
+    from export.report import describe
+    from export.verify import verify
+
+    proof = verify(settings)
+    print(describe(proof))
+    found = faults(proof)
+    for fault in found:
+        complain(fault)
+    if found:
+        print(f"FAIL: {settings.model} is not {settings.checkpoint}, folded")
+        return FAILURE
+    print(f"PASS: {settings.model} is {settings.checkpoint}, folded")
+    return 0
+
+
+def _inspect(settings: InspectSettings) -> int:
+    from export.inspection import inspect_model
+
+    print(inspect_model(settings.model))
     return 0
 
 

@@ -1,34 +1,24 @@
-"""The proof that the folded network is the network it came from.
+"""The proof that the folded network is the network it came from, in its main figures.
 
 Both are held against a reference: the trained network in eval mode, computed
 in float64, where rounding is some nine digits finer. The trained network in
 float32 has an error against it too; folding may not make that error larger,
 and may not change a single predicted class.
 
-Measuring (`compare`) and judging (`check`) are two steps.
+Measuring (`compare`) and judging (`faults`, `check`) are two steps. `export.proof`
+adds what is not judged by these figures, and all the detail.
 """
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime as ort
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from export.deviation import absolute_errors, margins
 from export.errors import EquivalenceError
-from export.graph import INPUT, LOGITS, PROBABILITIES
-
-BATCH = 1000
-
-# The graph is proved as it is served, and as it stands: at its default level ONNX Runtime
-# rewrites it, and could mend or make a mistake.
-OPTIMISATIONS: Mapping[str, ort.GraphOptimizationLevel] = {
-    "default": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
-    "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
-}
+from export.outputs import Outputs, folded_outputs, reference_outputs, trained_outputs
 
 # How many times eval mode's own error the folded model's may be. What is served must be no
 # worse. With its optimiser off, ONNX Runtime's plain convolutions sum in an order of their own,
@@ -48,7 +38,7 @@ class Deviation:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """All figures of one comparison of a folded model with the network it came from."""
+    """The main figures of one comparison of a folded model with the network it came from."""
 
     images: int
     eval_mode: Deviation  # the trained network in float32
@@ -66,21 +56,30 @@ def compare(model: nn.Sequential, onnx_model: bytes, images: Tensor) -> Equivale
         model: the trained network in eval mode; takes float32 in [0, 1].
         onnx_model: the folded model; takes the images' own bytes.
         images: (N, 1, 28, 28) uint8, N at least 1.
+
+    Raises:
+        ModelError: ONNX Runtime cannot compute the model.
     """
-    reference = reference_logits(model, images)  # (N, K) float64
-    eval_mode = _logits(model, images)  # (N, K) float32
-    runs = {name: _run(onnx_model, level, images) for name, level in OPTIMISATIONS.items()}
-    folded, probabilities = runs["default"]  # (N, K) float32, twice
-    eval_probabilities = torch.from_numpy(eval_mode).softmax(dim=1).numpy()  # (N, K)
-    ranked = np.sort(reference, axis=1)  # (N, K)
+    return main_figures(
+        reference_outputs(model, images),
+        trained_outputs(model, images),
+        folded_outputs(onnx_model, images),
+    )
+
+
+def main_figures(
+    reference: Outputs, eval_mode: Outputs, folded: Mapping[str, Outputs]
+) -> Equivalence:
+    """Take the figures from the three networks' answers to the same images."""
+    served = folded["default"]
     return Equivalence(
-        images=len(images),
+        images=len(reference),
         eval_mode=_deviation(eval_mode, reference),
-        folded={name: _deviation(logits, reference) for name, (logits, _) in runs.items()},
-        max_difference=_max_difference(folded, eval_mode),
-        max_probability_difference=_max_difference(probabilities, eval_probabilities),
-        classes_equal=int((folded.argmax(axis=1) == eval_mode.argmax(axis=1)).sum()),
-        smallest_margin=float((ranked[:, -1] - ranked[:, -2]).min()),
+        folded={name: _deviation(outputs, reference) for name, outputs in folded.items()},
+        max_difference=_largest(served.logits, eval_mode.logits),
+        max_probability_difference=_largest(served.probabilities, eval_mode.probabilities),
+        classes_equal=int((served.classes == eval_mode.classes).sum()),
+        smallest_margin=float(margins(reference).min()),
     )
 
 
@@ -90,15 +89,20 @@ def check(equivalence: Equivalence) -> None:
     Raises:
         EquivalenceError: naming every figure that fails, and by how much.
     """
-    faults = list(_faults(equivalence))
-    if faults:
+    refuse(list(faults(equivalence)))
+
+
+def refuse(found: list[str]) -> None:
+    """Raise an EquivalenceError that tells all the faults, if there are any."""
+    if found:
         raise EquivalenceError(
-            f"the folded model is not the network it came from, so it is not written: "
-            f"{'; '.join(faults)}"
+            "the folded model is not the network it came from, so it is not written: "
+            f"{'; '.join(found)}"
         )
 
 
-def _faults(found: Equivalence) -> Iterator[str]:
+def faults(found: Equivalence) -> Iterator[str]:
+    """Name every figure that fails, and by how much."""
     own_error = found.eval_mode.max_error
     for optimisation, deviation in found.folded.items():
         allowed = ALLOWANCE[optimisation] * own_error
@@ -123,42 +127,18 @@ def _faults(found: Equivalence) -> Iterator[str]:
 
 def reference_logits(model: nn.Sequential, images: Tensor) -> NDArray[np.float64]:
     """Run the trained network in eval mode and float64: images (N, 1, 28, 28) to (N, K)."""
-    return _logits(copy.deepcopy(model).double(), images).astype(np.float64, copy=False)
+    return reference_outputs(model, images).logits.astype(np.float64, copy=False)
 
 
-def _logits(model: nn.Sequential, images: Tensor) -> NDArray[np.floating]:
-    """Run the trained network in the precision of its weights."""
-    dtype = next(model.parameters()).dtype
-    with torch.no_grad():
-        parts = [model(batch.to(dtype) / 255) for batch in torch.split(images, BATCH)]
-    logits: NDArray[np.floating] = torch.cat(parts).numpy()  # (N, K)
-    return logits
-
-
-def _run(
-    onnx_model: bytes, level: ort.GraphOptimizationLevel, images: Tensor
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Run the folded model and return its logits and probabilities, each (N, K)."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = level
-    session = ort.InferenceSession(onnx_model, options, providers=["CPUExecutionProvider"])
-    parts = [
-        session.run([LOGITS, PROBABILITIES], {INPUT: batch.numpy()})
-        for batch in torch.split(images, BATCH)
-    ]
-    logits, probabilities = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return logits, probabilities
-
-
-def _deviation(logits: NDArray[np.floating], reference: NDArray[np.floating]) -> Deviation:
-    error = np.abs(logits.astype(np.float64) - reference)  # (N, K)
+def _deviation(found: Outputs, reference: Outputs) -> Deviation:
+    error = absolute_errors(found.logits, reference.logits)  # (N, K)
     return Deviation(
         max_error=float(error.max()),
         mean_error=float(error.mean()),
         worst_image=int(error.max(axis=1).argmax()),
-        classes_equal=int((logits.argmax(axis=1) == reference.argmax(axis=1)).sum()),
+        classes_equal=int((found.classes == reference.classes).sum()),
     )
 
 
-def _max_difference(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    return float(np.abs(a.astype(np.float64) - b).max())
+def _largest(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    return float(absolute_errors(a, b).max())

@@ -3,6 +3,7 @@
     ExportError
     ├── FoldError          a batch norm cannot be folded
     ├── GraphError         a layer has no ONNX counterpart here
+    ├── ModelError         a file is no model, or a model with another interface
     └── EquivalenceError   the folded network is not the network it came from
 
 Every message names the thing, the value found, and what would be right. The
@@ -20,6 +21,10 @@ class FoldError(ExportError):
 
 class GraphError(ExportError):
     """A layer has no ONNX counterpart here."""
+
+
+class ModelError(ExportError):
+    """A file is no ONNX model, or one that takes or gives something else than images and logits."""
 
 
 class EquivalenceError(ExportError):

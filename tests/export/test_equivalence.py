@@ -3,44 +3,21 @@
 import copy
 import dataclasses
 import math
-from collections.abc import Callable
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
 
 from export.equivalence import Deviation, Equivalence, check, compare, reference_logits
 from export.errors import EquivalenceError
-from export.export import BYTE
-from export.fold import fold
-from export.graph import emit
-from export.report import describe
 from tests.export.conftest import FEW, IMAGES
 from tests.export.inference import run
+from tests.export.mutants import MUTANTS, Mutant, emitted, replace
 from tests.export.networks import assert_untouched, state
-
-Mutant = Callable[[nn.Sequential, pytest.MonkeyPatch], onnx.ModelProto]
-
-
-def emitted(network: nn.Sequential, scale: float = BYTE) -> onnx.ModelProto:
-    return emit(fold(network, scale), (1, 28, 28), 10)
-
-
-def replace(
-    model: onnx.ModelProto, name: str, change: Callable[[np.ndarray], None]
-) -> onnx.ModelProto:
-    """Change one tensor of a model that was right."""
-    for tensor in model.graph.initializer:
-        if tensor.name == name:
-            values = numpy_helper.to_array(tensor).copy()
-            change(values)
-            tensor.CopyFrom(numpy_helper.from_array(values, name))
-            return model
-    raise KeyError(name)
+from tests.export.proofs import figures
 
 
 @pytest.mark.parametrize("number", [1, FEW, IMAGES])
@@ -119,110 +96,7 @@ def test_the_reference_is_eval_mode_in_float64(network: nn.Sequential, images: T
     np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=1e-12)
 
 
-def _tampered_weight(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
-    def change(weight: np.ndarray) -> None:
-        weight.flat[17] += 0.01
-
-    return replace(emitted(network), "7.weight", change)
-
-
-def _last_bias_off(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
-    def change(bias: np.ndarray) -> None:
-        bias[3] += 2e-4
-
-    return replace(emitted(network), "11.bias", change)
-
-
-def _wrong_eps(network: nn.Sequential, monkeypatch: pytest.MonkeyPatch) -> onnx.ModelProto:
-    monkeypatch.setattr("export.fold.EPS", 1e-3)
-    return emitted(network)
-
-
-def _no_eps(network: nn.Sequential, monkeypatch: pytest.MonkeyPatch) -> onnx.ModelProto:
-    monkeypatch.setattr("export.fold.EPS", 0.0)
-    return emitted(network)
-
-
-def _no_mean(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
-    wrong = copy.deepcopy(network)
-    wrong[10].moving_mean.zero_()
-    return emitted(wrong)
-
-
-def _no_beta(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
-    wrong = copy.deepcopy(network)
-    torch.nn.init.zeros_(wrong[5].beta)
-    return emitted(wrong)
-
-
-def _values_for_bytes(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
-    return emitted(network, scale=1.0)
-
-
-def _scale_of_256(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
-    return emitted(network, scale=1 / 256)
-
-
-def _swapped_channels(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
-    def change(weight: np.ndarray) -> None:
-        weight[[2, 3]] = weight[[3, 2]]
-
-    return replace(emitted(network), "3.weight", change)
-
-
-def _swapped_classes(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
-    def change(values: np.ndarray) -> None:
-        values[[0, 6]] = values[[6, 0]]
-
-    return replace(replace(emitted(network), "11.weight", change), "11.bias", change)
-
-
-def _transposed_kernel(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
-    def change(weight: np.ndarray) -> None:
-        weight[:] = weight.swapaxes(2, 3).copy()
-
-    return replace(emitted(network), "0.weight", change)
-
-
-def _stale_checkpoint(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
-    """The model of one training step ago."""
-    stale = copy.deepcopy(network)
-    with torch.no_grad():
-        for parameter in stale.parameters():
-            parameter.mul_(1 - 1e-4)
-    return emitted(stale)
-
-
-def _half_precision(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
-    return emit(fold(network, BYTE).half().double(), (1, 28, 28), 10)
-
-
-def _nan_weight(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
-    def change(weight: np.ndarray) -> None:
-        weight.flat[0] = np.nan
-
-    return replace(emitted(network), "9.weight", change)
-
-
-@pytest.mark.parametrize(
-    "mutant",
-    [
-        _tampered_weight,
-        _last_bias_off,
-        _wrong_eps,
-        _no_eps,
-        _no_mean,
-        _no_beta,
-        _values_for_bytes,
-        _scale_of_256,
-        _swapped_channels,
-        _swapped_classes,
-        _transposed_kernel,
-        _stale_checkpoint,
-        _half_precision,
-        _nan_weight,
-    ],
-)
+@pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_wrong_model_fails(
     mutant: Mutant, network: nn.Sequential, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,21 +121,6 @@ def test_a_network_with_nan_in_it_is_not_equal_even_to_itself(
     found = compare(network, emitted(network).SerializeToString(), images)
     with pytest.raises(EquivalenceError, match="error against float64 is nan"):
         check(found)
-
-
-def figures(**changes: object) -> Equivalence:
-    """What a good comparison finds."""
-    good = Deviation(max_error=8e-6, mean_error=1e-6, worst_image=5, classes_equal=100)
-    found = Equivalence(
-        images=100,
-        eval_mode=dataclasses.replace(good, max_error=9e-6),
-        folded={"default": good, "disabled": good},
-        max_difference=1e-5,
-        max_probability_difference=1e-6,
-        classes_equal=100,
-        smallest_margin=1e-3,
-    )
-    return dataclasses.replace(found, **changes)
 
 
 def with_folded(optimisation: str, **changes: float) -> Equivalence:
@@ -320,14 +179,3 @@ def test_all_faults_are_told_at_once() -> None:
     with pytest.raises(EquivalenceError) as caught:
         check(figures(folded={"default": bad, "disabled": bad}, classes_equal=0))
     assert len(str(caught.value).split("; ")) == 5
-
-
-def test_the_report_has_every_figure() -> None:
-    assert describe(figures()).splitlines() == [
-        "logits against float64 eval mode    max error       mean classes equal",
-        "eval mode, float32                      9e-06      1e-06 100 of 100",
-        "folded, optimisation default            8e-06      1e-06 100 of 100",
-        "folded, optimisation disabled           8e-06      1e-06 100 of 100",
-        "folded against eval mode: logits 1e-05, probabilities 1e-06, classes equal 100 of 100",
-        "smallest margin of a predicted class: 0.001",
-    ]

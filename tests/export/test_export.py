@@ -39,7 +39,7 @@ def test_a_whole_export(
 ) -> None:
     digest = sha256(checkpoint)
     out = tmp_path / "a" / "new" / "folder" / "lenet.onnx"
-    equivalence = export(
+    found_proof = export(
         ExportSettings(checkpoint=checkpoint, out=out, data=small_test_set, model_version="4.5.6")
     )
     assert names(out.parent) == {"lenet.onnx", "equivalence.json"}  # and no temporary file
@@ -48,16 +48,18 @@ def test_a_whole_export(
 
     proof = json.loads((out.parent / "equivalence.json").read_text())
     assert set(proof) == {
-        *("verdict", "model_sha256", "checkpoint_sha256", "test_set"),
-        *("figures", "versions", "machine"),
+        *("verdict", "faults", "model_sha256", "checkpoint_sha256", "test_set"),
+        *("figures", "comparisons", "decisions", "layers", "deviation_starts", "adversarial"),
+        *("versions", "machine"),
     }
     assert proof["verdict"] == "equal"
+    assert proof["faults"] == []
     assert proof["model_sha256"] == sha256(out)
     assert proof["checkpoint_sha256"] == digest
     assert set(proof["test_set"]) == {"t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"}
     labels_digest = sha256(small_test_set / "t10k-labels-idx1-ubyte")
     assert proof["test_set"]["t10k-labels-idx1-ubyte"] == labels_digest
-    assert proof["figures"] == asdict(equivalence)
+    assert proof["figures"] == asdict(found_proof.equivalence)
     assert proof["figures"]["images"] == 100
     assert proof["versions"]["onnxruntime"] == ort.__version__
 

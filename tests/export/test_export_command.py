@@ -35,10 +35,10 @@ def test_success_prints_the_figures_and_exits_0(
     )
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("logits against float64 eval mode")
-    assert sum("100 of 100" in line for line in lines) == 4
-    assert any(line.startswith("folded, optimisation default") for line in lines)
-    assert any(line.startswith("smallest margin of a predicted class: ") for line in lines)
+    assert lines[0].startswith("against eval mode, float64")
+    assert sum("100 of 100" in line for line in lines) == 6  # five comparisons and the margins
+    assert any(line.startswith("folded, default     logits ") for line in lines)
+    assert any(line.startswith("smallest margin of a predicted class ") for line in lines)
     assert lines[-1] == f"proved equal; wrote {out}"
     found = {p.key: p.value for p in onnx.load(out).metadata_props}
     assert found["version"] == "9.8.7"
@@ -99,6 +99,8 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for option in ("python -m export", "--out", "--data", "--model-version"):
         assert option in text
+    for program in ("verify MODEL CHECKPOINT", "inspect MODEL"):
+        assert f"`python -m export {program}`" in text
 
 
 def test_the_environment_changes_nothing(

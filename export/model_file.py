@@ -1,0 +1,75 @@
+"""A `model.onnx` of anyone's, read and seen to take images and give logits and probabilities."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import TensorProto, ValueInfoProto
+
+from export.errors import ModelError
+
+
+def parse_model(content: bytes, path: Path) -> onnx.ModelProto:
+    """Parse a model and have onnx's own checker look at it; path is for messages.
+
+    Raises:
+        ModelError: it is no ONNX model, not a whole one, or not a valid one.
+    """
+    try:
+        proto = onnx.load_model_from_string(content)
+    except DecodeError as error:
+        raise ModelError(
+            f"{path} is not a whole ONNX model ({error}): export it again, or fetch it again"
+        ) from error
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(f"{path} is not a valid ONNX model: {error}") from error
+    return proto
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a model's file.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"cannot read the model {path}: {error.strerror}; name a model.onnx"
+        ) from error
+
+
+def check_interface(found: onnx.ModelProto, right: onnx.ModelProto, path: Path) -> None:
+    """See that a model takes and gives what the refolded one does, by name, type and shape.
+
+    Raises:
+        ModelError: it does not.
+    """
+    weights = {tensor.name for tensor in found.graph.initializer}
+    inputs = [value for value in found.graph.input if value.name not in weights]
+    for verb, have, want in (
+        ("takes", inputs, right.graph.input),
+        ("gives", found.graph.output, right.graph.output),
+    ):
+        if describe_values(have) != describe_values(want):
+            raise ModelError(
+                f"{path} {verb} {describe_values(have)}; of this checkpoint's network a model "
+                f"{verb} {describe_values(want)}"
+            )
+
+
+def describe_values(values: Iterable[ValueInfoProto]) -> str:
+    """Write inputs or outputs as "image UINT8 (?, 1, 28, 28)", a free dimension being "?"."""
+    return ", ".join(map(_describe, values)) or "nothing"
+
+
+def _describe(value: ValueInfoProto) -> str:
+    tensor = value.type.tensor_type
+    sizes = [
+        str(d.dim_value) if d.WhichOneof("value") == "dim_value" else "?" for d in tensor.shape.dim
+    ]
+    return f"{value.name} {TensorProto.DataType.Name(tensor.elem_type)} ({', '.join(sizes)})"

@@ -1,0 +1,83 @@
+"""Where a model comes from: a checkpoint that names its classes, and the set it was tested on."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from export.errors import ExportError
+from training.checkpoint import LAST_LAYER, load_checkpoint
+from training.dataset import Split, read_split
+from training.fashion_mnist import load_split
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A checkpoint, read."""
+
+    model: nn.Sequential  # in eval mode, on the CPU
+    metadata: Mapping[str, str]
+    labels: list[str]
+    sha256: str  # of the whole file
+
+
+def read_origin(path: Path) -> Origin:
+    """Read a checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be read, or is no checkpoint.
+        ExportError: it does not name its classes.
+    """
+    checkpoint = load_checkpoint(path)
+    num_classes = len(checkpoint.model.state_dict()[LAST_LAYER])
+    labels = _labels(checkpoint.metadata, path, num_classes)
+    return Origin(checkpoint.model, checkpoint.metadata, labels, sha256(path.read_bytes()))
+
+
+def read_test_set(directory: Path | None, origin: Origin) -> Split:
+    """Read the test set, and see that it is the one the checkpoint was tested on.
+
+    Args:
+        directory: the folder of its IDX files; None for Fashion-MNIST, found.
+        origin: the checkpoint.
+
+    Raises:
+        IdxError: a file is not a whole IDX array.
+        DatasetError: it is not to be found, or does not fit the checkpoint's classes.
+        ExportError: it is another one.
+    """
+    num_classes = len(origin.labels)
+    test = read_split(directory, "test", num_classes) if directory else load_split("test")
+    recorded = json.loads(origin.metadata.get("dataset", "{}"))
+    for name, digest in test.digests.items():
+        if recorded.get(name, digest) != digest:
+            raise ExportError(
+                f"{name} has SHA-256 {digest}, but the checkpoint was tested on {recorded[name]}: "
+                "give the folder of that test set with --data"
+            )
+    return test
+
+
+def sha256(content: bytes) -> str:
+    """Return the SHA-256 digest in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _labels(metadata: Mapping[str, str], path: Path, num_classes: int) -> list[str]:
+    try:
+        labels = json.loads(metadata["labels"])
+    except (KeyError, json.JSONDecodeError):
+        labels = None
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise ExportError(
+            f"{path} does not name its classes: its metadata needs `labels`, a JSON list of names"
+        )
+    if len(labels) != num_classes:
+        raise ExportError(
+            f"{path} names {len(labels)} classes, but its network tells {num_classes} apart: its "
+            "metadata needs one name for each"
+        )
+    return labels

@@ -1,0 +1,39 @@
+"""`python -m export verify`: a model that is there, against the checkpoint it should come from."""
+
+from dataclasses import replace
+
+from export.model_file import check_interface, parse_model, read_bytes
+from export.origin import read_origin, read_test_set
+from export.proof import Proof, prove
+from export.proof_file import write_proof
+from export.refolding import metadata_differences, refold
+from export.settings import VerifySettings
+
+
+def verify(settings: VerifySettings) -> Proof:
+    """Measure; write the report and the plot if they are asked for. `faults` judges.
+
+    Raises:
+        ExportError: the model is none of this checkpoint's kind, so that nothing
+            can be measured.
+        TrainingError: the checkpoint or the test set cannot be read, or the
+            report not be written.
+    """
+    content = read_bytes(settings.model)
+    origin = read_origin(settings.checkpoint)
+    refolded = refold(origin.model, len(origin.labels))
+    proto = parse_model(content, settings.model)
+    check_interface(proto, refolded, settings.model)
+    test = read_test_set(settings.data, origin)
+    proof = prove(origin.model, proto, refolded, test.images)
+    of_metadata = metadata_differences(proto, origin.labels, origin.sha256)
+    proof = replace(proof, differences=(*proof.differences, *of_metadata))
+    if settings.json_report is not None:
+        write_proof(settings.json_report, content, origin, test, proof)
+    if settings.plot is not None:
+        # Imported here so that matplotlib loads for those alone who ask for a picture.
+        from export.error_histogram import histogram_figure
+        from training.png import write_png
+
+        write_png(settings.plot, histogram_figure(proof))
+    return proof

@@ -1,0 +1,292 @@
+"""`python -m export verify`: a right model passes; a wrong one fails, and one is told why."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper
+from torch import nn
+
+from export.__main__ import main
+from export.export import export
+from export.settings import ExportSettings
+from tests.export import mutants
+from tests.export.mutants import Mutant, emitted, replace
+from tests.export.networks import write_checkpoint
+from training.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).parents[2]
+RELEASED = ROOT / "models" / "fashion_lenet"
+
+
+@pytest.fixture(scope="module")
+def exported(
+    tmp_path_factory: pytest.TempPathFactory, original: nn.Sequential, small_test_set: Path
+) -> Path:
+    """A folder with a checkpoint and its model."""
+    folder = tmp_path_factory.mktemp("exported")
+    checkpoint = write_checkpoint(folder / "checkpoint.safetensors", original)
+    export(ExportSettings(checkpoint=checkpoint, out=folder / "model.onnx", data=small_test_set))
+    return folder
+
+
+class Verification:
+    """A model and a checkpoint that can be changed, and what verify says of them."""
+
+    def __init__(self, folder: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.model, self.checkpoint = folder / "model.onnx", folder / "checkpoint.safetensors"
+        self._data, self._capsys = data, capsys
+
+    def run(self, *more: str | Path) -> tuple[int, str, list[str]]:
+        """Exit status, standard output, and the lines of standard error."""
+        files = (self.model, self.checkpoint, "--data", self._data)
+        status = main(["verify", *map(str, (*files, *more))])
+        printed = self._capsys.readouterr()
+        return status, printed.out, printed.err.splitlines()
+
+    def rewrite(self, change: Callable[[onnx.ModelProto], None]) -> None:
+        proto = onnx.load(self.model)
+        change(proto)
+        self.model.write_bytes(proto.SerializeToString())
+
+
+@pytest.fixture
+def verification(
+    exported: Path, small_test_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Verification:
+    shutil.copytree(exported, tmp_path / "copy")
+    return Verification(tmp_path / "copy", small_test_set, capsys)
+
+
+def test_a_right_model_passes(verification: Verification) -> None:
+    status, out, errors = verification.run()
+    assert (status, errors) == (0, [])
+    lines = out.splitlines()
+    assert lines[0].startswith("against eval mode, float64")
+    assert lines[-1] == f"PASS: {verification.model} is {verification.checkpoint}, folded"
+
+
+def test_it_writes_nothing_that_was_not_asked_for(verification: Verification) -> None:
+    folder = verification.model.parent
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    verification.run()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_the_report_is_the_exports_own(verification: Verification, tmp_path: Path) -> None:
+    report, picture = tmp_path / "report.json", tmp_path / "errors.png"
+    status, _, _ = verification.run("--json", report, "--plot", picture)
+    assert status == 0
+    found = json.loads(report.read_text())
+    written = json.loads((verification.model.parent / "equivalence.json").read_text())
+    for same in ("verdict", "faults", "model_sha256", "checkpoint_sha256", "test_set", "versions"):
+        assert found[same] == written[same]
+    assert set(found) == set(written)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def put_graph(verification: Verification, wrong: onnx.ModelProto) -> None:
+    verification.rewrite(lambda proto: proto.graph.CopyFrom(wrong.graph))
+
+
+@pytest.mark.parametrize(
+    ("mutant", "starts_in"),
+    [
+        (mutants.tampered_weight, "gemm_7"),
+        (mutants.wrong_eps, "conv_0"),
+        (mutants.values_for_bytes, "conv_0"),
+        (mutants.swapped_channels, "conv_3"),
+        (mutants.stale_checkpoint, "conv_0"),
+    ],
+)
+def test_a_wrong_model_is_caught(
+    mutant: Mutant,
+    starts_in: str,
+    verification: Verification,
+    network: nn.Sequential,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """A tampered weight, a wrong eps, a forgotten 1/255, swapped channels, an older training."""
+    wrong = mutant(network, monkeypatch)
+    monkeypatch.undo()
+    put_graph(verification, wrong)
+    status, out, errors = verification.run("--json", tmp_path / "report.json")
+    assert status == 1
+    assert out.splitlines()[-1] == (
+        f"FAIL: {verification.model} is not {verification.checkpoint}, folded"
+    )
+    assert all(line.startswith("error: ") for line in errors)
+    text = "\n".join(errors)
+    assert "with optimisation default its largest logit error against float64 is" in text
+    assert "with optimisation disabled its largest logit error against float64 is" in text
+    assert f"the deviation starts in {starts_in} " in text
+    assert "is not the checkpoint's, folded again" in text
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["verdict"] == "not equal"
+    assert [f"error: {fault}" for fault in report["faults"]] == errors
+
+
+def test_a_weight_tampered_with_in_its_last_bit_is_caught(
+    verification: Verification, network: nn.Sequential
+) -> None:
+    def change(weight: np.ndarray) -> None:
+        weight.flat[17] = np.nextafter(weight.flat[17], np.inf)
+
+    put_graph(verification, replace(emitted(network), "7.weight", change))
+    status, _, (error,) = verification.run()
+    assert status == 1
+    assert error.startswith("error: its tensor 7.weight is not the checkpoint's, folded again: 1 ")
+
+
+def test_a_stale_checkpoint_is_caught(verification: Verification) -> None:
+    """Trained on for one more step, after the export."""
+    stored = load_checkpoint(verification.checkpoint)
+    with torch.no_grad():
+        stored.model[0].weight.mul_(1 + 1e-3)
+    write_checkpoint(verification.checkpoint, stored.model)
+    status, _, errors = verification.run()
+    assert status == 1
+    assert "with optimisation default its largest logit error against float64 is " in errors[0]
+    assert "it says that it comes from a checkpoint with SHA-256 " in errors[-1]
+    assert errors[-1].endswith("the checkpoint or the model is stale")
+
+
+def test_a_checkpoint_with_the_same_network_and_another_file_is_caught(
+    verification: Verification,
+) -> None:
+    stored = load_checkpoint(verification.checkpoint)
+    write_checkpoint(verification.checkpoint, stored.model, seed="8")
+    status, _, (error,) = verification.run()
+    assert status == 1
+    assert "the checkpoint or the model is stale" in error
+
+
+def test_other_labels_are_caught(verification: Verification) -> None:
+    def change(proto: onnx.ModelProto) -> None:
+        (labels,) = [entry for entry in proto.metadata_props if entry.key == "labels"]
+        labels.value = json.dumps(json.loads(labels.value)[::-1])
+
+    verification.rewrite(change)
+    status, _, (error,) = verification.run()
+    assert status == 1
+    assert error.startswith("error: its labels are ['Ankle boot', 'Bag', ")
+
+
+def test_a_batch_norm_left_in_is_caught(verification: Verification) -> None:
+    """One that changes nothing, so that only reading the graph can tell."""
+
+    def change(proto: onnx.ModelProto) -> None:
+        ones = helper.make_tensor("ones", onnx.TensorProto.FLOAT, [6], [1.0] * 6)
+        zeros = helper.make_tensor("zeros", onnx.TensorProto.FLOAT, [6], [0.0] * 6)
+        proto.graph.initializer.extend([ones, zeros])
+        inputs = ["conv_0", "ones", "zeros", "zeros", "ones"]
+        node = helper.make_node("BatchNormalization", inputs, ["bn"], name="bn", epsilon=0.0)
+        proto.graph.node[2].input[0] = "bn"
+        proto.graph.node.insert(2, node)
+
+    verification.rewrite(change)
+    status, _, errors = verification.run()
+    assert status == 1
+    assert errors == [
+        "error: its graph still has BatchNormalization nodes (bn)",
+        "error: its tensor ones does not belong (and 1 more tensors are wrong)",
+    ]
+
+
+def _cut(verification: Verification) -> None:
+    verification.model.write_bytes(verification.model.read_bytes()[:-5000])
+
+
+def _remove(verification: Verification) -> None:
+    verification.model.unlink()
+
+
+def _rename_the_input(verification: Verification) -> None:
+    def change(proto: onnx.ModelProto) -> None:
+        proto.graph.input[0].name = proto.graph.node[0].input[0] = "x"
+
+    verification.rewrite(change)
+
+
+def _drop_a_node(verification: Verification) -> None:
+    verification.rewrite(lambda proto: proto.graph.node.pop(3) and None)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (_cut, "is not a whole ONNX model"),
+        (_remove, "cannot read the model "),
+        (_rename_the_input, "takes x UINT8 (?, 1, 28, 28); of this checkpoint's network a model"),
+        (_drop_a_node, "is not a valid ONNX model: "),
+    ],
+)
+def test_what_cannot_be_measured_is_one_error(
+    spoil: Callable[[Verification], None], text: str, verification: Verification
+) -> None:
+    spoil(verification)
+    status, out, errors = verification.run()
+    assert (status, out) == (1, "")
+    assert errors[0].startswith("error: ")
+    assert text in errors[0]
+
+
+def test_no_checkpoint(verification: Verification) -> None:
+    verification.checkpoint.unlink()
+    assert verification.run() == (
+        1,
+        "",
+        [f"error: {verification.checkpoint} is not a file: name a checkpoint.safetensors"],
+    )
+
+
+def test_a_missing_argument_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["verify", "model.onnx"])
+    assert caught.value.code == 2
+    assert "required: CHECKPOINT" in capsys.readouterr().err
+
+
+def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["verify", "--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for option in ("python -m export verify", "MODEL CHECKPOINT", "--data", "--json", "--plot"):
+        assert option in text
+
+
+def test_the_released_model_passes(tmp_path: Path) -> None:
+    """As a program of its own, on all 10,000 images, with warnings for errors."""
+    report = tmp_path / "report.json"
+    files = (RELEASED / "model.onnx", RELEASED / "checkpoint.safetensors")
+    options = ("--data", ROOT / "tests" / "data", "--json", report)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "export", "verify", *map(str, (*files, *options))],
+        cwd=ROOT,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(report.read_text())
+    assert found["verdict"] == "equal"
+    assert found["decisions"]["proved"] == found["figures"]["images"] == 10_000
+    own = found["figures"]["eval_mode"]["max_error"]
+    for comparison in found["comparisons"]["eval mode, float64"].values():
+        assert comparison["classes_equal"] == 10_000
+    assert found["figures"]["folded"]["default"]["max_error"] <= own
+    assert found["deviation_starts"] is None
+    for result in found["adversarial"].values():
+        assert result["classes_equal"] + result["undecided"] >= result["images"]
