@@ -1,5 +1,76 @@
-"""The page at `/ui`."""
+"""The page at `/ui`, and what it needs beyond the API: the 28 x 28 pixels that the model saw."""
 
+import asyncio
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from PIL import Image
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
+from starlette.staticfiles import StaticFiles
 
-ROUTES: list[Route] = []
+from service.errors import InvalidInput
+from service.images import Mode, as_network_sees, open_image
+from service.uploads import read_upload
+
+if TYPE_CHECKING:
+    from service.classifier import FashionClassifier
+
+PAGE = "index.html"
+FILES = StaticFiles(directory=Path(__file__).parent / "ui")
+
+# The page runs its own scripts, talks to its own service and loads nothing else. blob: are the
+# pictures that its user gave it.
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+        "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",  # ask with If-None-Match: a new version's page is seen at once
+}
+
+
+async def file(request: Request) -> Response:
+    """Answer `GET /ui` with the page, and `GET /ui/...` with one of its files."""
+    path = request.path_params.get("path", PAGE)
+    response = await FILES.get_response(path, request.scope)
+    response.headers.update(HEADERS)
+    return response
+
+
+async def seen(request: Request) -> Response:
+    """Answer `POST /ui/seen`: what the model sees of a picture that `/classify` would take.
+
+    The answer is a grey PNG of 28 x 28.
+    """
+    classifier: FashionClassifier = request.app.state.classifier
+    mode = _mode(request)
+    content = await read_upload(request, classifier.settings.max_body_bytes)
+    image = open_image(content, classifier.settings.max_image_pixels)
+    png = await asyncio.to_thread(_as_png, image, mode)
+    return Response(png, media_type="image/png", headers=HEADERS)
+
+
+def _mode(request: Request) -> Mode:
+    found = request.query_params.get("mode", "auto")
+    for mode in get_args(Mode):
+        if mode == found:
+            return mode  # type: ignore[no-any-return]
+    raise InvalidInput(f"mode={found} is none of {', '.join(get_args(Mode))}")
+
+
+def _as_png(image: Image.Image, mode: Mode) -> bytes:
+    file = BytesIO()
+    Image.fromarray(as_network_sees(image, mode).pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+ROUTES = [
+    Route("/ui", file),
+    Route("/ui/seen", seen, methods=["POST"]),
+    Route("/ui/{path:path}", file),
+]

@@ -1,0 +1,18 @@
+// The curl command that does what the page did.
+
+const PLAIN = /^[\w@%+=:,./-]+$/; // what a shell takes as it is
+
+/** The command that sends the file of that name to that URL, for a POSIX shell. */
+export function curlCommand(name, url) {
+  return `curl -F ${quote(`image=@${forForm(name)}`)} ${quote(url)}`;
+}
+
+/** curl reads `;` and `,` in a form's file name as its own unless the name is quoted. */
+function forForm(name) {
+  if (!/[;,"\\]/.test(name)) return name;
+  return `"${name.replace(/["\\]/g, "\\$&")}"`;
+}
+
+function quote(word) {
+  return PLAIN.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}

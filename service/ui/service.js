@@ -1,0 +1,72 @@
+// What the page asks of the service: /classify, /ui/seen, /readyz and the samples.
+
+/** The service refused, failed or could not be reached; the message is for the reader. */
+export class ServiceError extends Error {}
+
+/**
+ * Classify a picture and fetch all that there is to say about it.
+ *
+ * @param {File} file the picture
+ * @param {string} mode auto, raw or photo
+ * @param {AbortSignal} signal ends it
+ * @returns the answer of /classify, the times in ms, the PNG that the model saw, and the device
+ * @throws {ServiceError} with the service's own words, where it had any
+ */
+export async function ask(file, mode, signal) {
+  const query = mode === "auto" ? "" : `?mode=${mode}`;
+  const start = performance.now();
+  const response = await send(`./classify${query}`, form(file), signal);
+  const answer = await response.json();
+  const times = { roundTrip: performance.now() - start, ...serverTiming(response) };
+  // Asked afterwards, so that the round trip above is that of one request alone.
+  const [seen, ready] = await Promise.all([
+    send(`./ui/seen${query}`, form(file), signal).then((found) => found.blob()),
+    send("./readyz", { signal }).then((found) => found.json()),
+  ]);
+  return { answer, times, seen, device: device(ready), query };
+}
+
+/** Fetch one of the bundled samples. */
+export async function sample(url) {
+  const blob = await (await send(url, {})).blob();
+  const name = new URL(url).pathname.split("/").pop();
+  return { file: new File([blob], name, { type: blob.type }), onDisk: false };
+}
+
+function form(file) {
+  const body = new FormData();
+  body.set("image", file);
+  return { method: "POST", body };
+}
+
+async function send(path, options, signal) {
+  const response = await fetch(path, { ...options, signal }).catch((error) => {
+    if (signal?.aborted) throw error;
+    throw new ServiceError(
+      "The service did not answer: it is not running, or cannot be reached from here.",
+    );
+  });
+  if (!response.ok) throw new ServiceError(await reason(response));
+  return response;
+}
+
+async function reason(response) {
+  const text = await response.text();
+  try {
+    return `${JSON.parse(text).error} (HTTP ${response.status})`;
+  } catch {
+    // Not the service's own: a proxy in front of it answered.
+    return `HTTP ${response.status} ${response.statusText}`;
+  }
+}
+
+/** The durations of a Server-Timing header, in ms, by name. */
+function serverTiming(response) {
+  const header = response.headers.get("Server-Timing") ?? "";
+  const found = [...header.matchAll(/([\w-]+);dur=([\d.]+)/g)];
+  return Object.fromEntries(found.map(([, name, duration]) => [name, Number(duration)]));
+}
+
+function device(ready) {
+  return `${ready.device.toUpperCase()} (${ready.execution_provider})`;
+}

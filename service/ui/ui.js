@@ -1,0 +1,87 @@
+// The page: every way to give a picture ends in `classify`.
+
+import { drawOn } from "./drawing.js";
+import { showAnswer, showError, tellWhereNotShown } from "./result.js";
+import { ask, sample, ServiceError } from "./service.js";
+
+const element = (id) => document.getElementById(id);
+
+let picture = null; // the latest one: { file, onDisk }, or a promise of it
+let pending = new AbortController();
+
+/** Classify the latest picture; what comes late for an earlier one is dropped. */
+async function classify(latest) {
+  picture = latest;
+  pending.abort();
+  pending = new AbortController();
+  const { signal } = pending;
+  element("result").setAttribute("aria-busy", "true");
+  const show = await answer(latest, signal);
+  if (signal.aborted) return;
+  element("result").setAttribute("aria-busy", "false");
+  show();
+}
+
+/** Ask the service; returns what shows its answer, or what shows why there is none. */
+async function answer(latest, signal) {
+  try {
+    const { file, onDisk } = await latest;
+    const found = await ask(file, element("mode").value, signal);
+    return () => showAnswer(file, onDisk, found);
+  } catch (error) {
+    if (error instanceof ServiceError) return () => showError(error.message);
+    return () => showError(`The page failed: ${error.message}`);
+  }
+}
+
+element("file").addEventListener("change", ({ target }) => {
+  if (target.files.length === 1) classify({ file: target.files[0], onDisk: true });
+  target.value = ""; // so that choosing the same file again is a change
+});
+
+document.addEventListener("paste", ({ clipboardData }) => {
+  const [file] = clipboardData.files;
+  if (file) classify({ file, onDisk: false });
+  else showError("The clipboard holds no picture: copy one first, or choose a file.");
+});
+
+const root = document.documentElement;
+document.addEventListener("dragover", (event) => {
+  event.preventDefault(); // or the browser would leave the page for the picture
+  root.classList.add("dragging");
+});
+document.addEventListener("dragleave", ({ relatedTarget }) => {
+  if (relatedTarget === null) root.classList.remove("dragging");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  root.classList.remove("dragging");
+  const [file] = event.dataTransfer.files;
+  if (file) classify({ file, onDisk: true });
+  else showError("What was dropped is no file: drop a picture, or choose one.");
+});
+
+element("samples").addEventListener("click", ({ target }) => {
+  const button = target.closest("button");
+  if (button) classify(sample(button.querySelector("img").src));
+});
+
+const clear = drawOn(element("canvas"), element("pen"), classify);
+element("clear").addEventListener("click", clear);
+
+element("mode").addEventListener("change", () => {
+  if (picture) classify(picture);
+});
+
+element("copy").addEventListener("click", async () => {
+  try {
+    await navigator.clipboard.writeText(element("command").textContent);
+    element("copied").textContent = "Copied.";
+  } catch {
+    // Browsers keep the clipboard from pages that came over plain HTTP from another host.
+    getSelection().selectAllChildren(element("command"));
+    element("copied").textContent = "Selected: press Ctrl+C.";
+  }
+});
+
+tellWhereNotShown();
