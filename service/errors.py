@@ -5,8 +5,10 @@
     │   └── DeviceError        it cannot be served on the device asked for
     └── RequestError           a request cannot be answered; has an HTTP status
         ├── InvalidInput       400  what was sent is not what it should be
+        ├── NotFound           404  a model or a version that is not served
         ├── TooLarge           413  more bytes or pixels than the limit
         ├── UnsupportedType    415  a media type that is not served
+        │   └── UnsupportedEncoding  415  a Content-Encoding that is not served
         └── NotReady           503  the model could not be loaded or failed its check
 
 Every message names the thing, the value found, and what would be right; a
@@ -43,6 +45,12 @@ class InvalidInput(RequestError):
     status = HTTPStatus.BAD_REQUEST
 
 
+class NotFound(RequestError):
+    """A model or a version that is not served."""
+
+    status = HTTPStatus.NOT_FOUND
+
+
 class TooLarge(RequestError):
     """More bytes or pixels than the limit."""
 
@@ -53,6 +61,12 @@ class UnsupportedType(RequestError):
     """A media type that is not served."""
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class UnsupportedEncoding(UnsupportedType):
+    """A Content-Encoding that is not served."""
+
+    headers = {"Accept-Encoding": "gzip, deflate"}  # noqa: RUF012 (RFC 9110, section 12.5.3)
 
 
 class NotReady(RequestError):

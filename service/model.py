@@ -95,6 +95,11 @@ class Model:
         probabilities: NDArray[np.float32] = self.session.run([PROBABILITIES], {INPUT: images})[0]
         return probabilities  # (N, K)
 
+    def infer(self, images: NDArray[np.uint8], outputs: Sequence[str]) -> list[NDArray[np.float32]]:
+        """Return the outputs named, each (N, K), for images (N, 1, 28, 28), in the order named."""
+        arrays: list[NDArray[np.float32]] = self.session.run(list(outputs), {INPUT: images})
+        return arrays
+
     def check(self) -> None:
         """Run the golden samples on the device that will serve.
 

@@ -1,0 +1,56 @@
+"""Request bodies that come compressed (RFC 9110, section 8.4)."""
+
+import zlib
+
+from service.errors import InvalidInput, TooLarge, UnsupportedEncoding
+
+# The window sizes that make zlib expect gzip's header (RFC 1952) or zlib's own (RFC 1950), which
+# is what HTTP calls deflate.
+WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+PLAIN = ("", "identity")
+
+
+def is_compressed(encoding: str) -> bool:
+    """Say whether a request's Content-Encoding means that its body is compressed.
+
+    Raises:
+        UnsupportedEncoding: it is none that is known here.
+    """
+    coding = encoding.strip().lower()
+    if coding not in PLAIN and coding not in WINDOWS:
+        raise UnsupportedEncoding(
+            f"Content-Encoding {coding[:60]!r} is not served: send gzip, deflate, or neither"
+        )
+    return coding in WINDOWS
+
+
+def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """Return what a compressed body holds; no more than the limit is ever inflated.
+
+    Args:
+        body: as it came.
+        encoding: its Content-Encoding, gzip or deflate.
+        max_bytes: the largest content taken.
+
+    Raises:
+        TooLarge: the content is larger.
+        InvalidInput: the body is broken, cut off, or followed by something.
+    """
+    coding = encoding.strip().lower()
+    decompressor = zlib.decompressobj(WINDOWS[coding])
+    try:
+        content = decompressor.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise InvalidInput(
+            f"the body is not what Content-Encoding {coding} says: {error}"
+        ) from None
+    if len(content) > max_bytes:
+        raise TooLarge(f"the body inflates to more than {max_bytes:,} bytes, the limit")
+    if not decompressor.eof:
+        raise InvalidInput(f"the {coding} body is cut off: its end is missing")
+    if decompressor.unused_data:
+        raise InvalidInput(
+            f"{len(decompressor.unused_data):,} bytes follow the end of the {coding} body, which "
+            "must be one stream"
+        )
+    return content
