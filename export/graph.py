@@ -40,14 +40,15 @@ norm folded into the layer before it. Linear layers are computed in float64, all
 The metadata properties hold labels, version, provenance, the proof of equivalence with the \
 trained network, and golden samples to check a device with."""
 INPUT_DOC = """\
-uint8 {shape}: N images, as many as you like, with {channels} channel(s), rows from the top, \
-columns from the left. 0 is the black background, 255 the brightest of the garment, as \
-Fashion-MNIST stores it; not scaled, since the first convolution holds the 1/255."""
+Axes: image (as many as you like), channel, row from the top, column from the left. uint8: 0 is \
+the black background, 255 the brightest of the garment, as Fashion-MNIST stores it. Not scaled: \
+the first convolution holds the 1/255."""
 LOGITS_DOC = """\
-float32 {shape}: for each image one logit a class, in the order of the metadata's labels; any \
-real number, the largest is the predicted class's."""
+Axes: image, class in the order of the metadata's labels. float32, any real number; the largest \
+is the predicted class's."""
 PROBABILITIES_DOC = """\
-float32 {shape}: softmax of the logits, in [0, 1]; the sum over an image's classes is 1."""
+Axes: image, class in the order of the metadata's labels. float32 in [0, 1]: softmax of the \
+logits; an image's add up to 1."""
 
 Attributes = dict[str, Any]  # int or list of int; helper.make_node takes any
 
@@ -89,10 +90,16 @@ def emit(model: nn.Sequential, image_shape: Sequence[int], num_classes: int) -> 
     graph = helper.make_graph(
         nodes,
         "lenet_bn_folded",
-        [_value(INPUT, TensorProto.UINT8, ["N", *image_shape], INPUT_DOC)],
         [
-            _value(LOGITS, TensorProto.FLOAT, ["N", num_classes], LOGITS_DOC),
-            _value(PROBABILITIES, TensorProto.FLOAT, ["N", num_classes], PROBABILITIES_DOC),
+            helper.make_tensor_value_info(
+                INPUT, TensorProto.UINT8, ["N", *image_shape], doc_string=INPUT_DOC
+            )
+        ],
+        [
+            helper.make_tensor_value_info(
+                output, TensorProto.FLOAT, ["N", num_classes], doc_string=doc
+            )
+            for output, doc in ((LOGITS, LOGITS_DOC), (PROBABILITIES, PROBABILITIES_DOC))
         ],
         weights,
         doc_string=MODEL_DOC,
@@ -107,13 +114,6 @@ def emit(model: nn.Sequential, image_shape: Sequence[int], num_classes: int) -> 
     )
     onnx.checker.check_model(proto, full_check=True)
     return proto
-
-
-def _value(
-    name: str, dtype: TensorProto.DataType, shape: Sequence[int | str], doc: str
-) -> onnx.ValueInfoProto:
-    text = doc.format(shape=f"({', '.join(map(str, shape))})", channels=shape[1])
-    return helper.make_tensor_value_info(name, dtype, shape, doc_string=text)
 
 
 def _operator(name: str, layer: nn.Module) -> tuple[str, Attributes]:

@@ -73,10 +73,12 @@ def test_everything_has_a_name_and_what_goes_in_and_out_is_documented(
     assert all(names)
     assert len(set(names)) == len(names)
     (image,), (logits, probabilities) = graph.input, graph.output
-    assert image.doc_string.startswith("uint8 (N, 1, 28, 28): N images")
-    assert "0 is the black background, 255 the brightest" in image.doc_string
-    assert logits.doc_string.startswith("float32 (N, 10): for each image one logit a class")
-    assert probabilities.doc_string.startswith("float32 (N, 10): softmax of the logits, in [0, 1]")
+    assert image.doc_string.startswith("Axes: image (as many as you like), channel, row from the ")
+    assert "uint8: 0 is the black background, 255 the brightest" in image.doc_string
+    for output in (logits, probabilities):
+        assert output.doc_string.startswith("Axes: image, class in the order of the metadata's lab")
+    assert "any real number; the largest is the predicted class's" in logits.doc_string
+    assert "float32 in [0, 1]: softmax of the logits" in probabilities.doc_string
     assert "each batch norm folded into the layer before it" in folded_model.doc_string
     assert graph.doc_string == folded_model.doc_string
 
