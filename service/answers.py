@@ -1,11 +1,12 @@
 """What the service answers."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from pydantic import Field
 from starlette.responses import Response
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
@@ -23,10 +24,10 @@ class ModelName(TypedDict):
 class Classification(TypedDict):
     """What a picture shows."""
 
-    label: str  # the class's name
-    class_id: int  # the class's index, as in the data set
-    confidence: float  # the label's probability
-    probabilities: dict[str, float]  # by the classes' names
+    label: Annotated[str, Field(description="the most probable class's name")]
+    class_id: Annotated[int, Field(description="its index, as in the data set")]
+    confidence: Annotated[float, Field(description="its probability")]
+    probabilities: Annotated[dict[str, float], Field(description="by the classes' names")]
     preprocessing: Preprocessing
     model: ModelName
 
@@ -34,9 +35,11 @@ class Classification(TypedDict):
 class Predictions(TypedDict):
     """What images of 28 x 28 show, in their order."""
 
-    probabilities: list[list[float]]  # N x K, in the model's order
-    class_ids: list[int]  # N
-    labels: list[str]  # N
+    probabilities: Annotated[
+        list[list[float]], Field(description="N x K, the classes in the model's order")
+    ]
+    class_ids: Annotated[list[int], Field(description="N, the most probable class's index")]
+    labels: Annotated[list[str], Field(description="N, the most probable class's name")]
 
 
 def classification(

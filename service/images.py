@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
+from pydantic import Field
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
 from service.errors import InvalidInput, TooLarge
@@ -36,9 +37,11 @@ Mode = Literal["auto", "raw", "photo"]
 class Preprocessing(TypedDict):
     """What was done to a picture before the network saw it."""
 
-    mode: Literal["raw", "photo"]  # what `auto` decided, or what was asked for
-    negated: bool  # the background was light
-    trimmed: bool  # edges of the background's colour were cut away
+    mode: Annotated[
+        Literal["raw", "photo"], Field(description="what auto decided, or what was asked for")
+    ]
+    negated: Annotated[bool, Field(description="the background was light")]
+    trimmed: Annotated[bool, Field(description="edges of the background's colour were cut away")]
 
 
 class Seen(NamedTuple):

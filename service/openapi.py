@@ -1,51 +1,30 @@
-"""The OpenAPI description of the service: BentoML's, completed.
+"""The OpenAPI description of the whole service.
 
-BentoML knows the form that `/classify` takes and what it answers. It does not know of
-pictures sent as the body itself, of our errors, or of what our probes say.
+BentoML's own knows the forms that its clients send. It knows nothing of pictures sent as the body
+itself, of our errors, headers and probes, or of the routes that are not its own.
 """
 
-from http import HTTPStatus
 from typing import Any
 
-from service.errors import InvalidInput, NotReady, RequestError, TooLarge, UnsupportedType
-from service.images import FORMATS
+from pydantic import TypeAdapter
 
-TITLE = "Fashion LeNet-BN"
-DESCRIPTION = (
-    'Says what garment a picture shows. Every error is `{"error": "what was wrong and what '
-    'would be right"}`.'
-)
-BINARY = {"schema": {"type": "string", "format": "binary"}}
-ERROR = {
-    "application/json": {
-        "schema": {
-            "type": "object",
-            "required": ["error"],
-            "properties": {"error": {"type": "string"}},
-        }
-    }
+from service import openapi_inference, openapi_operations, openapi_pictures
+from service.answers import Classification, Predictions
+from service.open_inference import SERVER_VERSION
+from service.openapi_parts import COMPONENTS, Described
+
+VERSION = "3.0.3"  # of OpenAPI; most generators of clients know no newer one
+INFO = {
+    "title": "Fashion LeNet-BN",
+    "version": SERVER_VERSION,
+    "description": "Says what garment a picture shows. Every error is "
+    '`{"error": "what was wrong and what would be right"}`.',
 }
-STATUS = {
-    "application/json": {
-        "schema": {
-            "type": "object",
-            "required": ["status"],
-            "properties": {
-                "status": {"type": "string"},
-                "model": {
-                    "type": "object",
-                    "properties": {"name": {"type": "string"}, "version": {"type": "string"}},
-                },
-                "device": {"type": "string", "enum": ["cpu", "cuda"]},
-                "execution_provider": {"type": "string"},
-            },
-        }
-    }
-}
-PROBES = {
-    "/livez": ("The process runs.", ()),
-    "/readyz": ("The model is loaded and has passed its check.", (NotReady,)),
-    "/healthz": ("The same as /readyz.", (NotReady,)),
+TAGS = {
+    openapi_pictures.TAG: "Pictures and numbers in, garments out.",
+    openapi_inference.TAG: "What tritonclient and KServe's client speak.",
+    openapi_operations.TAG: "Probes and metrics.",
+    openapi_operations.PAGE_TAG: "A page to try the model on.",
 }
 
 
@@ -53,29 +32,18 @@ class OpenAPI:
     """A finished description, in the shape that BentoML asks for."""
 
     def __init__(self, bentoml_spec: dict[str, Any]) -> None:
-        """Complete BentoML's own description; it is left as it was."""
-        classify = bentoml_spec["paths"]["/classify"]["post"]
-        body = {**classify["requestBody"]["content"], **dict.fromkeys(FORMATS, BINARY)}
-        responses = {
-            "200": classify["responses"][200],
-            **_errors(InvalidInput, TooLarge, UnsupportedType, NotReady),
-        }
-        schemas = bentoml_spec["components"]["schemas"]
-        self.content = {
-            **bentoml_spec,
-            "info": {"title": TITLE, "version": "1", "description": DESCRIPTION},
+        """Describe the service; nothing of BentoML's own description is left."""
+        self.content: Described = {
+            "openapi": VERSION,
+            "info": INFO,
+            "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
             "paths": {
-                "/classify": {
-                    "post": {
-                        **classify,
-                        "requestBody": {"required": True, "content": body},
-                        "responses": responses,
-                    }
-                },
-                **{path: _probe(*texts) for path, texts in PROBES.items()},
-                "/metrics": _get("Metrics in Prometheus's text format.", {"text/plain": {}}),
+                **openapi_pictures.describe(),
+                **openapi_inference.describe(),
+                **openapi_operations.describe(),
             },
-            "components": {"schemas": {"ModelName": schemas["ModelName"]}},
+            "components": COMPONENTS
+            | {"schemas": COMPONENTS["schemas"] | openapi_inference.SCHEMAS | _answers()},
         }
 
     def asdict(self) -> dict[str, Any]:
@@ -83,27 +51,12 @@ class OpenAPI:
         return self.content
 
 
-def _probe(description: str, errors: tuple[type[RequestError], ...]) -> dict[str, Any]:
-    return _get(description, STATUS, *errors)
-
-
-def _get(description: str, content: dict[str, Any], *errors: type[RequestError]) -> dict[str, Any]:
-    return {
-        "get": {
-            "tags": ["Infrastructure"],
-            "description": description,
-            "responses": {"200": {"description": description, "content": content}}
-            | _errors(*errors),
-        }
-    }
-
-
-def _errors(*kinds: type[RequestError]) -> dict[str, Any]:
-    return {
-        str(int(kind.status)): {"description": _reason(kind.status, kind), "content": ERROR}
-        for kind in kinds
-    }
-
-
-def _reason(status: HTTPStatus, kind: type[RequestError]) -> str:
-    return f"{status.phrase}: {kind.__doc__}"
+def _answers() -> Described:
+    """Return the schemas of the answers that are typed."""
+    kinds: tuple[Any, ...] = (Classification, Predictions)
+    _, schemas = TypeAdapter.json_schemas(
+        [(kind, "serialization", TypeAdapter(kind)) for kind in kinds],
+        ref_template="#/components/schemas/{model}",
+    )
+    found: Described = schemas["$defs"]
+    return found
