@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
+from export.semantic_version import semantic_version
 from training.command_line import CommandLineSettings
 
 PROOF = "equivalence.json"
@@ -22,8 +23,13 @@ class ExportSettings(CommandLineSettings):
 
     checkpoint: CliPositionalArg[Path] = Field(description="a checkpoint.safetensors")
     out: Path = Field(Path("model.onnx"), description=f"the file to write; {PROOF} goes beside it")
-    model_version: str = Field("1.0.0", description="the version that every answer will name")
+    model_version: str = Field("1.0.0", description="semantic version that every answer will name")
     data: Path | None = Field(None, description=DATA)
+
+    @field_validator("model_version")
+    @classmethod
+    def _semantic(cls, version: str) -> str:
+        return semantic_version(version)
 
     @field_validator("out")
     @classmethod

@@ -184,8 +184,8 @@ def test_a_weight_that_is_not_a_number(
     with torch.no_grad():
         network[9].weight[0, 0] = float("nan")
     path = write_checkpoint(tmp_path / "c", network)
-    text = "its largest logit error against float64 is nan"
-    refuse(path, small_test_set, Fault(EquivalenceError, text))
+    text = "layer 9 has a weight that is not finite"
+    refuse(path, small_test_set, Fault(FoldError, text))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint at all", b"\xff" * 100])
