@@ -3,7 +3,7 @@
 import asyncio
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from PIL import Image
 from starlette.requests import Request
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
-from service.errors import InvalidInput
+from service.choices import read_choices
 from service.images import Mode, as_network_sees, open_image
 from service.uploads import read_upload
 
@@ -48,19 +48,11 @@ async def seen(request: Request) -> Response:
     The answer is a grey PNG of 28 x 28.
     """
     classifier: FashionClassifier = request.app.state.classifier
-    mode = _mode(request)
+    mode = read_choices(request.query_params, len(classifier.model.labels)).mode
     content = await read_upload(request, classifier.settings.max_body_bytes)
     image = open_image(content, classifier.settings.max_image_pixels)
     png = await asyncio.to_thread(_as_png, image, mode)
     return Response(png, media_type="image/png", headers=HEADERS)
-
-
-def _mode(request: Request) -> Mode:
-    found = request.query_params.get("mode", "auto")
-    for mode in get_args(Mode):
-        if mode == found:
-            return mode  # type: ignore[no-any-return]
-    raise InvalidInput(f"mode={found} is none of {', '.join(get_args(Mode))}")
 
 
 def _as_png(image: Image.Image, mode: Mode) -> bytes:

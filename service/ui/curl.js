@@ -9,6 +9,7 @@ export function curlCommand(name, url) {
 
 /** curl reads `;` and `,` in a form's file name as its own unless the name is quoted. */
 function forForm(name) {
+  if (name === "-") return "./-"; // or it would be the standard input
   if (!/[;,"\\]/.test(name)) return name;
   return `"${name.replace(/["\\]/g, "\\$&")}"`;
 }

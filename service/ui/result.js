@@ -81,11 +81,10 @@ function cell(content) {
 }
 
 function latency({ roundTrip, total, decode, inference }) {
-  const parts = [`${milliseconds(roundTrip)} round trip`];
-  if (total !== undefined) parts.push(`${milliseconds(total)} in the service`);
-  if (decode !== undefined) parts.push(`decoding ${milliseconds(decode)}`);
-  if (inference !== undefined) parts.push(`inference ${milliseconds(inference)}`);
-  return parts.join(" · ");
+  const whole = `${milliseconds(roundTrip)} round trip`;
+  if (total === undefined) return whole; // a proxy dropped the header
+  const parts = `decoding ${milliseconds(decode)}, inference ${milliseconds(inference)}`;
+  return `${whole}; ${milliseconds(total)} in the service (${parts})`;
 }
 
 /** What is on no disk yet must be saved before curl can send it. */
