@@ -72,7 +72,7 @@ def parse_request(body: bytes, header_length: str | None) -> InferenceRequest:
         return InferenceRequest(None, _raw_images(body), _all_outputs(binary=True))
     content = _parse_json(memoryview(body)[:length])
     parameters = _optional(content, "parameters", dict, "the request", {})
-    binary = _optional(parameters, "binary_data_output", bool, "the request's parameters", False)
+    binary = _optional(parameters, "binary_data_output", bool, "the parameters object", False)
     return InferenceRequest(
         _optional(content, "id", str, "the request", None),
         _images(content, body, length),
@@ -123,11 +123,13 @@ def _images(content: Mapping[str, Any], body: bytes, offset: int) -> NDArray[np.
     shape = image_shape(_required(entry, "shape", list, where))
     parameters = _optional(entry, "parameters", dict, where, {})
     _refuse_shared_memory(parameters, where)
-    size = _optional(parameters, "binary_data_size", int, f"the parameters of {INPUT!r}", None)
+    size = _optional(
+        parameters, "binary_data_size", int, f"the parameters object of {INPUT!r}", None
+    )
     if (size is None) == ("data" not in entry):
         raise InvalidInput(
-            f"{where} has {'neither' if size is None else 'both'} data and binary_data_size; one "
-            "of them is right"
+            f"{where} has {'neither data nor' if size is None else 'both data and'} "
+            "binary_data_size; one of them is right"
         )
     if size is None:
         _check_sizes(0, 0, len(body) - offset)
@@ -173,7 +175,7 @@ def _output(entry: Mapping[str, Any], binary: bool) -> RequestedOutput:
     where = f"the output {name!r}"
     parameters = _optional(entry, "parameters", dict, where, {})
     _refuse_shared_memory(parameters, where)
-    where = f"the parameters of {name!r}"
+    where = f"the parameters object of {name!r}"
     classes = _optional(parameters, "classification", int, where, None)
     if classes is not None and classes < 1:
         raise InvalidInput(
