@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from export.errors import ExportError
+from export.metadata import json_object
 from training.checkpoint import LAST_LAYER, load_checkpoint
 from training.dataset import Split, read_split
 from training.fashion_mnist import load_split
@@ -47,11 +48,11 @@ def read_test_set(directory: Path | None, origin: Origin) -> Split:
     Raises:
         IdxError: a file is not a whole IDX array.
         DatasetError: it is not to be found, or does not fit the checkpoint's classes.
-        ExportError: it is another one.
+        ExportError: it is another one, or the checkpoint does not say which it is.
     """
     num_classes = len(origin.labels)
     test = read_split(directory, "test", num_classes) if directory else load_split("test")
-    recorded = json.loads(origin.metadata.get("dataset", "{}"))
+    recorded = json_object(origin.metadata, "dataset")
     for name, digest in test.digests.items():
         if recorded.get(name, digest) != digest:
             raise ExportError(

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from export.equivalence import Equivalence, compare
 from export.errors import ExportError
+from export.export import export
 from export.metadata import attach, golden_samples, provenance
+from export.settings import ExportSettings
 from tests.export.inference import run
-from tests.export.networks import assert_untouched, metadata, state
+from tests.export.networks import assert_untouched, metadata, state, write_checkpoint
 from training.dataset import Split
 from training.fashion_mnist import LABELS
 
@@ -113,6 +115,16 @@ def test_a_checkpoint_whose_metadata_is_no_json_object_is_refused(key: str, text
         f"the checkpoint's metadata has {text!r} for `{key}`: a JSON object, as "
         "`python -m training` writes it, is right"
     )
+
+
+def test_an_export_of_such_a_checkpoint_says_so(
+    network: nn.Sequential, small_test_set: Path, tmp_path: Path
+) -> None:
+    checkpoint = write_checkpoint(tmp_path / "c", network, dataset="no JSON")
+    out = tmp_path / "model.onnx"
+    with pytest.raises(ExportError, match="the checkpoint's metadata has 'no JSON' for `dataset`"):
+        export(ExportSettings(checkpoint=checkpoint, out=out, data=small_test_set))
+    assert not out.exists()
 
 
 def test_a_version_that_is_not_semantic_is_refused(
