@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 RELEASED_MODEL = Path(__file__).parent.parent / "models" / "fashion_lenet" / "model.onnx"
@@ -32,3 +32,11 @@ class ServiceSettings(BaseSettings):
         "text", description="one line for each request on standard output, in this form"
     )
     workers: int = Field(1, ge=1, description="server processes")
+
+
+def describe_faults(error: ValidationError) -> str:
+    """Name every variable that is wrong, its value, and what would be right."""
+    return "; ".join(
+        f"FASHION_{str(fault['loc'][0]).upper()}={fault['input']}: {fault['msg']}"
+        for fault in error.errors()
+    )

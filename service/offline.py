@@ -1,0 +1,102 @@
+"""Picture files classified in this process: decoded by threads, in batches, in their order."""
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from service.answers import Classification, classification
+from service.errors import RequestError
+from service.images import Mode, Seen, as_network_sees, open_image
+from service.model import Model
+from service.picture_files import STANDARD_INPUT
+
+BATCH = 64  # ONNX Runtime is no faster with more
+AHEAD = 2 * BATCH  # decoded before they are asked for: 28 x 28 bytes each
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+class Result(NamedTuple):
+    """What became of one file."""
+
+    file: str
+    answer: Classification | str  # or the reason why there is none
+
+
+def classify_files(
+    model: Model,
+    files: Iterable[str],
+    max_pixels: int,
+    mode: Mode = "auto",
+    top_k: int | None = None,
+) -> Iterator[list[Result]]:
+    """Classify any number of files, in their order, in memory that does not grow with it.
+
+    Args:
+        model: classifies.
+        files: their names; `-` is standard input.
+        max_pixels: the largest width times height that is decoded.
+        mode: how a picture becomes 28 x 28, as `service.images.as_network_sees` says.
+        top_k: how many classes an answer names, the most probable first; None for all.
+
+    Yields:
+        the results of up to 64 files.
+    """
+
+    def see(file: str) -> tuple[str, Seen | str]:
+        return file, _see(file, max_pixels, mode)
+
+    pictures = _in_threads(see, files)
+    while batch := list(islice(pictures, BATCH)):
+        yield _classify(model, batch, top_k)
+
+
+def _see(file: str, max_pixels: int, mode: Mode) -> Seen | str:
+    """Decode a file, or say why it cannot be."""
+    try:
+        content = sys.stdin.buffer.read() if file == STANDARD_INPUT else Path(file).read_bytes()
+        return as_network_sees(open_image(content, max_pixels), mode)
+    except OSError as error:
+        return error.strerror or str(error)
+    except RequestError as error:
+        return str(error)
+
+
+def _classify(
+    model: Model, batch: Sequence[tuple[str, Seen | str]], top_k: int | None
+) -> list[Result]:
+    """Classify what could be decoded of a batch, in one inference."""
+    images = [seen.pixels for _, seen in batch if not isinstance(seen, str)]
+    rows = iter(model.classify(np.stack(images)[:, None]) if images else ())  # (N, 1, 28, 28)
+    return [
+        Result(
+            file,
+            seen
+            if isinstance(seen, str)
+            else classification(model, next(rows), seen.preprocessing, top_k),
+        )
+        for file, seen in batch
+    ]
+
+
+def _in_threads(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    """Make something of each item, a bounded number ahead of what has been taken, in order."""
+    waiting: deque[Future[Made]] = deque()
+    threads = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for item in items:
+            waiting.append(threads.submit(make, item))
+            if len(waiting) == AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        threads.shutdown(cancel_futures=True)
