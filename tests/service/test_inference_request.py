@@ -192,7 +192,8 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     *(
         (
             {"outputs": [{"name": "logits", "parameters": {"classification": count}}]},
-            f"the parameters object of 'logits' has classification {count!r}, a whole number is right",
+            f"the parameters object of 'logits' has classification {count!r}, a whole number is "
+            "right",
         )
         for count in ("3", 3.0, True, None)
     ),
