@@ -26,7 +26,7 @@ def _run(program: Callable[[Settings], int], settings: Settings) -> int:
     try:
         return program(settings)
     except (ExportError, TrainingError) as error:
-        complain(str(error))
+        complain(_printable(str(error)))
         return FAILURE
 
 
@@ -48,7 +48,7 @@ def _verify(settings: VerifySettings) -> int:
     print(describe(proof))
     found = faults(proof)
     for fault in found:
-        complain(fault)
+        complain(_printable(fault))
     if found:
         print(f"FAIL: {settings.model} is not {settings.checkpoint}, folded")
         return FAILURE
@@ -61,6 +61,11 @@ def _inspect(settings: InspectSettings) -> int:
 
     print(inspect_model(settings.model))
     return 0
+
+
+def _printable(text: str) -> str:
+    """Let no text of anyone's model command the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 if __name__ == "__main__":

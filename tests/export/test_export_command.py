@@ -122,3 +122,14 @@ def test_the_environment_changes_nothing(
     assert main(["missing.safetensors"]) == 1
     assert not stray.exists()
     assert "missing.safetensors is not a file" in capsys.readouterr().err
+
+
+def test_inspect_shows_a_model(
+    folded_model: onnx.ModelProto, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(folded_model.SerializeToString())
+    assert main(["inspect", str(path)]) == 0
+    assert "conv_0" in capsys.readouterr().out
+    assert main(["inspect", str(tmp_path / "missing.onnx")]) == 1
+    assert capsys.readouterr().err.startswith("error: cannot read the model ")

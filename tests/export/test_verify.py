@@ -196,6 +196,19 @@ def test_a_batch_norm_left_in_is_caught(verification: Verification) -> None:
     ]
 
 
+def test_no_text_of_a_model_commands_the_terminal(verification: Verification) -> None:
+    def change(proto: onnx.ModelProto) -> None:
+        (labels,) = [entry for entry in proto.metadata_props if entry.key == "labels"]
+        labels.value = "[]"
+        proto.graph.node[1].output[0] = proto.graph.node[2].input[0] = "\x1b[2Jconv"
+
+    verification.rewrite(change)
+    status, out, errors = verification.run()
+    assert status == 1
+    assert "is %\N{REPLACEMENT CHARACTER}[2Jconv = Conv[" in errors[0]
+    assert "\x1b" not in out + "".join(errors)
+
+
 def _cut(verification: Verification) -> None:
     verification.model.write_bytes(verification.model.read_bytes()[:-5000])
 
