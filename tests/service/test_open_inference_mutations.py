@@ -1,6 +1,7 @@
 """Whatever becomes of a good request on its way: an answer or a 4xx that says why, never a 5xx."""
 
 import gzip
+import json
 import zlib
 from typing import Any
 
@@ -96,7 +97,7 @@ def is_answered(answer: httpx.Response) -> None:
 @QUICK
 @given(mutated())
 def test_a_changed_request(client: httpx.Client, content: dict[str, Any]) -> None:
-    body = orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS)
+    body = json.dumps(content).encode()  # orjson writes no integer above 64 bits
     is_answered(client.post(URL, content=body))
 
 
