@@ -10,6 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.answers import json_response
 from service.errors import RequestError
 
+LONGEST_PATH = 200  # of a path that is no route, in an answer
+
 
 async def request_error(request: Request, error: RequestError) -> Response:
     """Answer a request that cannot be answered otherwise."""
@@ -18,7 +20,10 @@ async def request_error(request: Request, error: RequestError) -> Response:
 
 async def http_exception(request: Request, error: HTTPException) -> Response:
     """Answer what Starlette itself refuses: an unknown path, a method not allowed."""
-    path, method = request.url.path, request.method
+    # Not request.url, which a broken header Host keeps from being made.
+    path, method = request.scope["path"], request.method
+    if len(path) > LONGEST_PATH:
+        path = f"{path[:LONGEST_PATH]}..."
     messages = {
         404: f"there is no {path} here: GET /docs.json lists what there is",
         405: f"{path} does not take {method}: see the header Allow",
@@ -33,7 +38,7 @@ async def client_disconnect(request: Request, error: ClientDisconnect) -> Respon
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
-    """Answer a fault of ours; Starlette raises it again, so that the log has its trace."""
+    """Answer a fault of ours; Starlette raises it again, for `service.observation` to log."""
     return json_response({"error": "the service failed; its log says why"}, 500)
 
 

@@ -1,18 +1,32 @@
 """ASGI middleware around everything: request id, stopwatch, metrics and log line."""
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
-from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access_log import AccessLog
 from service.metrics import REQUESTS, SECONDS
-from service.request_ids import request_id
+from service.request_ids import HEADER, request_id
 from service.timing import KEY, Timing
 
+logger = logging.getLogger("bentoml.fashion_lenet")
+
 CLIENT_WENT_AWAY = 499  # nginx's number for it, for the log and the metrics alone
+
+# Asking whether the client is still there takes 50 us: not before it could have lost patience.
+PATIENCE_SECONDS = 0.01
+
+# Asked every few seconds by machines, these are logged only when they fail.
+PROBES = frozenset(
+    (
+        *("/livez", "/readyz", "/healthz", "/metrics"),
+        *("/v2/health/live", "/v2/health/ready", "/v2/models/{name}/ready"),
+    )
+)
 
 
 class Observed:
@@ -22,7 +36,7 @@ class Observed:
         """Observe app.
 
         Args:
-            app: what answers.
+            app: what answers, with 500 where it raises.
             routes: the routes to count by; a path that is none of them counts as `other`.
             log: takes a line for each request.
         """
@@ -35,23 +49,51 @@ class Observed:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        timing = scope[KEY] = Timing()
-        identity = request_id(scope)
-        status = CLIENT_WENT_AWAY
-
-        async def noting_send(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = identity
-                headers["Server-Timing"] = timing.header()
-            await send(message)
-
+        exchange = _Exchange(scope, receive, send)
         try:
-            await self.app(scope, receive, noting_send)
+            await self.app(scope, exchange.receive, exchange.send)
+        except Exception:  # app has answered: raised further, it would be logged without its name
+            exchange.status = 500
+            logger.exception("Request %s failed:", exchange.identity)
         finally:
             route = self.paths.get(scope.get("endpoint"), "other")
-            REQUESTS.labels(route, status).inc()
-            SECONDS.labels(route).observe(timing.total)
-            self.log.write(scope, identity, status, timing)
+            REQUESTS.labels(route, exchange.status).inc()
+            SECONDS.labels(route).observe(exchange.timing.total)
+            if route not in PROBES or exchange.status != 200:
+                self.log.write(scope, exchange.identity, exchange.status, exchange.timing)
+
+
+class _Exchange:
+    """One request and its answer, with what is noted of them on the way."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.timing = scope[KEY] = Timing()
+        self.identity = request_id(scope)
+        self.status = CLIENT_WENT_AWAY
+        self._scope, self._receive, self._send = scope, receive, send
+        self._received = self._gone = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._gone = True
+        elif not message.get("more_body", False):
+            self._received = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            if not await self._client_is_gone():
+                self.status = message["status"]
+            message["headers"] = [
+                *message.get("headers", ()),
+                (HEADER, self.identity.encode()),
+                (b"server-timing", self.timing.header().encode()),
+            ]
+        await self._send(message)
+
+    async def _client_is_gone(self) -> bool:
+        # While there is more of the body, asking would take a piece of it.
+        if self._received and self.timing.total > PATIENCE_SECONDS and not self._gone:
+            self._gone = await Request(self._scope, self._receive).is_disconnected()
+        return self._gone

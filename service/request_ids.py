@@ -1,7 +1,7 @@
 """The name of one request: the client's `X-Request-ID`, or one made here."""
 
 import re
-import uuid
+import secrets
 
 from starlette.types import Scope
 
@@ -12,8 +12,8 @@ ACCEPTED = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 def request_id(scope: Scope) -> str:
-    """Return the client's id if it is 1 to 128 plain characters, else a random one."""
+    """Return the client's id if it is 1 to 128 plain characters, else a random one of 32."""
     for name, value in scope["headers"]:
         if name == HEADER and ACCEPTED.fullmatch(value):
             return str(value, "ascii")
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
