@@ -11,9 +11,10 @@ from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
+from service.backgrounds import png_background
 from service.errors import InvalidInput, TooLarge
 from service.greys import in_eight_bits
-from service.photographs import flatten, reduce, to_fashion_mnist
+from service.photographs import BACKGROUND, flatten, reduce, to_fashion_mnist
 
 SIDE = 28
 GREY_TOLERANCE = 2  # a lossy WebP gives grey back with its channels one apart
@@ -84,6 +85,8 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
             f"the image has {width} x {height} = {width * height:,} pixels, {max_pixels:,} are "
             "the limit: send a smaller one"
         )
+    if image.format == "PNG" and (background := png_background(content)):
+        image.info[BACKGROUND] = background
     return image
 
 
@@ -103,9 +106,9 @@ def as_network_sees(image: Image.Image, mode: Mode = "auto") -> Seen:
     with _faults_of_pillow():
         image.load()
         image = in_eight_bits(_upright(image))
-    if mode == "raw" or (mode == "auto" and _is_grey_of_the_right_size(image)):
-        return Seen(np.asarray(_squeezed(image)), AS_IT_IS)
-    small, negated, trimmed = to_fashion_mnist(image)
+        if mode == "raw" or (mode == "auto" and _is_grey_of_the_right_size(image)):
+            return Seen(np.asarray(_squeezed(image)), AS_IT_IS)
+        small, negated, trimmed = to_fashion_mnist(image)
     return Seen(np.asarray(small), {"mode": "photo", "negated": negated, "trimmed": trimmed})
 
 

@@ -14,6 +14,9 @@ SIDE = 28
 WORKING_SIDE = 8 * SIDE  # a photograph is made this small first, so that the rest costs little
 TRIM_TOLERANCE = 13  # 5 % of 255, as in the paper
 WHITE = (255, 255, 255)
+BACKGROUND = (
+    "fashion_lenet.background"  # the key of a picture's own page in its info, if it has one
+)
 
 
 class Garment(NamedTuple):
@@ -53,11 +56,11 @@ def reduce(image: Image.Image) -> Image.Image:
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """Give a transparent picture a white background, as a shop's page would."""
+    """Give a transparent picture its own background, or a white one, as a shop's page has."""
     if not image.has_transparency_data:
         return image if image.mode == "L" else image.convert("RGB")
     foreground = image.convert("RGBA")
-    page = Image.new("RGBA", foreground.size, WHITE)
+    page = Image.new("RGBA", foreground.size, image.info.get(BACKGROUND, WHITE))
     return Image.alpha_composite(page, foreground).convert("RGB")
 
 

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Collection
 from io import BytesIO
 from typing import Any
 
@@ -63,6 +64,12 @@ def png_with_16_bits_a_channel(pixels: NDArray[np.uint8], colours: int) -> bytes
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)
 
 
+def with_png_chunk(content: bytes, name: bytes, chunk: bytes) -> bytes:
+    """A PNG file with one more chunk before its pixels."""
+    place = content.index(b"IDAT") - 4
+    return content[:place] + _chunk(name, chunk) + content[place:]
+
+
 def _chunk(name: bytes, content: bytes) -> bytes:
     checked = name + content
     return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
@@ -77,25 +84,52 @@ def turned(image: Image.Image, orientation: int, kind: str, **options: Any) -> b
     return save(seen, kind, exif=exif, **options)
 
 
-def photograph(
-    pixels: NDArray[np.uint8], random: np.random.Generator, *, dark: bool = False
-) -> bytes:
-    """A JPEG of a garment (28, 28) as a shop might take it.
+# What a photograph may have beyond being larger than the garment in the data set, on a page.
+DISTURBANCES = ("off-centre", "in colour", "turned by EXIF", "JPEG")
 
-    The garment is upscaled and coloured at its own brightness, lies somewhere on a larger
-    white page (or a black one), the camera is held anyhow, the JPEG's quality is 50 to 95.
+
+def photograph(
+    pixels: NDArray[np.uint8],
+    random: np.random.Generator,
+    *,
+    dark: bool = False,
+    disturbances: Collection[str] = DISTURBANCES,
+) -> bytes:
+    """A picture file of a garment (28, 28) as a shop might take it.
+
+    The garment is upscaled on a white page (or a black one). It may lie somewhere on a page
+    larger than itself, have a colour at its own brightness, be taken with the camera held
+    anyhow, and be a JPEG of quality 50 to 95 in place of a TIFF.
     """
-    edge = int(random.integers(120, 360))
+    edge = int(random.integers(100, 300))
     shown = Image.fromarray(pixels if dark else 255 - pixels)
-    large = np.asarray(shown.resize((edge, edge), Image.Resampling.BICUBIC), np.float64)  # (E, E)
+    page = shown.resize((edge, edge), Image.Resampling.BICUBIC).convert("RGB")
+    if "in colour" in disturbances:
+        page = _coloured(page, random)
+    if "off-centre" in disturbances:
+        page = _off_centre(page, random, (0, 0, 0) if dark else (255, 255, 255))
+    orientation = int(random.integers(1, 9)) if "turned by EXIF" in disturbances else 1
+    if "JPEG" in disturbances:
+        return turned(page, orientation, "JPEG", quality=int(random.integers(50, 96)))
+    return turned(page, orientation, "TIFF")
+
+
+def _coloured(image: Image.Image, random: np.random.Generator) -> Image.Image:
+    """Give grey a random colour of the same brightness, by ITU-R BT.601."""
+    grey = np.asarray(image.convert("L"), np.float64)  # (H, W)
     tint = random.normal(size=3)
-    tint -= tint @ (0.299, 0.587, 0.114)  # of no brightness, by ITU-R BT.601
+    tint -= tint @ (0.299, 0.587, 0.114)
     tint /= np.abs(tint).max()
-    room = np.minimum(large, 255 - large)  # for colour, without a change of brightness
-    colours = large[..., None] + 0.8 * room[..., None] * tint  # (E, E, 3)
-    garment = Image.fromarray(colours.round().clip(0, 255).astype(np.uint8))
-    width, height = edge + random.integers(20, 200, size=2)
-    page = Image.new("RGB", (int(width), int(height)), (0, 0, 0) if dark else (255, 255, 255))
-    page.paste(garment, (int(random.integers(width - edge)), int(random.integers(height - edge))))
-    orientation, quality = int(random.integers(1, 9)), int(random.integers(50, 96))
-    return turned(page, orientation, "JPEG", quality=quality)
+    room = np.minimum(grey, 255 - grey)  # for colour, without a change of brightness
+    colours = grey[..., None] + 0.8 * room[..., None] * tint  # (H, W, 3)
+    return Image.fromarray(colours.round().clip(0, 255).astype(np.uint8))
+
+
+def _off_centre(
+    garment: Image.Image, random: np.random.Generator, background: tuple[int, int, int]
+) -> Image.Image:
+    """Put a garment somewhere on a page that is 20 to 200 pixels larger each way."""
+    right, down = random.integers(20, 200, size=2)
+    page = Image.new("RGB", (garment.width + int(right), garment.height + int(down)), background)
+    page.paste(garment, (int(random.integers(right)), int(random.integers(down))))
+    return page
