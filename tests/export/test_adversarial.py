@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from export.adversarial import adversarial_images, attack
+from export.deviation import margins
 from export.fold import fold
-from export.outputs import folded_outputs, reference_outputs
+from export.outputs import Outputs, folded_outputs, reference_outputs
 from export.refolding import BYTE, refold
-from tests.export.mutants import emitted, replace
+from tests.export.mutants import emitted, replace, swapped_classes
 from tests.export.rounding import error_bound
 from training.batch_norm import BatchNorm
 from training.lenet import lenet_bn
@@ -54,6 +55,29 @@ def test_a_right_model_is_right_on_all_of_them(network: nn.Sequential) -> None:
         assert result.undecided == 0
         assert max(result.folded_error.values()) < result.eval_mode_error < 1e-4
         assert result.smallest_margin > 2 * max(result.folded_error.values())
+
+
+def test_each_kinds_figures_are_its_own(network: nn.Sequential) -> None:
+    found = attack(network, emitted(network).SerializeToString())
+    for kind, images in adversarial_images().items():
+        alone = margins(reference_outputs(network, images))
+        assert found[kind].smallest_margin == pytest.approx(float(alone.min()), rel=1e-9)
+
+
+def test_a_class_is_equal_if_it_is_in_both_runs(
+    network: nn.Sequential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = emitted(network).SerializeToString()
+    wrong = swapped_classes(network, monkeypatch).SerializeToString()
+
+    def one_wrong(_: bytes, images: Tensor) -> dict[str, Outputs]:
+        broken = folded_outputs(wrong, images)["disabled"]
+        return {**folded_outputs(right, images), "disabled": broken}
+
+    monkeypatch.setattr("export.adversarial.folded_outputs", one_wrong)
+    found = attack(network, right)["noise"]
+    assert found.classes_equal < found.images
+    assert found.folded_error["default"] < 1e-4 < found.folded_error["disabled"]
 
 
 def test_a_wrong_weight_shows_under_a_bright_pixel_and_not_on_black(network: nn.Sequential) -> None:

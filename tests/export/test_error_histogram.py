@@ -35,6 +35,12 @@ def test_every_network_has_its_histogram_and_a_line_at_its_largest_error(tmp_pat
     assert (tmp_path / "errors.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_handful_of_small_errors_does_not_widen_the_picture() -> None:
+    counts = (5, *(0,) * 59, 1000, *(0,) * 99)
+    figure = histogram_figure(proof(histograms=dict.fromkeys(proof().histograms, counts)))
+    assert figure.axes[0].get_xlim() == (-6, -5)
+
+
 def test_an_error_that_is_no_number_is_drawn_at_the_end(tmp_path: Path) -> None:
     broken = (0,) * 159 + (10,)
     histograms = {**proof().histograms, "folded, default": broken}

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from torch import Tensor, nn
@@ -91,6 +92,20 @@ def test_a_mistake_is_found_on_the_last_image_of_several_batches(
     for one, other in zip(whole, measured(network, emitted(network), images), strict=True):
         assert one.magnitude == other.magnitude
         assert one.max_error == pytest.approx(other.max_error, rel=0.5)
+
+
+def test_nodes_are_computed_as_they_stand(
+    network: nn.Sequential, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, levels = ort.InferenceSession, []
+
+    def session(model: bytes, options: ort.SessionOptions, **rest: object) -> ort.InferenceSession:
+        levels.append(options.graph_optimization_level)
+        return real(model, options, **rest)
+
+    monkeypatch.setattr(ort, "InferenceSession", session)
+    measured(network, emitted(network), images[:1])
+    assert levels == [ort.GraphOptimizationLevel.ORT_DISABLE_ALL]
 
 
 def test_a_node_that_is_not_there_is_left_out(network: nn.Sequential, images: Tensor) -> None:
