@@ -17,7 +17,7 @@ from service.inference_request import DATATYPE, HEADER_LENGTH, OUTPUTS, parse_re
 from service.inference_response import write_response
 from service.model import INPUT, Model
 from service.tensors import IMAGE_SHAPE
-from service.timing import Timing, timing
+from service.timing import timing
 from service.uploads import read_body
 
 if TYPE_CHECKING:
@@ -87,8 +87,12 @@ async def infer(request: Request) -> Response:
     watch = timing(request.scope)
 
     def answer() -> Response:
-        content = inflate(body, encoding, max_bytes) if compressed else body
-        return _infer(model, content, header_length, watch)
+        with watch.decoding():
+            content = inflate(body, encoding, max_bytes) if compressed else body
+            asked = parse_request(content, header_length)
+        with watch.inferring():
+            arrays = model.infer(asked.images, [output.name for output in asked.outputs])
+        return write_response(model, asked, arrays)
 
     if len(body) <= INLINE_BYTES and not compressed:
         return answer()
@@ -111,14 +115,6 @@ def served_model(request: Request) -> Model:
             f"there is no version {version[:60]!r} of {model.name}: there is {model.version!r}"
         )
     return model
-
-
-def _infer(model: Model, body: bytes, header_length: str | None, watch: Timing) -> Response:
-    with watch.decoding():
-        request = parse_request(body, header_length)
-    with watch.inferring():
-        arrays = model.infer(request.images, [output.name for output in request.outputs])
-    return write_response(model, request, arrays)
 
 
 def _check_media_type(content_type: str) -> None:
