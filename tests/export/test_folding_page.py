@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from export.settings import ExportSettings
-from training.command_line import parse
+from benchmarks.folding_accuracy import cases
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "folding.md").read_text(encoding="utf-8")
@@ -19,23 +18,27 @@ def blocks(language: str) -> list[str]:
 
 def test_the_code_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(ROOT)
-    (code,) = blocks("python")
-    exec(compile(code, "docs/folding.md", "exec"), {})  # noqa: S102
-    assert capsys.readouterr().out.startswith("Cast Conv Sigmoid AveragePool Conv")
+    said = []
+    for code in blocks("python"):
+        exec(compile(code, "docs/folding.md", "exec"), {"__name__": "page"})  # noqa: S102
+        said.append(capsys.readouterr().out)
+    of_ones_own, released = said
+    assert of_ones_own == "norm, after conv, is folded into it: scale 1 to 1\n"
+    assert released.startswith("Cast Conv Sigmoid AveragePool Conv")
 
 
 def test_the_commands_name_what_there_is() -> None:
-    export, pytest_command = (block.strip() for block in blocks("sh"))
-    program, *arguments = export.removeprefix(PYTHON).split()
-    assert program == "export"
-    settings = parse(ExportSettings, arguments)
-    assert (ROOT / settings.checkpoint).is_file()
-    assert settings.data is not None
-    assert (ROOT / settings.data / "t10k-images-idx3-ubyte.gz").is_file()
+    benchmark, pytest_command = (block.strip() for block in blocks("sh"))
+    assert benchmark == f"{PYTHON}benchmarks.folding_accuracy"
     assert pytest_command == f"{PYTHON}pytest tests/export"
 
 
+def test_the_table_has_every_case_of_the_benchmark() -> None:
+    rows = [line.split("|")[1].strip() for line in PAGE.splitlines() if line.startswith("| ")]
+    assert [row for row in rows if row in cases()] == cases()
+
+
 def test_the_files_it_names_are_there() -> None:
-    names = re.findall(r"`((?:export|tests)/[\w/]+\.py)`", PAGE)
+    names = re.findall(r"`((?:export|tests|benchmarks)/[\w/]+\.py)`", PAGE)
     assert names
     assert [name for name in names if not (ROOT / name).is_file()] == []
