@@ -17,7 +17,7 @@ Format = Literal["text", "json", "off"]
 STANDARD_OUTPUT = 1
 
 # Lines of several workers stay whole in a pipe if they are shorter than PIPE_BUF, 4096 bytes.
-LONGEST_PATH = 1000
+LONGEST_PATH = 500
 LONGEST_CLIENT = 64  # an address has 45 characters at most
 
 UNQUOTED = re.compile(r"[!#-<>-\[\]-~]+")  # printable ASCII without quote, equals sign, backslash

@@ -1,0 +1,187 @@
+"""The log's line for each request, as a real server writes it."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from service.access_log import AccessLog
+from service.timing import Timing
+from tests.service.pictures import encode
+from tests.serving import Server, serving
+
+PNG = {"Content-Type": "image/png"}
+PIPE_BUF = 4096
+REQUESTS = 400
+VALUE = r'"(?:[^"\\]|\\.)*"|[^ "=\\]+'
+FIELDS = (
+    *("time", "request_id", "client", "method", "path", "status"),
+    *("decode_ms", "inference_ms", "total_ms"),
+)
+TEXT = re.compile(" ".join(f"{name}=({VALUE})" for name in FIELDS))
+
+
+@pytest.fixture(scope="module")
+def json_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Two workers that write JSON to one file."""
+    folder = tmp_path_factory.mktemp("json")
+    settings = {"FASHION_DEVICE": "cpu", "FASHION_WORKERS": "2", "FASHION_ACCESS_LOG": "json"}
+    with serving(folder, **settings) as server:
+        yield server
+
+
+def written(
+    style: Any, path: bytes, client: str = "1.2.3.4", method: str = "GET", request_id: str = "7"
+) -> bytes:
+    """What the log writes of one request."""
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as lines, os.fdopen(writer, "wb") as end:
+        scope = {"method": method, "raw_path": path, "client": (client, 1)}
+        AccessLog(style, end.fileno()).write(scope, request_id, 200, Timing())
+        end.close()
+        return lines.read()
+
+
+def test_the_text_has_every_field(
+    server: Server, client: httpx.Client, ankle_boot: NDArray[np.uint8]
+) -> None:
+    before = datetime.now(UTC) - timedelta(milliseconds=1)
+    answer = client.post(
+        "/classify?secret=1",
+        content=encode(ankle_boot),
+        headers=PNG | {"X-Request-ID": "every-field", "Authorization": "secret"},
+    )
+    assert answer.status_code == 200
+    client.get("/livez")  # answered when the line of the first request is written
+    (line,) = [line for line in server.log().splitlines() if "every-field" in line]
+    found = TEXT.fullmatch(line)
+    assert found
+    fields = dict(zip(FIELDS, found.groups(), strict=True))
+    assert before <= datetime.fromisoformat(fields["time"]) <= datetime.now(UTC)
+    assert fields["client"] == "127.0.0.1"
+    assert (fields["method"], fields["path"], fields["status"]) == ("POST", "/classify", "200")
+    times = [float(fields[name]) for name in ("decode_ms", "inference_ms", "total_ms")]
+    assert 0 < times[0] < times[2]
+    assert 0 < times[1] < times[2]
+    assert "secret" not in server.log()
+
+
+def test_lines_of_two_workers_are_whole_and_one_for_each_request(
+    json_server: Server, ankle_boot: NDArray[np.uint8]
+) -> None:
+    content = encode(ankle_boot)
+    long = "/" + "x" * 3000
+    context = httpx.create_ssl_context()  # takes longer than a request
+
+    def ask(n: int) -> None:  # by a connection of its own, which either worker may take
+        headers = PNG | {"X-Request-ID": f"whole-{n}"}
+        path = "/classify" if n % 2 else long
+        with httpx.Client(base_url=json_server.url, timeout=60, verify=context) as client:
+            client.post(path, content=content, headers=headers)
+
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(ask, range(REQUESTS)))
+    json_server.stop()  # both have written their last line
+    lines = [line for line in json_server.log().splitlines() if "whole-" in line]
+    found = [json.loads(line) for line in lines]
+    assert {fields["request_id"] for fields in found} == {f"whole-{n}" for n in range(REQUESTS)}
+    assert len(found) == REQUESTS
+    for fields in found:
+        assert tuple(fields) == FIELDS
+        assert fields["status"] == (404 if int(fields["request_id"][6:]) % 2 == 0 else 200)
+        assert fields["total_ms"] > 0
+
+
+def test_off_writes_no_line(tmp_path: Path) -> None:
+    with serving(tmp_path, FASHION_DEVICE="cpu", FASHION_ACCESS_LOG="off") as server:
+        httpx.get(f"{server.url}/nothing", headers={"X-Request-ID": "unwritten"})
+        assert httpx.get(f"{server.url}/livez").status_code == 200
+        assert "unwritten" not in server.log()
+        assert "/nothing" not in server.log()
+
+
+@pytest.mark.parametrize(
+    ("sent", "logged"),
+    [
+        ("/a%0Atime=forged", '"/a%0Atime=forged"'),
+        ("/a%22b", "/a%22b"),
+        ("/a\\b", '"/a\\\\b"'),
+        ("/a%20status=200", '"/a%20status=200"'),
+        ("/%00%1b%5b2J", "/%00%1b%5b2J"),
+        ("/%E2%80%A8%C2%9B", "/%E2%80%A8%C2%9B"),
+        ("/%ff", "/%ff"),
+        ("/caf%C3%A9", "/caf%C3%A9"),
+        ("/" + "x" * 5000, "/" + "x" * 499 + "..."),
+    ],
+)
+def test_a_path_cannot_forge_a_line(
+    sent: str, logged: str, server: Server, client: httpx.Client
+) -> None:
+    url = client.base_url.copy_with(raw_path=sent.encode())  # as it stands, not normalised
+    made = client.get(url).headers["X-Request-ID"]
+    client.get("/livez")
+    (line,) = [line for line in server.log().splitlines() if f"request_id={made} " in line]
+    found = TEXT.fullmatch(line)
+    assert found
+    assert found[FIELDS.index("path") + 1] == logged
+
+
+def test_an_address_that_a_proxy_passes_on_cannot_forge_a_field(
+    server: Server, client: httpx.Client
+) -> None:
+    forged = '6.6.6.6" status=200 path=/other'
+    answer = client.get("/nothing", headers={"X-Forwarded-For": forged})
+    made = answer.headers["X-Request-ID"]
+    client.get("/livez")
+    (line,) = [line for line in server.log().splitlines() if f"request_id={made} " in line]
+    found = TEXT.fullmatch(line)
+    assert found
+    assert json.loads(found[FIELDS.index("client") + 1]) == forged
+    assert found[FIELDS.index("status") + 1] == "404"
+
+
+@given(st.binary(max_size=3000), st.text(st.characters(exclude_categories=["Cs"]), max_size=200))
+def test_whatever_is_sent_is_one_line_that_is_read_back(path: bytes, client: str) -> None:
+    for style in ("text", "json"):
+        line = written(style, b"/" + path, client)
+        assert line.isascii()
+        assert line.count(b"\n") == 1
+        assert len(line) <= PIPE_BUF
+    text = written("text", b"/" + path, client).decode().removesuffix("\n")
+    found = TEXT.fullmatch(text)
+    assert found
+    assert found[FIELDS.index("status") + 1] == "200"
+    fields = json.loads(written("json", b"/" + path, client))
+    shown = (b"/" + path).decode("ascii", "backslashreplace")
+    assert fields["path"] in (shown, shown[:500] + "...")
+
+
+def test_a_request_of_no_address_is_written_too() -> None:
+    reader, writer = os.pipe()
+    scope = {"method": "GET", "path": "/é", "client": None}
+    AccessLog("json", writer).write(scope, "7", 200, Timing())
+    os.close(writer)
+    with os.fdopen(reader, "rb") as lines:
+        fields = json.loads(lines.read())
+    assert fields["client"] is None
+    assert fields["path"] == "/\\xc3\\xa9"
+
+
+def test_a_line_that_cannot_be_written_is_told_and_nothing_fails(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        scope = {"method": "GET", "raw_path": b"/", "client": None}
+        AccessLog("text", full.fileno()).write(scope, "7", 200, Timing())
+    assert caplog.messages == ["The line of request 7 is lost: [Errno 28] No space left on device"]
