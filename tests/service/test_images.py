@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import InvalidInput, RequestError, TooLarge
-from service.images import FORMATS, read_image
+from service.images import AS_IT_IS, FORMATS, as_network_sees, open_image, read_image
 from tests.service.pictures import (
     ORIENTATIONS,
     encode,
@@ -21,6 +21,7 @@ from tests.service.pictures import (
     png_with_16_bits_a_channel,
     save,
     turned,
+    with_png_chunk,
 )
 
 LIMIT = 32_000_000
@@ -139,6 +140,95 @@ def test_transparency_lets_a_white_page_through(ankle_boot: NDArray[np.uint8]) -
     flat = Image.alpha_composite(page, garment).convert("RGB").resize((60, 60))
     found = read(save(garment.resize((60, 60), Image.Resampling.BILINEAR), "PNG")).astype(int)
     assert np.abs(found - read(save(flat, "PNG"))).mean() < 8
+
+
+def test_a_png_lets_its_own_background_through() -> None:
+    transparent = Image.new("LA", (28, 28), (255, 0))
+    for grey in (0, 90, 255):
+        content = with_png_chunk(save(transparent, "PNG"), b"bKGD", bytes([0, grey]))
+        seen = as_network_sees(open_image(content, LIMIT), "raw")
+        assert set(seen.pixels.flat) == {grey}
+    assert set(read_image(save(transparent, "PNG"), LIMIT, "raw").flat) == {255}
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF"])
+def test_other_formats_let_a_white_page_through(kind: str) -> None:
+    image = Image.new("RGBA", (60, 60), (0, 0, 0, 0))
+    image.paste((40, 40, 40, 255), (20, 20, 40, 40))
+    seen = as_network_sees(open_image(save(image, kind), LIMIT))
+    assert seen.preprocessing == {"mode": "photo", "negated": True, "trimmed": True}
+    assert seen.pixels == pytest.approx(215, abs=3)
+
+
+def test_cmyk_of_a_jpeg_is_ink_and_not_light() -> None:
+    """Adobe's programs store it inverted, with a marker that says so; so does Pillow."""
+    ink = Image.new("CMYK", (100, 100), (0, 0, 0, 0))
+    ink.paste((0, 255, 255, 0), (30, 30, 70, 70))  # red, on paper
+    content = save(ink, "JPEG", quality=95)
+    assert b"Adobe" in content
+    seen = as_network_sees(open_image(content, LIMIT))
+    assert seen.preprocessing == {"mode": "photo", "negated": True, "trimmed": True}
+    assert seen.pixels[4:24, 4:24] == pytest.approx(255 - 76, abs=4)  # red's brightness is 76
+
+
+def coloured(pixels: NDArray[np.uint8]) -> bytes:
+    red = np.dstack([pixels, pixels // 2, pixels // 2])
+    return save(Image.fromarray(red), "PNG")
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        ("grey", AS_IT_IS),
+        ("grey on white", AS_IT_IS),
+        ("larger", {"mode": "photo", "negated": False, "trimmed": True}),
+        ("larger on white", {"mode": "photo", "negated": True, "trimmed": True}),
+        ("coloured", {"mode": "photo", "negated": False, "trimmed": True}),
+        ("flush", {"mode": "photo", "negated": False, "trimmed": False}),
+    ],
+)
+def test_what_was_done_is_told(shown: str, expected: dict[str, object]) -> None:
+    files = {
+        "grey": encode(garment()),
+        "grey on white": encode(255 - garment()),
+        "larger": encode(garment().repeat(5, 0).repeat(5, 1)),
+        "larger on white": encode(255 - garment().repeat(5, 0).repeat(5, 1)),
+        "coloured": coloured(garment()),
+        "flush": encode(np.full((90, 90), 60, np.uint8)),
+    }
+    assert as_network_sees(open_image(files[shown], LIMIT)).preprocessing == expected
+
+
+def test_raw_takes_a_light_page_as_it_is(ankle_boot: NDArray[np.uint8]) -> None:
+    for pixels in (ankle_boot, 255 - ankle_boot):
+        np.testing.assert_array_equal(read_image(encode(pixels), LIMIT, "raw"), pixels)
+
+
+def test_raw_squeezes_without_trimming(ankle_boot: NDArray[np.uint8]) -> None:
+    wide = ankle_boot.repeat(20, 0).repeat(30, 1)  # (560, 840)
+    image, preprocessing = as_network_sees(open_image(encode(255 - wide), LIMIT), "raw")
+    assert preprocessing == AS_IT_IS
+    assert np.abs(image.astype(int) - (255 - ankle_boot)).mean() < 8
+
+
+def test_raw_takes_the_brightness_of_colours(ankle_boot: NDArray[np.uint8]) -> None:
+    found = read_image(coloured(ankle_boot), LIMIT, "raw")
+    brightness = 0.299 * ankle_boot + 0.701 * (ankle_boot // 2)  # ITU-R BT.601
+    assert np.abs(found - brightness).max() <= 1
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_raw_is_upright(orientation: int, ankle_boot: NDArray[np.uint8]) -> None:
+    content = turned(Image.fromarray(ankle_boot), orientation, "PNG")
+    np.testing.assert_array_equal(read_image(content, LIMIT, "raw"), ankle_boot)
+
+
+def test_photo_takes_even_the_data_sets_own_through_the_pipeline(
+    ankle_boot: NDArray[np.uint8],
+) -> None:
+    seen = as_network_sees(open_image(encode(255 - ankle_boot), LIMIT), "photo")
+    assert seen.preprocessing == {"mode": "photo", "negated": True, "trimmed": True}
+    assert np.abs(seen.pixels.astype(int) - ankle_boot).mean() < 40
 
 
 @pytest.mark.parametrize("kind", ["PPM", "ICO", "TGA", "PDF", "EPS", "PCX", "SGI", "DDS"])
