@@ -14,6 +14,7 @@ from tests.serving import ROOT, Server, serving
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 CURL_BLOCKS = [block for language, block in BLOCKS if language == "sh" and "curl " in block]
+OFFLINE_BLOCKS = [block for language, block in BLOCKS if ".venv/serve/bin/python" in block]
 CLIENT_BLOCKS = [block for language, block in BLOCKS if language == "python" and "Client" in block]
 README_PORT = "localhost:3000"
 
@@ -49,6 +50,7 @@ def test_the_readme_starts_the_service_and_sends_it_pictures() -> None:
     assert ("sh", "make serve\n") in BLOCKS
     assert len(CURL_BLOCKS) >= 2
     assert len(CLIENT_BLOCKS) >= 1
+    assert len(OFFLINE_BLOCKS) >= 1
 
 
 @pytest.mark.parametrize("block", CURL_BLOCKS, ids=range(len(CURL_BLOCKS)))
@@ -66,6 +68,13 @@ def test_what_the_readme_sends_is_answered(
 def test_the_readmes_python_is_answered(block: str, server: Server, clone: Path) -> None:
     command = [".venv/serve/bin/python", "-c", at_port(block, server)]
     assert "Ankle boot" in run(command, clone, {})
+
+
+@pytest.mark.parametrize("block", OFFLINE_BLOCKS, ids=range(len(OFFLINE_BLOCKS)))
+def test_what_the_readme_classifies_without_a_server_is_classified(
+    block: str, server: Server, clone: Path
+) -> None:
+    assert "Ankle boot" in run(["bash", "-euo", "pipefail", "-c", block], clone, {})
 
 
 def at_port(block: str, server: Server) -> str:
