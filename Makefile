@@ -6,13 +6,21 @@ MODEL_VERSION ?= 1.0.0
 
 SERVE := .venv/serve
 DEV := .venv/dev
-# KServe's client, which the tests drive the service with, wants older packages than we do.
+# KServe's client, which the tests drive the service with, and MLServer want older packages than
+# we do; the servers that `make bench` measures ours against are no part of development.
 KSERVE := .venv/kserve
+PEERS := .venv/peers
+MLSERVER := .venv/mlserver
 # Where there is an NVIDIA driver, serving gets the CUDA and cuDNN wheels too.
 SERVE_LOCK := requirements/$(if $(shell command -v nvidia-smi),cuda,serve).lock
 
 # No usage statistics leave the machine.
 export BENTOML_DO_NOT_TRACK := True
+
+# The Open Inference Protocol's published description, which the tests hold the service to where it
+# can be had.
+OPEN_INFERENCE := tests/service/open_inference_rest.yaml
+OPEN_INFERENCE_URL := https://raw.githubusercontent.com/kserve/open-inference-protocol/18d5991e9e45d291f53103cc79e13ecc6212ffae/specification/protocol/open_inference_rest.yaml
 
 APT_INSTALL := apt-get update --quiet && apt-get install --quiet --yes
 
@@ -22,6 +30,7 @@ serve: $(SERVE)/.installed
 	$(SERVE)/bin/bentoml serve --host $(HOST) --port $(PORT)
 
 test: lint data $(KSERVE)/.installed
+	@test -f $(OPEN_INFERENCE) || curl --fail --silent --connect-timeout 10 --max-time 60 --output $(OPEN_INFERENCE) $(OPEN_INFERENCE_URL) || echo "The published description of the Open Inference Protocol cannot be fetched; its tests will skip."
 	@command -v chromium >/dev/null || ($(APT_INSTALL) chromium) || true
 	$(DEV)/bin/python -m pytest
 
@@ -42,8 +51,10 @@ release: train export
 	cd runs/release && cp checkpoint.safetensors model.onnx equivalence.json metrics.json *.png ../../models/fashion_lenet/
 
 # Every figure as a ratio to a peer in the same run; on a machine that does nothing else.
-bench: data
+bench: data $(SERVE)/.installed $(PEERS)/.installed $(MLSERVER)/.installed
+	@command -v wrk >/dev/null || ($(APT_INSTALL) wrk)
 	$(DEV)/bin/python -m benchmarks.training_speed
+	$(DEV)/bin/python -m benchmarks.serving
 
 bento: $(SERVE)/.installed
 	$(SERVE)/bin/bentoml build
@@ -66,6 +77,8 @@ lock: $(DEV)/.installed
 	$(COMPILE) -c requirements/dev.lock -o requirements/serve.lock
 	$(COMPILE) -c requirements/dev.lock --extra cuda -o requirements/cuda.lock
 	echo kserve | $(COMPILE_ANY) --upgrade - -o requirements/kserve.lock
+	printf '%s\n' fastapi httptools litserve numpy onnxruntime-gpu orjson pillow python-multipart uvicorn uvloop | $(COMPILE_ANY) --upgrade - -o requirements/peers.lock
+	printf '%s\n' mlserver numpy onnxruntime-gpu pillow | $(COMPILE_ANY) --upgrade - -o requirements/mlserver.lock
 
 clean:
 	rm -rf .venv build dist
@@ -73,7 +86,9 @@ clean:
 $(SERVE)/.installed: $(SERVE_LOCK)
 $(DEV)/.installed: requirements/dev.lock
 $(KSERVE)/.installed: requirements/kserve.lock
-$(SERVE)/.installed $(DEV)/.installed $(KSERVE)/.installed:
+$(PEERS)/.installed: requirements/peers.lock
+$(MLSERVER)/.installed: requirements/mlserver.lock
+$(SERVE)/.installed $(DEV)/.installed $(KSERVE)/.installed $(PEERS)/.installed $(MLSERVER)/.installed:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit(f"Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is {v[0]}.{v[1]}: choose another with make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<

@@ -26,7 +26,9 @@ from tests.serving import Server
 
 DESCRIPTION = Path(__file__).parent / "open_inference_rest.yaml"
 if not DESCRIPTION.is_file():
-    pytest.skip(f"there is no {DESCRIPTION.name} here", allow_module_level=True)
+    pytest.skip(
+        f"{DESCRIPTION.name} could not be fetched: `make test` does that", allow_module_level=True
+    )
 
 EXAMPLES = 100  # of each operation
 SERVED = {"MODEL_NAME": "fashion_lenet", "MODEL_VERSION": "1.0.0"}
