@@ -29,6 +29,7 @@ SYNCHRONOUS = """
     import sys
     from pathlib import Path
     import bentoml
+    import numpy as np
     from PIL import Image
 
     url, path = sys.argv[1:]
@@ -36,15 +37,24 @@ SYNCHRONOUS = """
         assert client.is_ready()
         print(client.classify(image=Path(path)))
         print(client.classify(image=image))
-        try:
-            client.classify(image=Path(__file__))
-        except bentoml.exceptions.BentoMLException as error:
-            print(error)
+        print(client.classify_batch(images=[Path(path), image, Path(path)]))
+        print(client.predict(images=np.asarray(image)[None, None]))
+        print(client.predict(images=np.asarray(image)[None, None].tolist()))
+        for call in (
+            lambda: client.classify(image=Path(__file__)),
+            lambda: client.classify_batch(images=[Path(path), Path(__file__)]),
+            lambda: client.predict(images=np.zeros((0, 1, 28, 28), np.uint8)),
+        ):
+            try:
+                call()
+            except bentoml.exceptions.BentoMLException as error:
+                print(error)
 """
 ASYNCHRONOUS = """
     import asyncio, sys
     from pathlib import Path
     import bentoml
+    import numpy as np
     from PIL import Image
 
     async def main(url, path):
@@ -52,17 +62,25 @@ ASYNCHRONOUS = """
             print(await client.classify(image=Path(path)))
             with Image.open(path) as image:
                 print(await client.classify(image=image))
-            try:
-                await client.classify(image=Path(__file__))
-            except bentoml.exceptions.BentoMLException as error:
-                print(error)
+                print(await client.classify_batch(images=[Path(path), image, Path(path)]))
+                print(await client.predict(images=np.asarray(image)[None, None]))
+                print(await client.predict(images=np.asarray(image)[None, None].tolist()))
+            for call in (
+                lambda: client.classify(image=Path(__file__)),
+                lambda: client.classify_batch(images=[Path(path), Path(__file__)]),
+                lambda: client.predict(images=np.zeros((0, 1, 28, 28), np.uint8)),
+            ):
+                try:
+                    await call()
+                except bentoml.exceptions.BentoMLException as error:
+                    print(error)
 
     asyncio.run(main(*sys.argv[1:]))
 """
 
 
 @pytest.mark.parametrize("code", [SYNCHRONOUS, ASYNCHRONOUS], ids=["synchronous", "asynchronous"])
-def test_bentomls_clients_take_paths_and_pil_images(
+def test_bentomls_clients_take_paths_pil_images_and_arrays(
     code: str, server: Server, ankle_boot_file: Path, tmp_path: Path
 ) -> None:
     script = tmp_path / "client.py"
@@ -75,13 +93,20 @@ def test_bentomls_clients_take_paths_and_pil_images(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    by_path, by_image, error = done.stdout.splitlines()
+    *answers, no_picture, broken_batch, no_images = done.stdout.splitlines()
+    by_path, by_image, batch, by_array, by_list = map(ast.literal_eval, answers)
     expected = httpx.post(
         f"{server.url}/classify", files={"image": ankle_boot_file.read_bytes()}
     ).json()
-    assert ast.literal_eval(by_path) == ast.literal_eval(by_image) == expected
     assert expected["label"] == "Ankle boot"
-    assert "is no PNG, JPEG, WebP, BMP, GIF or TIFF file" in error
+    assert by_path == by_image == expected
+    assert [one["label"] for one in batch] == ["Ankle boot"] * 3
+    assert by_array == by_list
+    assert by_array["labels"] == ["Ankle boot"]
+    assert by_array["probabilities"] == [list(expected["probabilities"].values())]
+    assert "is no PNG, JPEG, WebP, BMP, GIF or TIFF file" in no_picture
+    assert "images[1] 'client.py': the image" in broken_batch
+    assert "images has shape (0), N x 1 x 28 x 28" in no_images
 
 
 def test_the_service_classifies_without_a_server(
@@ -90,6 +115,9 @@ def test_the_service_classifies_without_a_server(
     monkeypatch.setenv("FASHION_DEVICE", "cpu")
     classifier = FashionClassifier()
     assert classifier.classify(ankle_boot_file)["label"] == "Ankle boot"
+    batch = classifier.classify_batch([ankle_boot_file, ankle_boot_file])
+    assert [answer["label"] for answer in batch] == ["Ankle boot", "Ankle boot"]
+    assert len(classifier.predict(np.zeros((3, 1, 28, 28), np.uint8))["labels"]) == 3
     empty = tmp_path / "empty.png"
     empty.touch()
     with pytest.raises(InvalidInput, match="the image is empty"):

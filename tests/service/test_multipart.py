@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import InvalidInput
-from service.multipart import parse_multipart
+from service.errors import InvalidInput, TooLarge
+from service.multipart import MAX_PARTS, parse_multipart
 
 BOUNDARY = "----WebKitFormBoundaryAaB03x"
 TYPE = f"multipart/form-data; boundary={BOUNDARY}"
@@ -35,6 +35,7 @@ def form(*parts: tuple[str, bytes], boundary: str = BOUNDARY) -> bytes:
 def test_every_part_comes_out_as_it_went_in(parts: list[tuple[str, bytes]]) -> None:
     found = parse_multipart(form(*parts), TYPE)
     assert [(part.name, part.content) for part in found] == parts
+    assert {part.filename for part in found} == {"a b.png"}
 
 
 @given(st.text(st.sampled_from("0123456789abcXYZ'()+_,-./:=?"), min_size=1, max_size=70))
@@ -57,6 +58,37 @@ def test_what_stands_before_and_after_the_form_is_no_part() -> None:
     body = form(("image", b"abc")) + b"and an epilogue"
     (part,) = parse_multipart(body, TYPE)
     assert part.content == b"abc"
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (b'name="image"', ""),
+        (b'name="image"; filename=""', ""),
+        (b'filename="coat.png"; name="image"', "coat.png"),
+        ('name="image"; filename="Mäntel \N{COAT}.png"'.encode(), "Mäntel \N{COAT}.png"),
+        (b'name="image"; filename="\xff.png"', "\N{REPLACEMENT CHARACTER}.png"),
+    ],
+)
+def test_a_file_has_the_name_that_its_client_gives_it(header: bytes, expected: str) -> None:
+    body = b"--b\r\nContent-Disposition: form-data; %b\r\n\r\nabc\r\n--b--\r\n" % header
+    (part,) = parse_multipart(body, "multipart/form-data; boundary=b")
+    assert part.filename == expected
+
+
+def test_no_part_has_the_file_name_of_the_one_before() -> None:
+    body = form(("image", b"x"))[: -len(f"--{BOUNDARY}--\r\n")]
+    body += b'--%b\r\nContent-Disposition: form-data; name="note"\r\n\r\nabc\r\n--%b--\r\n' % (
+        (BOUNDARY.encode(),) * 2
+    )
+    assert [part.filename for part in parse_multipart(body, TYPE)] == ["a b.png", ""]
+
+
+def test_parts_are_limited() -> None:
+    parts = [("image", b"")] * MAX_PARTS
+    assert len(parse_multipart(form(*parts), TYPE)) == MAX_PARTS
+    with pytest.raises(TooLarge, match="the form has more than 1,000 parts: send several forms"):
+        parse_multipart(form(*parts, ("image", b"")), TYPE)
 
 
 @pytest.mark.parametrize(
