@@ -74,31 +74,33 @@ def compare_layers(
     """
     present = {output for node in proto.graph.node for output in node.output}
     nodes = [node for node in refolded.graph.node if LAYER_NODE.fullmatch(node.name)]
-    layers = [
-        (node.name, node.output[0], trained)
-        for node, trained in zip(nodes, trained_layers(model), strict=True)
-    ]
-    chosen = [index for index, (_, output, _) in enumerate(layers) if output in present]
-    wanted = [layers[index][1] for index in chosen]
-    largest = np.zeros((3, len(chosen)))  # of error, magnitude, eval mode's error
-    exposed = session(_expose(proto, wanted), OPTIMISATIONS["disabled"])
+    groups = trained_layers(model)
+    chosen = [index for index, node in enumerate(nodes) if node.output[0] in present]
+    outputs = [nodes[index].output[0] for index in chosen]
+    figures = np.zeros((len(chosen), 3))  # max_error, magnitude, eval_mode_error
+    exposed = session(_expose(proto, outputs), OPTIMISATIONS["disabled"])
     exact = copy.deepcopy(model).double()
     for batch in torch.split(images, BATCH):
-        reference = list(_layer_outputs(exact, batch))
-        eval_mode = list(_layer_outputs(model, batch))
-        folded = compute(exposed, wanted, batch) if wanted else []
-        for column, (index, found) in enumerate(zip(chosen, folded, strict=True)):
-            right = reference[index]
-            now = (
-                _largest_error(found, right),
-                float(np.abs(right).max()),
-                _largest_error(eval_mode[index], right),
-            )
-            largest[:, column] = np.maximum(largest[:, column], now)  # NaN stays NaN
+        found = compute(exposed, outputs, batch) if outputs else []
+        right, eval_mode = list(_layer_outputs(exact, batch)), list(_layer_outputs(model, batch))
+        for row, index in enumerate(chosen):
+            now = _figures(found[row], right[index], eval_mode[index])
+            figures[row] = np.maximum(figures[row], now)  # NaN stays NaN
     return [
-        LayerDeviation(layers[index][0], layers[index][2], *map(float, figures))
-        for index, figures in zip(chosen, largest.T, strict=True)
+        LayerDeviation(nodes[index].name, groups[index], *map(float, row))
+        for index, row in zip(chosen, figures, strict=True)
     ]
+
+
+def _figures(
+    found: NDArray[np.floating], right: NDArray[np.floating], eval_mode: NDArray[np.floating]
+) -> tuple[float, float, float]:
+    """Return the largest error, magnitude and error of eval mode on one batch."""
+    return (
+        _largest_error(found, right),
+        float(np.abs(right).max()),
+        _largest_error(eval_mode, right),
+    )
 
 
 def trained_layers(model: nn.Sequential) -> list[tuple[str, ...]]:
