@@ -143,3 +143,17 @@ def test_tied_weights_are_untied_by_folding() -> None:
     second.weight = first.weight
     network = randomized(nn.Sequential(first, nn.BatchNorm1d(3), nn.ReLU(), second))
     assert_same(network, fold(network), torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(3, 3, 3, padding="valid"),
+        nn.Conv2d(3, 3, 1, padding="same"),
+        nn.Conv2d(3, 3, 3, padding="same", padding_mode="reflect"),
+        nn.Conv2d(3, 3, 3, padding=2, padding_mode="circular"),
+    ],
+)
+def test_a_batch_norm_goes_into_a_convolution_that_pads_with_no_zeros(layer: nn.Module) -> None:
+    network = randomized(nn.Sequential(nn.BatchNorm2d(3), layer))
+    assert_same(network, fold(network))
