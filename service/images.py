@@ -14,7 +14,7 @@ from typing_extensions import TypedDict  # pydantic takes typing's own only from
 from service.backgrounds import png_background
 from service.errors import InvalidInput, TooLarge
 from service.greys import in_eight_bits
-from service.photographs import BACKGROUND, flatten, reduce, to_fashion_mnist
+from service.photographs import BACKGROUND, WORKING_SIDE, flatten, reduce, to_fashion_mnist
 
 SIDE = 28
 GREY_TOLERANCE = 2  # a lossy WebP gives grey back with its channels one apart
@@ -104,6 +104,8 @@ def as_network_sees(image: Image.Image, mode: Mode = "auto") -> Seen:
         InvalidInput: the picture is broken or cut off, or its values have no known range.
     """
     with _faults_of_pillow():
+        # A large JPEG is decoded at a half, a quarter or an eighth of its size, as much faster.
+        image.draft(None, (WORKING_SIDE, WORKING_SIDE))
         image.load()
         image = in_eight_bits(_upright(image))
         if mode == "raw" or (mode == "auto" and _is_grey_of_the_right_size(image)):

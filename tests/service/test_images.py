@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import InvalidInput, RequestError, TooLarge
-from service.images import AS_IT_IS, FORMATS, as_network_sees, open_image, read_image
+from service.images import AS_IT_IS, FORMATS, Mode, as_network_sees, open_image, read_image
 from tests.service.pictures import (
     ORIENTATIONS,
     encode,
@@ -169,6 +169,19 @@ def test_cmyk_of_a_jpeg_is_ink_and_not_light() -> None:
     seen = as_network_sees(open_image(content, LIMIT))
     assert seen.preprocessing == {"mode": "photo", "negated": True, "trimmed": True}
     assert seen.pixels[4:24, 4:24] == pytest.approx(255 - 76, abs=4)  # red's brightness is 76
+
+
+@pytest.mark.parametrize("mode", ["photo", "raw"])
+def test_a_large_jpeg_is_seen_as_the_same_picture_without_loss_is(
+    mode: Mode, ankle_boot: NDArray[np.uint8]
+) -> None:
+    large = 255 - ankle_boot.repeat(60, 0).repeat(80, 1)  # (1680, 2240)
+    exact = as_network_sees(open_image(encode(large, "BMP"), LIMIT), mode)
+    image = open_image(encode(large, "JPEG", quality=95), LIMIT)
+    found = as_network_sees(image, mode)
+    assert image.width < 2240  # it was never decoded whole
+    assert found.preprocessing == exact.preprocessing
+    assert np.abs(found.pixels.astype(int) - exact.pixels).max() <= 12
 
 
 def coloured(pixels: NDArray[np.uint8]) -> bytes:
