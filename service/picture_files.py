@@ -41,5 +41,7 @@ def _pictures_below(folder: str, faults: list[str]) -> Iterator[str]:
     found: list[Path] = []
     for parent, _, names in os.walk(folder, onerror=note):
         paths = (Path(parent, name) for name in names)
-        found.extend(p for p in paths if p.suffix.lower() in SUFFIXES and p.is_file())
+        pictures = (path for path in paths if path.suffix.lower() in SUFFIXES)
+        # Neither pipes nor devices; but links to what is gone, so that they are complained of.
+        found.extend(path for path in pictures if path.is_file() or not path.exists())
     return map(str, sorted(found))
