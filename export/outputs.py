@@ -6,7 +6,8 @@ nine digits finer. The folded one is computed by ONNX Runtime on the CPU.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from export.errors import ModelError
 from export.graph import INPUT, LOGITS, PROBABILITIES
 
 BATCH = 1000
+ERRORS_ONLY = 3  # what it would warn of, as of weights that no node uses, is compared here
 
 # The graph is proved as it is served, and as it stands: at its default level ONNX Runtime
 # rewrites it, and could mend or make a mistake.
@@ -49,10 +51,21 @@ class Outputs:
 def trained_outputs(model: nn.Sequential, images: Tensor) -> Outputs:
     """Run the trained network in the precision of its weights, on (N, C, H, W) uint8 images."""
     dtype = next(model.parameters()).dtype
-    with torch.no_grad():
+    with torch.no_grad(), one_thread():
         parts = [model(batch.to(dtype) / 255) for batch in torch.split(images, BATCH)]
     logits = torch.cat(parts)  # (N, K)
     return Outputs(logits.numpy(), logits.softmax(dim=1).numpy())
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch add in one order, so that figures, and a model that holds them, come again."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def reference_outputs(model: nn.Sequential, images: Tensor) -> Outputs:
@@ -80,14 +93,12 @@ def session(onnx_model: bytes, level: ort.GraphOptimizationLevel) -> ort.Inferen
     """
     options = ort.SessionOptions()
     options.graph_optimization_level = level
+    options.intra_op_num_threads = 1  # as the service has it
     options.log_severity_level = ERRORS_ONLY
     try:
         return ort.InferenceSession(onnx_model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no base of their own
         raise ModelError(f"ONNX Runtime cannot load the model: {error}") from error
-
-
-ERRORS_ONLY = 3  # what it would warn of, as of weights that no node uses, is compared here
 
 
 def compute(

@@ -2,6 +2,7 @@
 
 import json
 import platform
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def write_proof(path: Path, model: bytes, origin: Origin, test: Split, proof: Pr
         "test_set": dict(test.digests),
         **as_json(proof),
         "versions": versions(),
+        "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
     write_atomically(path, json.dumps(_finite(report), indent=2, allow_nan=False) + "\n")

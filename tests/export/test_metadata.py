@@ -194,17 +194,17 @@ ON_A_DAY = """
 """
 
 
-def test_the_same_checkpoint_gives_the_same_file_on_every_day(
+def test_the_same_checkpoint_gives_the_same_file_on_every_day_and_number_of_threads(
     checkpoint: Path, small_test_set: Path, tmp_path: Path
 ) -> None:
     models = []
-    for day in (0, 20_000):
+    for day, threads in ((0, 1), (20_000, 2)):
         out = tmp_path / str(day) / "model.onnx"
         arguments = (str(day * 86_400), checkpoint, "--out", out, "--data", small_test_set)
         subprocess.run(
             [sys.executable, "-c", textwrap.dedent(ON_A_DAY), *map(str, arguments)],
             cwd=Path(__file__).parents[2],
-            env=os.environ | {"PYTHONHASHSEED": str(day)},
+            env=os.environ | {"PYTHONHASHSEED": str(day), "OMP_NUM_THREADS": str(threads)},
             check=True,
             timeout=120,
         )

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import math
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ def test_a_pass(checkpoint: Path, real: Split, tmp_path: Path) -> None:
     assert found.pop("checkpoint_sha256") == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     assert found.pop("test_set") == real.digests
     assert found.pop("versions") == versions()
+    assert date.fromisoformat(found.pop("date"))
     assert found.pop("machine")
     assert found == json.loads(json.dumps(as_json(proof())))
 

@@ -149,7 +149,7 @@ def test_the_metadata_is_complete(properties: dict[str, str], proof: dict[str, A
     assert json.loads(properties["labels"]) == list(LABELS)
     assert json.loads(properties["equivalence"]) == proof["figures"]
     origin = json.loads(properties["provenance"])
-    assert {"recipe", "seed", "epochs", "test_accuracy", "versions", "exported"} < set(origin)
+    assert {"recipe", "seed", "epochs", "test_accuracy", "versions"} < set(origin)
     assert origin["dataset"] == DIGESTS
     assert origin["checkpoint_sha256"] == sha256(CHECKPOINT)
     assert {"torch", "numpy", "onnx", "onnxruntime"} <= set(origin["versions"])
