@@ -82,7 +82,6 @@ class _Collector:
         if len(self.parts) == MAX_PARTS:
             raise TooLarge(f"the form has more than {MAX_PARTS:,} parts: send several forms")
         self._name = None
-        self._filename = ""
         self._content = []
 
     def _field(self, data: bytes, start: int, end: int) -> None:
