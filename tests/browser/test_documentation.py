@@ -47,6 +47,18 @@ def test_a_picture_is_tried_out(documentation: Page, photo: Path, media_type: st
     assert content["preprocessing"] == {"mode": "photo", "negated": True, "trimmed": True}
 
 
+def test_several_pictures_are_tried_out(documentation: Page, photo: Path) -> None:
+    block = documentation.locator("#operations-Classification-classify_batch")
+    block.locator(".opblock-summary").click()
+    block.get_by_role("button", name="Try it out").click()
+    for place in range(2):
+        while block.locator('input[type="file"]').count() <= place:
+            block.get_by_role("button", name="Add string item").click()
+        block.locator('input[type="file"]').nth(place).set_input_files(photo)
+    block.get_by_role("button", name="Execute").click()
+    assert [one["label"] for one in answer(block)] == ["Coat", "Coat"]
+
+
 def test_numbers_are_tried_out_as_the_example_has_them(documentation: Page) -> None:
     block = documentation.locator("#operations-Classification-predict")
     block.locator(".opblock-summary").click()
@@ -55,8 +67,7 @@ def test_numbers_are_tried_out_as_the_example_has_them(documentation: Page) -> N
     assert answer(block)["labels"] == ["Trouser"]
 
 
-def answer(block: Locator) -> dict[str, Any]:
+def answer(block: Locator) -> Any:
     """What the page shows that the service answered."""
     found = block.locator(".live-responses-table .highlight-code code").first
-    content: dict[str, Any] = json.loads(found.inner_text())
-    return content
+    return json.loads(found.inner_text())
