@@ -42,6 +42,12 @@ async def unexpected(request: Request, error: Exception) -> Response:
     return json_response({"error": "the service failed; its log says why"}, 500)
 
 
+async def refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a WebSocket's handshake, which Starlette would answer with an empty 403."""
+    message = "there are no WebSockets here: GET /docs.json lists what there is"
+    await json_response({"error": message}, 404)(scope, receive, send)
+
+
 HANDLERS: dict[Any, Any] = {
     RequestError: request_error,
     HTTPException: http_exception,

@@ -148,6 +148,21 @@ def test_a_broken_host_header_changes_nothing(host: str, client: httpx.Client) -
     assert client.get("/livez", headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/ws", "/classify", "/"])
+def test_a_websocket_is_refused_in_json(path: str, client: httpx.Client) -> None:
+    handshake = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    }
+    answer = client.get(path, headers=handshake)
+    assert answer.status_code == 404
+    assert answer.json() == {
+        "error": "there are no WebSockets here: GET /docs.json lists what there is"
+    }
+
+
 def test_what_is_no_http_is_refused_without_a_page(server: Server) -> None:
     """Before it is a request, uvicorn itself refuses it, as text."""
     with socket.create_connection(("127.0.0.1", server.port), SECONDS) as connection:
