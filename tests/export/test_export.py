@@ -50,7 +50,7 @@ def test_a_whole_export(
     assert set(proof) == {
         *("verdict", "faults", "model_sha256", "checkpoint_sha256", "test_set"),
         *("figures", "comparisons", "decisions", "layers", "deviation_starts", "adversarial"),
-        *("versions", "machine"),
+        *("versions", "date", "machine"),
     }
     assert proof["verdict"] == "equal"
     assert proof["faults"] == []
