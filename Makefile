@@ -53,6 +53,7 @@ release: train export
 # Every figure as a ratio to a peer in the same run; on a machine that does nothing else.
 bench: data $(SERVE)/.installed $(PEERS)/.installed $(MLSERVER)/.installed
 	@command -v wrk >/dev/null || ($(APT_INSTALL) wrk)
+	$(DEV)/bin/python -m benchmarks.folding_accuracy
 	$(DEV)/bin/python -m benchmarks.training_speed
 	$(DEV)/bin/python -m benchmarks.serving
 
