@@ -1,0 +1,108 @@
+"""The requests that servers are measured with, and wrk, which sends them."""
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+PORT = 3999
+PICTURE = Path(__file__).parents[1] / "docs" / "images" / "ankle_boot.png"
+BOUNDARY = "a-boundary"
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kind of request."""
+
+    path: str
+    content_type: str
+    body: bytes
+    connections: int = 16
+    images: int = 1
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Load:
+    """What wrk measured."""
+
+    requests_per_second: float
+    p50_ms: float
+    p99_ms: float
+    failures: int  # answers that are not 2xx or 3xx, and broken connections
+
+
+def works() -> dict[str, Work]:
+    """Make the requests, by name."""
+    picture = PICTURE.read_bytes()
+    disposition = 'Content-Disposition: form-data; name="image"; filename="boot.png"'
+    head = f"--{BOUNDARY}\r\n{disposition}\r\nContent-Type: image/png\r\n\r\n".encode()
+    form = head + picture + f"\r\n--{BOUNDARY}--\r\n".encode()
+    infer = "/v2/models/fashion_lenet/infer"
+    zeros = bytes(28 * 28)
+    tensor = {"name": "image", "datatype": "UINT8", "shape": [1, 1, 28, 28], "data": list(zeros)}
+    outputs = [{"name": "probabilities"}]
+    one = json.dumps({"inputs": [tensor], "outputs": outputs}).encode()
+    header = _binary_header(BATCH, len(zeros)).encode()
+    length = (("Inference-Header-Content-Length", str(len(header))),)
+    octets = "application/octet-stream"
+    many = zeros * BATCH
+    return {
+        "PNG in a form": Work("/classify", f"multipart/form-data; boundary={BOUNDARY}", form),
+        "PNG as the body": Work("/classify", "image/png", picture),
+        "OIP JSON, 1 image": Work(infer, "application/json", one),
+        "OIP binary, 64 images": Work(infer, octets, header + many, 8, BATCH, length),
+        "raw bytes, 64 images": Work("/infer", octets, many, 8, BATCH),
+    }
+
+
+def _binary_header(images: int, pixels: int) -> str:
+    tensor = {
+        "name": "image",
+        "datatype": "UINT8",
+        "shape": [images, 1, 28, 28],
+        "parameters": {"binary_data_size": images * pixels},
+    }
+    output = {"name": "probabilities", "parameters": {"binary_data": True}}
+    return json.dumps({"inputs": [tensor], "outputs": [output]})
+
+
+SCRIPT = """
+wrk.method = "POST"
+local file = io.open("{body}", "rb")
+wrk.body = file:read("*a")
+{headers}
+function done(summary, latency)
+  local e = summary.errors
+  io.write(string.format("RESULT %d %d %d %d %d\\n", summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(99),
+    e.connect + e.read + e.write + e.status + e.timeout))
+end
+"""
+
+
+def load(work: Work, seconds: int, folder: Path) -> Load:
+    """Send requests for so long."""
+    body = folder / "body"
+    body.write_bytes(work.body)
+    headers = (("Content-Type", work.content_type), *work.headers)
+    script = folder / "work.lua"
+    script.write_text(
+        SCRIPT.format(
+            body=body,
+            headers="\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in headers),
+        )
+    )
+    others = ",".join(str(core) for core in range(1, os.cpu_count() or 1)) or "0"
+    command = ("taskset", "--cpu-list", others, "wrk", "-t1", f"-c{work.connections}")
+    done = subprocess.run(
+        (*command, f"-d{seconds}s", "-s", script, f"http://127.0.0.1:{PORT}{work.path}"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    requests, duration, p50, p99, failures = map(int, line.split()[1:])
+    return Load(requests / duration * 1e6, p50 / 1e3, p99 / 1e3, failures)

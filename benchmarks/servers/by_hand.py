@@ -1,0 +1,16 @@
+"""FastAPI and ONNX Runtime, as one writes it by hand."""
+
+from typing import Any
+
+from fastapi import FastAPI, UploadFile
+
+from benchmarks.servers.onnx_model import classify, open_session
+
+app = FastAPI()
+session = open_session()
+
+
+@app.post("/classify")
+async def post(image: UploadFile) -> dict[str, Any]:
+    """Say what garment the picture shows."""
+    return classify(session, await image.read())

@@ -1,0 +1,50 @@
+"""What every peer does with a picture: Pillow, ONNX Runtime on one thread, the same answer."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from PIL import Image
+
+MODEL = Path(__file__).parents[2] / "models" / "fashion_lenet" / "model.onnx"
+LABELS = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+
+def open_session() -> ort.InferenceSession:
+    """Open the released model on the CPU."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return ort.InferenceSession(MODEL, options, providers=["CPUExecutionProvider"])
+
+
+def infer(session: ort.InferenceSession, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the probabilities (N, 10) of images (N, 1, 28, 28)."""
+    probabilities: NDArray[np.float32] = session.run(["probabilities"], {"image": images})[0]
+    return probabilities
+
+
+def classify(session: ort.InferenceSession, content: bytes) -> dict[str, Any]:
+    """Answer for a PNG of 28 x 28 in grey."""
+    image = np.asarray(Image.open(BytesIO(content)).convert("L"))  # (28, 28)
+    values = infer(session, image[None, None])[0].tolist()  # (10,)
+    best = max(range(len(values)), key=values.__getitem__)
+    return {
+        "label": LABELS[best],
+        "class_id": best,
+        "confidence": values[best],
+        "probabilities": dict(zip(LABELS, values, strict=True)),
+    }

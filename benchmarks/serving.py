@@ -1,0 +1,173 @@
+"""How many requests a second this service answers, and what one would pick instead.
+
+    python -m benchmarks.serving [--rounds 3] [--seconds 5]
+
+Every server has one worker on core 0 and the same model; wrk, in a closed loop on the other
+cores, sends it the same picture. All servers take their turn in each round. The service is what
+`make serve` starts, with metrics, request ids, limits and log. Writes runs/serving.json and a
+bar chart, runs/serving.png. Run it on a machine that does nothing else. It needs `wrk`.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+from matplotlib.figure import Figure
+
+from benchmarks.load import Load, load, works
+from benchmarks.peers import ROOT, running, servers
+
+OURS = "ours"
+RESULTS, CHART = ROOT / "runs" / "serving.json", ROOT / "runs" / "serving.png"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Ours against a peer's, for which work."""
+
+    work: str
+    peer: str
+    peers_work: str
+
+    @property
+    def title(self) -> str:
+        """For a table's row."""
+        return f"{self.work}, against {self.peer}"
+
+
+RATIOS = (
+    Ratio("PNG in a form", "FastAPI by hand", "PNG in a form"),
+    Ratio("PNG in a form", "LitServe", "PNG in a form"),
+    Ratio("PNG in a form", "BentoML's quick start", "PNG in a form"),
+    Ratio("PNG as the body", "bare uvicorn", "PNG as the body"),
+    Ratio("OIP JSON, 1 image", "MLServer", "OIP JSON, 1 image"),
+    Ratio("OIP binary, 64 images", "bare uvicorn", "raw bytes, 64 images"),
+)
+
+# By server and work, a value for each round.
+Loads = Mapping[tuple[str, str], list[Load]]
+
+
+def main() -> None:
+    """Measure in rounds, print each figure, then the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=5)
+    arguments = parser.parse_args()
+    loads: dict[tuple[str, str], list[Load]] = defaultdict(list)
+    starts: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for number in range(1, arguments.rounds + 1):
+        measure(number, arguments.seconds, loads, starts)
+    ratios = {ratio.title: compare(ratio, loads) for ratio in RATIOS}
+    print()
+    for title, figures in ratios.items():
+        print(
+            f"{title:48} {figures['ratio']:6.2f}  "
+            f"(rounds {figures['lowest']:.2f} to {figures['highest']:.2f}; "
+            f"p99 {figures['p99_ms']:.1f} against {figures['peers_p99_ms']:.1f} ms)"
+        )
+    RESULTS.parent.mkdir(exist_ok=True)
+    write_results(ratios, loads, starts)
+    draw(loads)
+
+
+def measure(
+    number: int,
+    seconds: int,
+    loads: dict[tuple[str, str], list[Load]],
+    starts: dict[str, list[dict[str, float]]],
+) -> None:
+    """Let every server take its turn."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for server_name, server in servers(folder).items():
+            with running(server, folder) as process:
+                for work in server.works:
+                    load(works()[work], 1, folder)  # to warm up
+                    found = load(works()[work], seconds, folder)
+                    loads[server_name, work].append(found)
+                    print(
+                        f"round {number}  {server_name:22} {work:22} "
+                        f"{found.requests_per_second:8,.0f} requests/s  "
+                        f"p50 {found.p50_ms:6.2f} ms  p99 {found.p99_ms:6.2f} ms  "
+                        f"failures {found.failures}",
+                        flush=True,
+                    )
+                starts[server_name].append(
+                    {"ready_seconds": process.seconds, "resident_mib": process.resident_mib()}
+                )
+
+
+def compare(ratio: Ratio, loads: Loads) -> dict[str, float]:
+    """Take the median over rounds of ours against the peer's."""
+    ours, theirs = loads[OURS, ratio.work], loads[ratio.peer, ratio.peers_work]
+    found = [
+        mine.requests_per_second / other.requests_per_second
+        for mine, other in zip(ours, theirs, strict=True)
+    ]
+    return {
+        "ratio": statistics.median(found),
+        "lowest": min(found),
+        "highest": max(found),
+        "p99_ms": statistics.median(one.p99_ms for one in ours),
+        "peers_p99_ms": statistics.median(one.p99_ms for one in theirs),
+    }
+
+
+def write_results(
+    ratios: Mapping[str, Any], loads: Loads, starts: Mapping[str, Sequence[Mapping[str, float]]]
+) -> None:
+    """Write all figures, with what they were measured on."""
+    packages = ("bentoml", "onnxruntime-gpu", "starlette", "uvicorn", "uvloop", "httptools")
+    RESULTS.write_text(
+        json.dumps(
+            {
+                "machine": f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} cores",
+                "python": sys.version.partition(" ")[0],
+                "versions": {package: version(package) for package in packages},
+                "ratios": ratios,
+                "loads": {
+                    f"{server}: {work}": [asdict(one) for one in found]
+                    for (server, work), found in loads.items()
+                },
+                "starts": starts,
+            },
+            indent=2,
+        )
+        + "\n"
+    )
+
+
+def draw(loads: Loads) -> None:
+    """Draw the requests a second that every server answers, by work."""
+    names = list(dict.fromkeys(ratio.work for ratio in RATIOS))
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    panels = figure.subplots(2, 2).flat
+    for panel, work in zip(panels, names, strict=True):
+        peers = [(ratio.peer, ratio.peers_work) for ratio in RATIOS if ratio.work == work]
+        bars = [(OURS, work), *peers]
+        values = [statistics.median(one.requests_per_second for one in loads[bar]) for bar in bars]
+        container = panel.barh(
+            [server for server, _ in bars], values, color=["C0", *["0.7"] * len(peers)]
+        )
+        panel.bar_label(container, fmt="{:,.0f}", padding=3)
+        panel.set_title(work)
+        panel.set_xlabel("requests a second")
+        panel.invert_yaxis()
+        panel.margins(x=0.18)
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.savefig(CHART, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
