@@ -39,8 +39,13 @@ def infer(session: ort.InferenceSession, images: NDArray[np.uint8]) -> NDArray[n
 
 def classify(session: ort.InferenceSession, content: bytes) -> dict[str, Any]:
     """Answer for a PNG of 28 x 28 in grey."""
-    image = np.asarray(Image.open(BytesIO(content)).convert("L"))  # (28, 28)
-    values = infer(session, image[None, None])[0].tolist()  # (10,)
+    return classify_image(session, Image.open(BytesIO(content)))
+
+
+def classify_image(session: ort.InferenceSession, image: Image.Image) -> dict[str, Any]:
+    """Answer for an opened picture."""
+    pixels = np.asarray(image.convert("L"))  # (28, 28)
+    values = infer(session, pixels[None, None])[0].tolist()  # (10,)
     best = max(range(len(values)), key=values.__getitem__)
     return {
         "label": LABELS[best],

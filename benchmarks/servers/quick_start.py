@@ -5,7 +5,7 @@ from typing import Any
 import bentoml
 from PIL.Image import Image
 
-from benchmarks.servers.onnx_model import LABELS, infer, open_session
+from benchmarks.servers.onnx_model import classify_image, open_session
 
 
 @bentoml.service
@@ -18,14 +18,4 @@ class QuickStart:
     @bentoml.api
     def classify(self, image: Image) -> dict[str, Any]:
         """Say what garment the picture shows."""
-        import numpy as np
-
-        pixels = np.asarray(image.convert("L"))  # (28, 28)
-        values = infer(self.session, pixels[None, None])[0].tolist()  # (10,)
-        best = max(range(len(values)), key=values.__getitem__)
-        return {
-            "label": LABELS[best],
-            "class_id": best,
-            "confidence": values[best],
-            "probabilities": dict(zip(LABELS, values, strict=True)),
-        }
+        return classify_image(self.session, image)
