@@ -3,9 +3,12 @@
 import ctypes
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from service.errors import DeviceError, ModelError
 
@@ -44,6 +47,41 @@ def open_session(model: bytes, device: Literal["auto", "cpu", "cuda"]) -> ort.In
         )
     logger.warning("Serving on the CPU, because %s.", fault)
     return _open(model, [CPU])
+
+
+def run_bound(
+    session: ort.InferenceSession, name: str, batch: NDArray[np.uint8], outputs: Sequence[str]
+) -> list[NDArray[np.float32]]:
+    """Run a session on a batch that lies on its device, as do the outputs until all are there.
+
+    The batch is padded to a size of `batch_sizes`: for each size that it has not seen, CUDA looks
+    for ways to compute the convolutions.
+
+    Args:
+        session: on CUDA, or on the CPU.
+        name: of the one input.
+        batch: (N, ...).
+        outputs: the names of those wanted, (N, ...) each, in this order.
+    """
+    device = "cuda" if session.get_providers()[0] == CUDA else "cpu"
+    binding = session.io_binding()
+    binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(_padded(batch), device))
+    for output in outputs:
+        binding.bind_output(output, device)
+    session.run_with_iobinding(binding)
+    return [array[: len(batch)] for array in binding.copy_outputs_to_cpu()]
+
+
+def batch_sizes(most: int) -> list[int]:
+    """List the batch sizes that `run_bound` computes for up to so many: 1, 2, 4 and so on."""
+    return [2**power for power in range((most - 1).bit_length() + 1)]
+
+
+def _padded(batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    missing = batch_sizes(len(batch))[-1] - len(batch)
+    if missing == 0:
+        return batch
+    return np.pad(batch, [(0, missing), *[(0, 0)] * (batch.ndim - 1)])
 
 
 def _missing_part() -> str | None:

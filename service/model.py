@@ -4,6 +4,7 @@ import base64
 import json
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, TypeVar
@@ -12,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from service.devices import CUDA, one_line, open_session
+from service.devices import CUDA, batch_sizes, one_line, open_session, run_bound
 from service.errors import ModelError
 from service.settings import ServiceSettings
 
@@ -92,13 +93,28 @@ class Model:
 
     def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probabilities (N, K) of images (N, 1, 28, 28), 0 being background."""
-        probabilities: NDArray[np.float32] = self.session.run([PROBABILITIES], {INPUT: images})[0]
-        return probabilities  # (N, K)
+        return self.infer(images, [PROBABILITIES])[0]  # (N, K)
 
     def infer(self, images: NDArray[np.uint8], outputs: Sequence[str]) -> list[NDArray[np.float32]]:
         """Return the outputs named, each (N, K), for images (N, 1, 28, 28), in the order named."""
+        if self.device == "cuda":
+            return run_bound(self.session, INPUT, images, outputs)
         arrays: list[NDArray[np.float32]] = self.session.run(list(outputs), {INPUT: images})
         return arrays
+
+    def warm_up(self, max_batch: int) -> None:
+        """On CUDA, run every size of batch once, so that no request waits for its first run."""
+        if self.device != "cuda":
+            return
+        start = time.perf_counter()
+        sizes = batch_sizes(max_batch)
+        for size in sizes:
+            self.infer(np.zeros((size, 1, SIDE, SIDE), np.uint8), [LOGITS, PROBABILITIES])
+        logger.info(
+            "Batches of 1 to %d images ran once each size, in %.1f s.",
+            sizes[-1],
+            time.perf_counter() - start,
+        )
 
     def check(self) -> None:
         """Run the golden samples on the device that will serve.
@@ -108,7 +124,7 @@ class Model:
                 more than the tolerance.
         """
         try:
-            logits = self.session.run([LOGITS], {INPUT: self.golden.images})[0]  # (G, K)
+            logits = self.infer(self.golden.images, [LOGITS])[0]  # (G, K)
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
             raise ModelError(
                 f"the model cannot be run on {self.execution_provider}: {one_line(error)}"

@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.answers import Predictions, json_response
+from service.answers import json_response
 from service.errors import InvalidInput, UnsupportedType
 from service.images import SIDE
-from service.timing import Timing, timing
+from service.timing import timing
 from service.uploads import media_type, read_body
 
 if TYPE_CHECKING:
@@ -47,15 +47,12 @@ async def predict(request: Request) -> Response:
         raise UnsupportedType(f"Content-Type {kind or '(none)'} is not served here: send {JSON}")
     body = await read_body(request, classifier.settings.max_body_bytes)
     watch = timing(request.scope)
-    if len(body) <= INLINE_BYTES:
-        return json_response(_predict(classifier, body, watch))
-    return json_response(await asyncio.to_thread(_predict, classifier, body, watch))
-
-
-def _predict(classifier: "FashionClassifier", body: bytes, watch: Timing) -> Predictions:
     with watch.decoding():
-        images = read_images(body)  # (N, 1, 28, 28)
-    return classifier.predict_images(images, watch)
+        if len(body) <= INLINE_BYTES:
+            images = read_images(body)  # (N, 1, 28, 28)
+        else:
+            images = await asyncio.to_thread(read_images, body)
+    return json_response(await classifier.predict_images(images, watch))
 
 
 def read_images(body: bytes) -> NDArray[np.uint8]:

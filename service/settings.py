@@ -28,6 +28,11 @@ class ServiceSettings(BaseSettings):
     max_image_pixels: int = Field(
         32_000_000, ge=28 * 28, description="largest image, width times height; else 413"
     )
+    max_batch: int = Field(
+        1024,
+        ge=1,
+        description="most images in one run of the network; a request for more runs in pieces",
+    )
     access_log: Literal["text", "json", "off"] = Field(
         "text", description="one line for each request on standard output, in this form"
     )

@@ -63,6 +63,7 @@ def build_app(bentoml_app: Starlette) -> Starlette:
             app.state.classifier = bentoml.get_current_service()
             _note_model(app.state.classifier)
             yield
+            await app.state.classifier.close()
 
     app = Starlette(
         routes=[

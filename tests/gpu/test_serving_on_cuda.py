@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from service.devices import CUDA
-from service.model import INPUT, LOGITS, Model, load_model
+from service.model import LOGITS, Model, load_model
 from service.settings import ServiceSettings
 from training.fashion_mnist import load_split
 
@@ -24,8 +24,6 @@ def test_cuda_is_what_cuda_and_auto_get() -> None:
 def test_all_classes_are_the_same_and_logits_within_the_golden_tolerance() -> None:
     images = load_split("test", TEST_SET).images.numpy()
     on_cuda, on_cpu = load("cuda"), load("cpu")
-    found, expected = (
-        model.session.run([LOGITS], {INPUT: images})[0] for model in (on_cuda, on_cpu)
-    )
+    (found,), (expected,) = (model.infer(images, [LOGITS]) for model in (on_cuda, on_cpu))
     assert np.array_equal(found.argmax(1), expected.argmax(1))
     assert np.abs(found - expected).max() <= on_cpu.golden.tolerance

@@ -1,6 +1,7 @@
 """`bentoml serve` as a process: BentoML's own clients, refusals to start, ends, what it loads."""
 
 import ast
+import asyncio
 import json
 import subprocess
 import sys
@@ -114,14 +115,15 @@ def test_the_service_classifies_without_a_server(
 ) -> None:
     monkeypatch.setenv("FASHION_DEVICE", "cpu")
     classifier = FashionClassifier()
-    assert classifier.classify(ankle_boot_file)["label"] == "Ankle boot"
-    batch = classifier.classify_batch([ankle_boot_file, ankle_boot_file])
+    assert asyncio.run(classifier.classify(ankle_boot_file))["label"] == "Ankle boot"
+    batch = asyncio.run(classifier.classify_batch([ankle_boot_file, ankle_boot_file]))
     assert [answer["label"] for answer in batch] == ["Ankle boot", "Ankle boot"]
-    assert len(classifier.predict(np.zeros((3, 1, 28, 28), np.uint8))["labels"]) == 3
+    found = asyncio.run(classifier.predict(np.zeros((3, 1, 28, 28), np.uint8)))
+    assert len(found["labels"]) == 3
     empty = tmp_path / "empty.png"
     empty.touch()
     with pytest.raises(InvalidInput, match="the image is empty"):
-        classifier.classify(empty)
+        asyncio.run(classifier.classify(empty))
 
 
 @pytest.fixture
@@ -210,13 +212,15 @@ def test_a_worker_whose_model_fails_lives_and_is_not_ready(
 
 
 IMPORTS = """
+    import asyncio
     import sys
     import service.classifier
     from service.classifier import FashionClassifier
-    from service.images import open_image
+    from service.images import as_network_sees, open_image
     from service.timing import Timing
 
-    FashionClassifier().classify_image(open_image(sys.stdin.buffer.read(), 28 * 28), Timing())
+    seen = as_network_sees(open_image(sys.stdin.buffer.read(), 28 * 28))
+    asyncio.run(FashionClassifier().classify_seen([seen], Timing()))
     print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 

@@ -4,11 +4,13 @@ import ctypes
 import logging
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 import pytest
+from numpy.typing import NDArray
 
 from service import devices
-from service.devices import CPU, CUDA, DRIVER, open_session
+from service.devices import CPU, CUDA, DRIVER, batch_sizes, open_session, run_bound
 from service.errors import DeviceError, ModelError
 from service.settings import RELEASED_MODEL
 
@@ -83,3 +85,23 @@ def test_a_session_that_fell_back_by_itself_is_not_taken_for_cuda(
 def test_no_model_is_refused_on_every_device(device: Any) -> None:
     with pytest.raises(ModelError, match="the model is no ONNX model that can be run here"):
         open_session(b"no model", device)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 64, 100])
+def test_bound_inputs_and_outputs_give_what_a_plain_run_gives(
+    count: int, images: NDArray[np.uint8], session: ort.InferenceSession
+) -> None:
+    """As on CUDA, padding and all, with the CPU as the device."""
+    batch = images[:count, None]  # (N, 1, 28, 28)
+    for outputs in (["logits"], ["probabilities", "logits"]):
+        found = run_bound(session, "image", batch, outputs)
+        for array, expected in zip(found, session.run(outputs, {"image": batch}), strict=True):
+            np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize(
+    ("most", "sizes"),
+    [(1, [1]), (2, [1, 2]), (3, [1, 2, 4]), (8, [1, 2, 4, 8]), (9, [1, 2, 4, 8, 16])],
+)
+def test_batches_are_padded_to_few_sizes(most: int, sizes: list[int]) -> None:
+    assert batch_sizes(most) == sizes
