@@ -18,7 +18,7 @@ class Timing:
         """Start it."""
         self.start = time.perf_counter()
         self.decode = 0.0  # from bytes to the array that the network sees
-        self.inference = 0.0  # the network alone
+        self.inference = 0.0  # the network, and waiting for the batch before
 
     @property
     def total(self) -> float:
