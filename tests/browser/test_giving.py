@@ -124,8 +124,8 @@ def test_a_late_answer_does_not_take_the_place_of_a_newer_one(page: Page) -> Non
             held.append(route)
 
     page.route("**/classify", hold_the_first)
-    page.get_by_role("button", name="Sandal").click()
-    page.wait_for_event("request", lambda request: request.url.endswith("/classify"))
+    with page.expect_request("**/classify"):
+        page.get_by_role("button", name="Sandal").click()
     page.get_by_role("button", name="Trouser").click()
     assert shown(page).label == "Trouser"
     held[0].continue_()
