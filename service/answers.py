@@ -59,7 +59,7 @@ def classification(
     """
     values: list[float] = probabilities.tolist()
     class_id = int(probabilities.argmax())
-    named = range(len(values)) if top_k is None else _most_probable(probabilities, top_k)
+    named = range(len(values)) if top_k is None else most_probable(probabilities, top_k)
     return {
         "label": model.labels[class_id],
         "class_id": class_id,
@@ -80,8 +80,8 @@ def predictions(model: Model, probabilities: NDArray[np.float32]) -> Predictions
     }
 
 
-def _most_probable(probabilities: NDArray[np.float32], count: int) -> list[int]:
-    """Return classes, the most probable first; of equals the first first, as argmax does."""
+def most_probable(probabilities: NDArray[np.float32], count: int) -> list[int]:
+    """Return classes by values (K,), the highest first; of equals the first first, like argmax."""
     order: list[int] = np.argsort(-probabilities, kind="stable")[:count].tolist()
     return order
 

@@ -1,6 +1,7 @@
 """What a request for a classification may choose in its query: `mode` and `top_k`."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple, TypeVar, get_args
 
 from starlette.datastructures import QueryParams
@@ -30,11 +31,15 @@ def read_choices(query: QueryParams, classes: int) -> Choices:
     Raises:
         InvalidInput: a value is not one that the parameter takes.
     """
-    counts = {str(count): count for count in range(1, classes + 1)}
     return Choices(
         mode=_one_of(query, "mode", MODES, default="auto"),
-        top_k=_one_of(query, "top_k", counts, default=None),
+        top_k=_one_of(query, "top_k", _counts(classes), default=None),
     )
+
+
+@cache
+def _counts(classes: int) -> Mapping[str, int]:
+    return {str(count): count for count in range(1, classes + 1)}
 
 
 def _one_of(query: QueryParams, name: str, values: Mapping[str, Value], default: Value) -> Value:

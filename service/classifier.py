@@ -20,7 +20,7 @@ from service.errors import ModelError, NotReady
 from service.images import SIDE, Seen, as_network_sees, open_image
 from service.model import PROBABILITIES, Model, load_model
 from service.pictures import see_all
-from service.settings import ServiceSettings
+from service.settings import ServiceSettings, describe_faults
 from service.timing import Timing
 from service.uploads import Upload
 from service.web import WebService
@@ -43,11 +43,7 @@ def read_settings() -> ServiceSettings:
     try:
         return ServiceSettings()
     except ValidationError as error:
-        faults = "; ".join(
-            f"FASHION_{str(fault['loc'][0]).upper()}={fault['input']}: {fault['msg']}"
-            for fault in error.errors()
-        )
-        raise BentoMLConfigException(faults) from None
+        raise BentoMLConfigException(describe_faults(error)) from None
 
 
 @bentoml.service(

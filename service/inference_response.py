@@ -13,6 +13,7 @@ import orjson
 from numpy.typing import NDArray
 from starlette.responses import Response
 
+from service.answers import most_probable
 from service.inference_request import HEADER_LENGTH, InferenceRequest, RequestedOutput
 from service.model import Model
 
@@ -69,7 +70,7 @@ def _describe(
 
 def _best(values: NDArray[np.float32], count: int, labels: Sequence[str]) -> list[str]:
     """Return the count highest of values (K,), each as Triton writes it: `value:index:label`."""
-    best = np.argsort(-values, kind="stable")[:count].tolist()
+    best = most_probable(values, count)
     return [f"{values[index]:f}:{index}:{labels[index]}" for index in best]
 
 

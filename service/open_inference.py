@@ -25,7 +25,7 @@ from service.inference_response import write_response
 from service.model import INPUT, Model
 from service.tensors import IMAGE_SHAPE
 from service.timing import timing
-from service.uploads import read_body
+from service.uploads import media_type, read_body
 
 if TYPE_CHECKING:
     from service.classifier import FashionClassifier
@@ -133,10 +133,10 @@ def _json_bytes(body: bytes, header_length: str | None) -> int:
 
 
 def _check_media_type(content_type: str) -> None:
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type not in MEDIA_TYPES and media_type not in UNNAMED:
+    kind = media_type(content_type)
+    if kind not in MEDIA_TYPES and kind not in UNNAMED:
         raise UnsupportedType(
-            f"Content-Type {media_type[:60]} is not served: send {' or '.join(MEDIA_TYPES)}"
+            f"Content-Type {kind[:60]} is not served: send {' or '.join(MEDIA_TYPES)}"
         )
 
 

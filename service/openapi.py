@@ -31,8 +31,8 @@ TAGS = {
 class OpenAPI:
     """A finished description, in the shape that BentoML asks for."""
 
-    def __init__(self, bentoml_spec: dict[str, Any]) -> None:
-        """Describe the service; nothing of BentoML's own description is left."""
+    def __init__(self) -> None:
+        """Describe the service; nothing of BentoML's own description is in it."""
         self.content: Described = {
             "openapi": VERSION,
             "info": INFO,

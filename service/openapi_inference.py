@@ -7,6 +7,7 @@ Schemas as in the protocol's `inference_rest.md`, and Triton's extensions "Binar
 from service.errors import InvalidInput, NotFound, NotReady, TooLarge, UnsupportedType
 from service.images import SIDE
 from service.inference_request import HEADER_LENGTH, OUTPUTS
+from service.open_inference import EXTENSIONS, PLATFORM, SERVER, SERVER_VERSION
 from service.openapi_parts import (
     BINARY,
     JSON,
@@ -94,15 +95,11 @@ SCHEMAS: Described = {
         parameters=FREE,
     ),
 }
-SERVER_METADATA = {
-    "name": "fashion-lenet-bn",
-    "version": "0.1.0",
-    "extensions": ["binary_tensor_data", "classification"],
-}
+SERVER_METADATA = {"name": SERVER, "version": SERVER_VERSION, "extensions": list(EXTENSIONS)}
 MODEL_METADATA = {
     "name": NAME,
     "versions": [VERSION],
-    "platform": "onnxruntime_onnx",
+    "platform": PLATFORM,
     "inputs": [{"name": "image", "datatype": "UINT8", "shape": [-1, 1, SIDE, SIDE]}],
     "outputs": [{"name": name, "datatype": "FP32", "shape": [-1, 10]} for name in OUTPUTS],
 }

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from service.errors import RequestError
+from service.request_ids import ACCEPTED
 
 Described = dict[str, Any]
 
@@ -25,7 +26,7 @@ COMPONENTS: Described = {
             "in": "header",
             "description": "Names the request in the answer and in the service's log. Another "
             "value than the pattern allows is replaced.",
-            "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:/+=-]{1,128}$"},
+            "schema": {"type": "string", "pattern": f"^{ACCEPTED.pattern.decode()}$"},
             "example": "order-1742",
         }
     },
