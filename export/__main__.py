@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from export.settings import ExportSettings, InspectSettings, VerifySettings
+from export.terminal import printable
 from training.command_line import FAILURE, Settings, complain, parse
 
 
@@ -26,7 +27,7 @@ def _run(program: Callable[[Settings], int], settings: Settings) -> int:
     try:
         return program(settings)
     except (ExportError, TrainingError) as error:
-        complain(_printable(str(error)))
+        complain(printable(str(error)))
         return FAILURE
 
 
@@ -48,7 +49,7 @@ def _verify(settings: VerifySettings) -> int:
     print(describe(proof))
     found = faults(proof)
     for fault in found:
-        complain(_printable(fault))
+        complain(printable(fault))
     if found:
         print(f"FAIL: {settings.model} is not {settings.checkpoint}, folded")
         return FAILURE
@@ -61,11 +62,6 @@ def _inspect(settings: InspectSettings) -> int:
 
     print(inspect_model(settings.model))
     return 0
-
-
-def _printable(text: str) -> str:
-    """Let no text of anyone's model command the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.deviation import absolute_errors, margins
+from export.deviation import largest_error, margins
 from export.outputs import Outputs, folded_outputs, reference_outputs, trained_outputs
 from training.dataset import SIDE
 
@@ -85,18 +85,16 @@ def _part(outputs: Outputs, part: slice) -> Outputs:
 def _result(
     reference: Outputs, eval_mode: Outputs, folded: Mapping[str, Outputs]
 ) -> AdversarialResult:
-    errors = {name: _largest(outputs, reference) for name, outputs in folded.items()}
+    errors = {
+        name: largest_error(outputs.logits, reference.logits) for name, outputs in folded.items()
+    }
     margin = margins(reference)  # (N,)
     equal = np.logical_and.reduce([o.classes == reference.classes for o in folded.values()])  # (N,)
     return AdversarialResult(
         images=len(reference),
-        eval_mode_error=_largest(eval_mode, reference),
+        eval_mode_error=largest_error(eval_mode.logits, reference.logits),
         folded_error=errors,
         classes_equal=int(equal.sum()),
         smallest_margin=float(margin.min()),
         undecided=int((~(margin > 2 * np.max(list(errors.values())))).sum()),
     )
-
-
-def _largest(found: Outputs, reference: Outputs) -> float:
-    return float(absolute_errors(found.logits, reference.logits).max())

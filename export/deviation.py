@@ -78,6 +78,11 @@ def absolute_errors(
     return difference
 
 
+def largest_error(found: NDArray[np.floating], reference: NDArray[np.floating]) -> float:
+    """Return the largest |found - reference|; NaN if any is."""
+    return float(absolute_errors(found, reference).max())
+
+
 def margins(reference: Outputs) -> NDArray[np.floating]:
     """Lead of each image's predicted class's logit over the next, (N,)."""
     ranked = np.sort(reference.logits, axis=1)  # (N, K)

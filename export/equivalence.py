@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.deviation import absolute_errors, margins
+from export.deviation import absolute_errors, largest_error, margins
 from export.errors import EquivalenceError
 from export.outputs import Outputs, folded_outputs, reference_outputs, trained_outputs
 
@@ -76,8 +76,8 @@ def main_figures(
         images=len(reference),
         eval_mode=_deviation(eval_mode, reference),
         folded={name: _deviation(outputs, reference) for name, outputs in folded.items()},
-        max_difference=_largest(served.logits, eval_mode.logits),
-        max_probability_difference=_largest(served.probabilities, eval_mode.probabilities),
+        max_difference=largest_error(served.logits, eval_mode.logits),
+        max_probability_difference=largest_error(served.probabilities, eval_mode.probabilities),
         classes_equal=int((served.classes == eval_mode.classes).sum()),
         smallest_margin=float(margins(reference).min()),
     )
@@ -138,7 +138,3 @@ def _deviation(found: Outputs, reference: Outputs) -> Deviation:
         worst_image=int(error.max(axis=1).argmax()),
         classes_equal=int((found.classes == reference.classes).sum()),
     )
-
-
-def _largest(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    return float(absolute_errors(a, b).max())

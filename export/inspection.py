@@ -16,6 +16,7 @@ from onnx import NodeProto, TensorProto, TypeProto, ValueInfoProto, helper
 
 from export.model_file import parse_model, read_bytes
 from export.origin import sha256
+from export.terminal import printable
 
 WIDTH = 100  # of a line, at most
 MISSING = "missing: `python -m export` writes it"
@@ -32,7 +33,7 @@ def inspect_model(path: Path) -> str:
     content = read_bytes(path)
     model = parse_model(content, path)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    text = "\n\n".join(
+    sections = "\n\n".join(
         [
             _section(str(path), _file(content, model)),
             _section("Inputs", _values(_inputs(model.graph))),
@@ -44,8 +45,7 @@ def inspect_model(path: Path) -> str:
             _section("Golden samples", _json_entry(metadata, "golden_samples", _golden_samples)),
         ]
     )
-    # Anyone's model may be inspected, and no text of it may command the terminal.
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return printable(sections)
 
 
 def _file(content: bytes, model: onnx.ModelProto) -> Iterator[tuple[str, str]]:

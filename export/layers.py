@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.deviation import absolute_errors
+from export.deviation import largest_error
 from export.fold import chain
 from export.outputs import BATCH, OPTIMISATIONS, compute, session
 from training.batch_norm import BatchNorm
@@ -140,4 +140,4 @@ def _largest_error(found: NDArray[np.floating], right: NDArray[np.floating]) -> 
     """Of a layer of another shape than the trained one's, infinite: it is another layer."""
     if found.shape != right.shape:
         return float("inf")
-    return float(absolute_errors(found, right).max())
+    return largest_error(found, right)

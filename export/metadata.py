@@ -10,8 +10,8 @@ golden_samples  JSON object: images (base64 of uint8 (G, 1, 28, 28)), logits (G 
                 floats, float64 eval mode's) and tolerance, the largest |difference| of a
                 logit that a device may show before it must not serve
 
-No date is among them: on the same machine, with as many threads and the same versions, the same
-checkpoint gives the same file, to the byte.
+No date is among them: on the same machine and with the same versions, the same checkpoint gives the
+same file, to the byte.
 """
 
 import base64

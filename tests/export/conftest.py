@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 
 import onnx
+import onnxruntime as ort
 import pytest
 from torch import Tensor, nn
 
@@ -58,3 +59,16 @@ def small_test_set(tmp_path_factory: pytest.TempPathFactory, real: Split) -> Pat
     """A folder with the first 100 images of the test set, as --data takes it."""
     folder = tmp_path_factory.mktemp("data")
     return write_test_set(folder, real.images[:FEW], real.labels[:FEW])
+
+
+@pytest.fixture
+def levels(monkeypatch: pytest.MonkeyPatch) -> list[ort.GraphOptimizationLevel]:
+    """How far ONNX Runtime was told to optimise, for each session opened in the test."""
+    real, noted = ort.InferenceSession, []
+
+    def session(model: bytes, options: ort.SessionOptions, **rest: object) -> ort.InferenceSession:
+        noted.append(options.graph_optimization_level)
+        return real(model, options, **rest)
+
+    monkeypatch.setattr(ort, "InferenceSession", session)
+    return noted
