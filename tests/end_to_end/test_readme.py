@@ -1,14 +1,14 @@
 """The README, followed to the letter from a bare clone."""
 
-import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.pages import at_port, run
 from tests.serving import ROOT, Server, serving
 
 README = (ROOT / "README.md").read_text()
@@ -16,7 +16,8 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 CURL_BLOCKS = [block for language, block in BLOCKS if language == "sh" and "curl " in block]
 OFFLINE_BLOCKS = [block for language, block in BLOCKS if ".venv/serve/bin/python" in block]
 CLIENT_BLOCKS = [block for language, block in BLOCKS if language == "python" and "Client" in block]
-README_PORT = "localhost:3000"
+
+PRIVATE = {"BENTOML_DO_NOT_TRACK": "True"}
 
 # The interpreter that our own environment was made from: a user has no other.
 PYTHON = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
@@ -59,7 +60,7 @@ def test_what_the_readme_sends_is_answered(
 ) -> None:
     (tmp_path / ".curlrc").write_text("fail-with-body\nsilent\nshow-error\n")
     command = ["bash", "-euo", "pipefail", "-c", at_port(block, server)]
-    answer = run(command, clone, {"CURL_HOME": str(tmp_path)})
+    answer = run(command, clone, {**PRIVATE, "CURL_HOME": str(tmp_path)})
     if "/classify" in block:
         assert '"label":"Ankle boot"' in answer
 
@@ -67,33 +68,14 @@ def test_what_the_readme_sends_is_answered(
 @pytest.mark.parametrize("block", CLIENT_BLOCKS, ids=range(len(CLIENT_BLOCKS)))
 def test_the_readmes_python_is_answered(block: str, server: Server, clone: Path) -> None:
     command = [".venv/serve/bin/python", "-c", at_port(block, server)]
-    assert "Ankle boot" in run(command, clone, {})
+    assert "Ankle boot" in run(command, clone, PRIVATE)
 
 
 @pytest.mark.parametrize("block", OFFLINE_BLOCKS, ids=range(len(OFFLINE_BLOCKS)))
 def test_what_the_readme_classifies_without_a_server_is_classified(
     block: str, server: Server, clone: Path
 ) -> None:
-    assert "Ankle boot" in run(["bash", "-euo", "pipefail", "-c", block], clone, {})
-
-
-def at_port(block: str, server: Server) -> str:
-    assert README_PORT in block
-    return block.replace(README_PORT, f"127.0.0.1:{server.port}")
-
-
-def run(command: Sequence[str], folder: Path, settings: Mapping[str, str]) -> str:
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, "BENTOML_DO_NOT_TRACK": "True", **settings},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert "Ankle boot" in run(["bash", "-euo", "pipefail", "-c", block], clone, PRIVATE)
 
 
 def test_the_clone_needed_neither_torch_nor_data(server: Server, clone: Path) -> None:

@@ -6,20 +6,17 @@ from pathlib import Path
 import pytest
 
 from benchmarks.folding_accuracy import cases
+from tests.pages import blocks
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "folding.md").read_text(encoding="utf-8")
 PYTHON = ".venv/dev/bin/python -m "
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-
-
 def test_the_code_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(ROOT)
     said = []
-    for code in blocks("python"):
+    for code in blocks(PAGE, "python"):
         exec(compile(code, "docs/folding.md", "exec"), {"__name__": "page"})  # noqa: S102
         said.append(capsys.readouterr().out)
     of_ones_own, released = said
@@ -28,7 +25,7 @@ def test_the_code_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 
 
 def test_the_commands_name_what_there_is() -> None:
-    benchmark, pytest_command = (block.strip() for block in blocks("sh"))
+    benchmark, pytest_command = (block.strip() for block in blocks(PAGE, "sh"))
     assert benchmark == f"{PYTHON}benchmarks.folding_accuracy"
     assert pytest_command == f"{PYTHON}pytest tests/export"
 

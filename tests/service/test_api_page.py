@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,11 @@ from typing import Any
 import pytest
 from playwright._impl._driver import compute_driver_executable
 
+from tests.pages import blocks, run
 from tests.serving import ROOT, Server
 
 PAGE = (ROOT / "docs" / "api.md").read_text()
 ADDRESS = "http://localhost:3000"
-
-
-def examples(language: str) -> list[str]:
-    """The page's blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def node() -> str:
@@ -28,19 +23,10 @@ def node() -> str:
     return shutil.which("node") or str(compute_driver_executable()[0])
 
 
-def run(command: list[str | Path]) -> str:
-    """What a command prints at the root of the repository, as a reader would run it."""
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def answer() -> dict[str, Any]:
     """What the page says that `/classify?top_k=3` answers."""
-    (example,) = examples("json")
+    (example,) = blocks(PAGE, "json")
     found: dict[str, Any] = json.loads(example)
     return found
 
@@ -70,22 +56,23 @@ def test_the_page_has_these_examples() -> None:
 
 def test_curl(server: Server, answer: dict[str, Any]) -> None:
     one, batch = (
-        json.loads(run(["curl", "-s", *shlex.split(here(example, server))[1:]]))
-        for example in examples("sh")
+        json.loads(run(["curl", "-s", *shlex.split(here(example, server))[1:]], ROOT, {}))
+        for example in blocks(PAGE, "sh")
     )
     is_as_shown(one, answer)
     assert [found["label"] for found in batch] == ["Ankle boot", "Ankle boot"]
 
 
 def test_javascript(server: Server, answer: dict[str, Any]) -> None:
-    (example,) = examples("js")
+    (example,) = blocks(PAGE, "js")
     command: list[str | Path] = [node(), "--input-type=module", "--eval", here(example, server)]
-    is_as_shown(json.loads(run(command)), answer)
+    is_as_shown(json.loads(run(command, ROOT, {})), answer)
 
 
 def test_python(server: Server, answer: dict[str, Any]) -> None:
     classify, predict, client = (
-        run([sys.executable, "-c", here(example, server)]) for example in examples("python")
+        run([sys.executable, "-c", here(example, server)], ROOT, {})
+        for example in blocks(PAGE, "python")
     )
     is_as_shown(json.loads(classify.replace("'", '"').replace("False", "false")), answer)
     assert predict == "['Dress', 'Dress']\n"
