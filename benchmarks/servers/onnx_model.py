@@ -1,5 +1,7 @@
 """What every peer does with a picture: Pillow, ONNX Runtime on one thread, the same answer."""
 
+import json
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,18 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 MODEL = Path(__file__).parents[2] / "models" / "fashion_lenet" / "model.onnx"
-LABELS = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
 
 
 def open_session() -> ort.InferenceSession:
@@ -29,6 +19,13 @@ def open_session() -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return ort.InferenceSession(MODEL, options, providers=["CPUExecutionProvider"])
+
+
+@cache
+def labels() -> list[str]:
+    """Read the classes' names, which the model carries."""
+    names: list[str] = json.loads(open_session().get_modelmeta().custom_metadata_map["labels"])
+    return names
 
 
 def infer(session: ort.InferenceSession, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -48,8 +45,8 @@ def classify_image(session: ort.InferenceSession, image: Image.Image) -> dict[st
     values = infer(session, pixels[None, None])[0].tolist()  # (10,)
     best = max(range(len(values)), key=values.__getitem__)
     return {
-        "label": LABELS[best],
+        "label": labels()[best],
         "class_id": best,
         "confidence": values[best],
-        "probabilities": dict(zip(LABELS, values, strict=True)),
+        "probabilities": dict(zip(labels(), values, strict=True)),
     }
