@@ -126,18 +126,22 @@ def test_a_form_cut_off_anywhere_is_refused() -> None:
     assert len(parse_multipart(whole[:end], TYPE)) == 2
 
 
-@pytest.mark.parametrize(
-    "header",
-    [b"Content-Type: image/png", b"Content-Disposition: form-data", b"X: y"],
-)
+@pytest.mark.parametrize("header", [b"form-data", b'form-data; name=""', b"form-data; nom=image"])
 def test_a_part_without_a_name_is_told(header: bytes) -> None:
-    body = b"--b\r\n%b\r\n\r\nabc\r\n--b--\r\n" % header
+    body = b"--b\r\nContent-Disposition: %b\r\n\r\nabc\r\n--b--\r\n" % header
     with pytest.raises(InvalidInput) as caught:
         parse_multipart(body, "multipart/form-data; boundary=b")
     assert str(caught.value) == (
         "a part of the multipart body has no name: "
         'give it Content-Disposition: form-data; name="image"'
     )
+
+
+@pytest.mark.parametrize("header", [b"Content-Type: image/png", b"X: y"])
+def test_a_part_without_its_header_is_told(header: bytes) -> None:
+    body = b"--b\r\n%b\r\n\r\nabc\r\n--b--\r\n" % header
+    with pytest.raises(InvalidInput, match="malformed: Missing Content-Disposition"):
+        parse_multipart(body, "multipart/form-data; boundary=b")
 
 
 def test_a_part_without_any_header_has_no_name() -> None:
