@@ -1,6 +1,5 @@
 """The page at `/ui`, and what it needs beyond the API: the 28 x 28 pixels that the model saw."""
 
-import asyncio
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 from service.choices import read_choices
-from service.images import Mode, as_network_sees, open_image
+from service.pictures import see
 from service.uploads import read_upload
 
 if TYPE_CHECKING:
@@ -50,15 +49,10 @@ async def seen(request: Request) -> Response:
     classifier: FashionClassifier = request.app.state.classifier
     mode = read_choices(request.query_params, len(classifier.model.labels)).mode
     content = await read_upload(request, classifier.settings.max_body_bytes)
-    image = open_image(content, classifier.settings.max_image_pixels)
-    png = await asyncio.to_thread(_as_png, image, mode)
-    return Response(png, media_type="image/png", headers=HEADERS)
-
-
-def _as_png(image: Image.Image, mode: Mode) -> bytes:
-    file = BytesIO()
-    Image.fromarray(as_network_sees(image, mode).pixels).save(file, "PNG")
-    return file.getvalue()
+    pixels, _ = await see(content, classifier.settings.max_image_pixels, mode)  # (28, 28)
+    png = BytesIO()
+    Image.fromarray(pixels).save(png, "PNG")
+    return Response(png.getvalue(), media_type="image/png", headers=HEADERS)
 
 
 ROUTES = [

@@ -15,6 +15,7 @@ from service.backgrounds import png_background
 from service.errors import InvalidInput, TooLarge
 from service.greys import in_eight_bits
 from service.photographs import BACKGROUND, WORKING_SIDE, flatten, reduce, to_fashion_mnist
+from service.plain_png import read_plain_png
 
 SIDE = 28
 GREY_TOLERANCE = 2  # a lossy WebP gives grey back with its channels one apart
@@ -61,7 +62,16 @@ def read_image(content: bytes, max_pixels: int, mode: Mode = "auto") -> NDArray[
     Raises:
         InvalidInput, TooLarge: as `open_image` and `as_network_sees` do.
     """
+    if seen := see_plain(content, mode):
+        return seen.pixels  # (28, 28)
     return as_network_sees(open_image(content, max_pixels), mode).pixels  # (28, 28)
+
+
+def see_plain(content: bytes, mode: Mode = "auto") -> Seen | None:
+    """Do both in a third of the time where nothing has to be done to the picture, else nothing."""
+    if mode == "photo" or (pixels := read_plain_png(content)) is None:
+        return None
+    return Seen(pixels, AS_IT_IS)
 
 
 def open_image(content: bytes, max_pixels: int) -> Image.Image:

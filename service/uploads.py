@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
 from service.errors import InvalidInput, TooLarge, UnsupportedType
 from service.images import FORMATS
@@ -11,6 +12,7 @@ from service.multipart import Part, parse_multipart
 
 FIELD, BATCH_FIELD = "image", "images"
 FORM = "multipart/form-data"
+LONGEST_NUMBER = 18  # digits of a Content-Length that are read
 
 
 class Upload(NamedTuple):
@@ -83,16 +85,29 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
 
     Raises:
         TooLarge: it says that it is longer, or turns out to be.
+        ClientDisconnect: the client went away before it was whole.
     """
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > max_bytes:
-        raise _too_large(f"{int(length):,}", max_bytes)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
-            raise _too_large(f"more than {max_bytes:,}", max_bytes)
+    length = request.headers.get("content-length", "").lstrip("0")
+    if length.isdecimal() and (len(length) > LONGEST_NUMBER or int(length) > max_bytes):
+        shown = length[:LONGEST_NUMBER]
+        raise _too_large(f"{int(shown):,}" if shown == length else f"{shown}...", max_bytes)
+    message = await _receive(request)
+    if not message.get("more_body", False) and len(message.get("body", b"")) <= max_bytes:
+        return bytes(message.get("body", b""))  # in one piece: nothing is copied
+    body = bytearray(message.get("body", b""))
+    while len(body) <= max_bytes and message.get("more_body", False):
+        message = await _receive(request)
+        body += message.get("body", b"")
+    if len(body) > max_bytes:
+        raise _too_large(f"more than {max_bytes:,}", max_bytes)
     return bytes(body)
+
+
+async def _receive(request: Request) -> Message:
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return message
 
 
 def _too_large(found: str, max_bytes: int) -> TooLarge:

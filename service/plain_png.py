@@ -1,0 +1,50 @@
+"""The short way for the picture that the network was made for: a PNG of 28 x 28 in 8-bit grey.
+
+To find out what such a file is takes Pillow's reader twice as long as to decode it, together about
+as long as the network takes to classify it; here its decoder gets the pixels at once. What is not
+written plainly (one IDAT, no other chunks, no interlacing) or is broken in any way is left to
+Pillow's reader, which has the last word on it.
+"""
+
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+SIDE = 28
+
+# W3C, Portable Network Graphics (third edition), sections 5.2, 5.3 and 11.2.
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+GREY, DEFLATE, ADAPTIVE, NOT_INTERLACED = 0, 0, 0, 0
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    body = kind + content
+    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+HEAD = SIGNATURE + _chunk(
+    b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 8, GREY, DEFLATE, ADAPTIVE, NOT_INTERLACED)
+)
+END = _chunk(b"IEND", b"")
+START = len(HEAD) + 8  # behind the length and the name of IDAT
+AROUND = START + 4 + len(END)  # all bytes but those of IDAT's content
+
+
+def read_plain_png(content: bytes) -> NDArray[np.uint8] | None:
+    """Return the pixels (28, 28) of a plain PNG, None for any other file."""
+    if not (content.startswith(HEAD) and content.endswith(END)):
+        return None
+    length = len(content) - AROUND
+    if content[len(HEAD) : START] != struct.pack(">I", max(length, 0)) + b"IDAT":
+        return None
+    crc = content[-len(END) - 4 : -len(END)]
+    if struct.pack(">I", zlib.crc32(content[START - 4 : START + length])) != crc:
+        return None
+    try:
+        image = Image.frombytes("L", (SIDE, SIDE), content[START : -len(END) - 4], "zip", "L")
+    except ValueError:
+        return None
+    return np.frombuffer(image.tobytes(), np.uint8).reshape(SIDE, SIDE)  # (28, 28)
