@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ PORT = 3999
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "ankle_boot.png"
 BOUNDARY = "a-boundary"
 BATCH = 64
+PIXELS = 28 * 28
+INFER, OCTETS = "/v2/models/fashion_lenet/infer", "application/octet-stream"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Load:
     p50_ms: float
     p99_ms: float
     failures: int  # answers that are not 2xx or 3xx, and broken connections
+    requests: int
+    cpu_seconds: float  # that wrk itself took
 
 
 def works() -> dict[str, Work]:
@@ -40,33 +45,32 @@ def works() -> dict[str, Work]:
     disposition = 'Content-Disposition: form-data; name="image"; filename="boot.png"'
     head = f"--{BOUNDARY}\r\n{disposition}\r\nContent-Type: image/png\r\n\r\n".encode()
     form = head + picture + f"\r\n--{BOUNDARY}--\r\n".encode()
-    infer = "/v2/models/fashion_lenet/infer"
-    zeros = bytes(28 * 28)
-    tensor = {"name": "image", "datatype": "UINT8", "shape": [1, 1, 28, 28], "data": list(zeros)}
+    zeros = [0] * PIXELS
+    tensor = {"name": "image", "datatype": "UINT8", "shape": [1, 1, 28, 28], "data": zeros}
     outputs = [{"name": "probabilities"}]
     one = json.dumps({"inputs": [tensor], "outputs": outputs}).encode()
-    header = _binary_header(BATCH, len(zeros)).encode()
-    length = (("Inference-Header-Content-Length", str(len(header))),)
-    octets = "application/octet-stream"
-    many = zeros * BATCH
     return {
         "PNG in a form": Work("/classify", f"multipart/form-data; boundary={BOUNDARY}", form),
         "PNG as the body": Work("/classify", "image/png", picture),
-        "OIP JSON, 1 image": Work(infer, "application/json", one),
-        "OIP binary, 64 images": Work(infer, octets, header + many, 8, BATCH, length),
-        "raw bytes, 64 images": Work("/infer", octets, many, 8, BATCH),
+        "OIP JSON, 1 image": Work(INFER, "application/json", one),
+        "OIP binary, 64 images": binary(BATCH, connections=8),
+        "raw bytes, 64 images": Work("/infer", OCTETS, bytes(BATCH * PIXELS), 8, BATCH),
     }
 
 
-def _binary_header(images: int, pixels: int) -> str:
+def binary(images: int, connections: int) -> Work:
+    """Make a request of the Open Inference Protocol for so many images, as bytes both ways."""
+    content = bytes(images * PIXELS)
     tensor = {
         "name": "image",
         "datatype": "UINT8",
         "shape": [images, 1, 28, 28],
-        "parameters": {"binary_data_size": images * pixels},
+        "parameters": {"binary_data_size": len(content)},
     }
     output = {"name": "probabilities", "parameters": {"binary_data": True}}
-    return json.dumps({"inputs": [tensor], "outputs": [output]})
+    header = json.dumps({"inputs": [tensor], "outputs": [output]}).encode()
+    length = (("Inference-Header-Content-Length", str(len(header))),)
+    return Work(INFER, OCTETS, header + content, connections, images, length)
 
 
 SCRIPT = """
@@ -83,8 +87,10 @@ end
 """
 
 
-def load(work: Work, seconds: int, folder: Path) -> Load:
-    """Send requests for so long."""
+def load(
+    work: Work, seconds: int, folder: Path, *, port: int = PORT, cores: str | None = None
+) -> Load:
+    """Send requests for so long, from all cores but the first or from those named."""
     body = folder / "body"
     body.write_bytes(work.body)
     headers = (("Content-Type", work.content_type), *work.headers)
@@ -95,14 +101,35 @@ def load(work: Work, seconds: int, folder: Path) -> Load:
             headers="\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in headers),
         )
     )
-    others = ",".join(str(core) for core in range(1, os.cpu_count() or 1)) or "0"
-    command = ("taskset", "--cpu-list", others, "wrk", "-t1", f"-c{work.connections}")
+    command = ("taskset", "--cpu-list", cores or cores_from(1), "wrk", "-t1")
+    before = _children_cpu_seconds()
     done = subprocess.run(
-        (*command, f"-d{seconds}s", "-s", script, f"http://127.0.0.1:{PORT}{work.path}"),
+        (
+            *(*command, f"-c{work.connections}", f"-d{seconds}s", "-s", script),
+            f"http://127.0.0.1:{port}{work.path}",
+        ),
         capture_output=True,
         text=True,
         check=True,
     )
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     requests, duration, p50, p99, failures = map(int, line.split()[1:])
-    return Load(requests / duration * 1e6, p50 / 1e3, p99 / 1e3, failures)
+    return Load(
+        requests / duration * 1e6,
+        p50 / 1e3,
+        p99 / 1e3,
+        failures,
+        requests,
+        _children_cpu_seconds() - before,
+    )
+
+
+def cores_from(first: int) -> str:
+    """Name the cores from one on, as taskset wants it; all, where there are none."""
+    count = os.cpu_count() or 1
+    return f"{first if first < count else 0}-{count - 1}"
+
+
+def _children_cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ class Server:
     command: Sequence[str]
     ready: str
     works: Sequence[str]
+    port: int = PORT
 
 
 def servers(folder: Path) -> dict[str, Server]:
@@ -97,10 +98,20 @@ class Running:
 
 
 @contextmanager
-def running(server: Server, folder: Path) -> Iterator[Running]:
-    """Run a server on core 0 until the block ends."""
+def running(
+    server: Server, folder: Path, cores: str = "0", settings: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """Run a server on core 0, or those named, until the block ends.
+
+    Args:
+        server: what to run.
+        folder: for its log and its files.
+        cores: as taskset wants them.
+        settings: environment variables for it.
+    """
     environment = {
         **os.environ,
+        **(settings or {}),
         "PYTHONPATH": str(ROOT),
         "BENTOML_HOME": str(folder / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
@@ -109,7 +120,7 @@ def running(server: Server, folder: Path) -> Iterator[Running]:
     start = time.perf_counter()
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            ("taskset", "--cpu-list", "0", *server.command),  # noqa: S607
+            ("taskset", "--cpu-list", cores, *server.command),  # noqa: S607
             cwd=ROOT,
             env=environment,
             stdout=log,
@@ -117,7 +128,7 @@ def running(server: Server, folder: Path) -> Iterator[Running]:
             start_new_session=True,
         )
     try:
-        _await_ready(f"http://127.0.0.1:{PORT}{server.ready}", process, log_path)
+        _await_ready(f"http://127.0.0.1:{server.port}{server.ready}", process, log_path)
         yield Running(time.perf_counter() - start, process)
     finally:
         _end(process)
