@@ -15,6 +15,7 @@ logger = logging.getLogger("bentoml.fashion_lenet")
 
 Format = Literal["text", "json", "off"]
 STANDARD_OUTPUT = 1
+TRACE_ID = "fashion_lenet.trace_id"  # where a scope has it, if requests are traced
 
 # Lines of several workers stay whole in a pipe if they are shorter than PIPE_BUF, 4096 bytes.
 LONGEST_PATH = 500
@@ -36,7 +37,7 @@ class AccessLog:
         if self._lay_out is None:
             return
         client = scope.get("client")
-        fields = {
+        fields: dict[str, Any] = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "request_id": request_id,
             "client": _plain(client[0].encode(), LONGEST_CLIENT) if client else None,
@@ -48,6 +49,8 @@ class AccessLog:
             "inference_ms": round(timing.inference * 1e3, 3),
             "total_ms": round(timing.total * 1e3, 3),
         }
+        if trace_id := scope.get(TRACE_ID):
+            fields["trace_id"] = trace_id
         try:
             # At once, and not through `logging`, which takes 25 us, as long as an inference.
             os.write(self._descriptor, self._lay_out(fields) + b"\n")

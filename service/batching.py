@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Images = NDArray[np.uint8]  # (N, 1, 28, 28)
 Arrays = list[NDArray[np.float32]]  # (N, K) each
 Infer = Callable[[Images, Sequence[str]], Arrays]
+Running = Callable[[int], object]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,7 @@ class _Waiting:
     images: Images
     outputs: Sequence[str]
     answer: asyncio.Future[Arrays]
+    running: Running
 
 
 class Batcher:
@@ -45,17 +47,25 @@ class Batcher:
         self._worker: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "inference")
 
-    async def infer(self, images: Images, outputs: Sequence[str]) -> Arrays:
+    async def infer(
+        self, images: Images, outputs: Sequence[str], running: Running = lambda _: None
+    ) -> Arrays:
         """Return the outputs named, each (N, K), for images (N, 1, 28, 28), in the order named.
+
+        Args:
+            images: uint8.
+            outputs: their names.
+            running: is told when the network begins to run, and on how many images in all.
 
         Raises:
             Exception: what infer raised for these images; the faults of others are theirs.
         """
         if len(images) <= self._inline:
+            running(len(images))
             return self._infer(images, outputs)
         # One piece after the other, so that others get their turn between them.
         pieces = [
-            await self._queued(images[start : start + self._max_batch], outputs)
+            await self._queued(images[start : start + self._max_batch], outputs, running)
             for start in range(0, len(images), self._max_batch)
         ]
         return pieces[0] if len(pieces) == 1 else _joined(pieces)
@@ -66,9 +76,11 @@ class Batcher:
             await self._worker
         self._thread.shutdown()
 
-    def _queued(self, images: Images, outputs: Sequence[str]) -> asyncio.Future[Arrays]:
+    def _queued(
+        self, images: Images, outputs: Sequence[str], running: Running
+    ) -> asyncio.Future[Arrays]:
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(images, outputs, loop.create_future())
+        waiting = _Waiting(images, outputs, loop.create_future(), running)
         self._queue.append(waiting)
         if self._worker is None or self._worker.done():
             self._worker = loop.create_task(self._work())
@@ -94,6 +106,9 @@ class Batcher:
 
     async def _run(self, batch: Sequence[_Waiting]) -> None:
         loop = asyncio.get_running_loop()
+        size = sum(len(waiting.images) for waiting in batch)
+        for waiting in batch:
+            waiting.running(size)
         try:
             answers = await loop.run_in_executor(self._thread, _infer_all, self._infer, batch)
         except Exception as error:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from service.answers import Classification, Predictions, classification, predictions
 from service.batching import Arrays, Batcher
-from service.errors import ModelError, NotReady
+from service.errors import ModelError, NotReady, TracingError
 from service.images import SIDE, Seen, as_network_sees, open_image
 from service.model import PROBABILITIES, Model, load_model
 from service.pictures import see_all
@@ -74,6 +74,8 @@ class FashionClassifier:
     def check() -> None:
         """Refuse to start at all, before any worker does, where the model cannot be served."""
         settings = read_settings()
+        if settings.tracing:
+            check_tracing()
         try:
             if settings.device == "cuda":
                 _try_in_a_process_of_its_own(settings)
@@ -109,7 +111,7 @@ class FashionClassifier:
         if self._batcher is None:
             raise NotReady(self.fault)
         with timing.inferring():
-            return await self._batcher.infer(images, outputs)
+            return await self._batcher.infer(images, outputs, timing.running)
 
     async def classify_seen(
         self, seen: Sequence[Seen], timing: Timing, top_k: int | None = None
@@ -124,7 +126,9 @@ class FashionClassifier:
         Raises:
             NotReady: there is no model to classify them.
         """
-        images = np.stack([pixels for pixels, _ in seen])[:, None]  # (N, 1, 28, 28)
+        pixels = [pixels for pixels, _ in seen]
+        images = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)  # (N, 28, 28)
+        images = images[:, None]  # (N, 1, 28, 28)
         (probabilities,) = await self.infer(images, [PROBABILITIES], timing)  # (N, K)
         return [
             classification(self.model, row, preprocessing, top_k)
@@ -170,6 +174,20 @@ class FashionClassifier:
     async def predict(self, images: Images) -> Predictions:
         """Say what garment each image of 28 x 28 shows."""
         return await self.predict_images(images, Timing())
+
+
+def check_tracing() -> None:
+    """Refuse to start where the requests' spans could not be sent.
+
+    Raises:
+        BentoMLConfigException: a package is missing, or a variable of OpenTelemetry's is wrong.
+    """
+    try:
+        from service.tracing import tracer_provider
+
+        tracer_provider().shutdown()
+    except (ImportError, TracingError) as error:
+        raise BentoMLConfigException(f"FASHION_TRACING=1: {error}") from error
 
 
 def _try_in_a_process_of_its_own(settings: ServiceSettings) -> None:

@@ -3,6 +3,7 @@
     ServiceError
     ├── ModelError             the model cannot be served at all
     │   └── DeviceError        it cannot be served on the device asked for
+    ├── TracingError           a variable of OpenTelemetry's is wrong
     └── RequestError           a request cannot be answered; has an HTTP status
         ├── InvalidInput       400  what was sent is not what it should be
         ├── NotFound           404  a model or a version that is not served
@@ -30,6 +31,10 @@ class ModelError(ServiceError):
 
 class DeviceError(ModelError):
     """The model cannot be served on the device asked for."""
+
+
+class TracingError(ServiceError):
+    """A variable of OpenTelemetry's is wrong."""
 
 
 class RequestError(ServiceError):

@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
+from prometheus_client import Counter, Histogram
 from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,6 +14,7 @@ from service.access_log import AccessLog
 from service.failures import refuse_websocket
 from service.metrics import REQUESTS, SECONDS
 from service.request_ids import HEADER, request_id
+from service.request_ids import KEY as REQUEST_ID
 from service.timing import KEY, Timing
 
 logger = logging.getLogger("bentoml.fashion_lenet")
@@ -61,10 +64,16 @@ class Observed:
             logger.exception("Request %s failed:", exchange.identity)
         finally:
             route = self.paths.get(scope.get("endpoint"), "other")
-            REQUESTS.labels(route, exchange.status).inc()
-            SECONDS.labels(route).observe(exchange.timing.total)
+            counter, seconds = _measures(route, exchange.status)
+            counter.inc()
+            seconds.observe(exchange.timing.total)
             if route not in PROBES or exchange.status != 200:
                 self.log.write(scope, exchange.identity, exchange.status, exchange.timing)
+
+
+@cache
+def _measures(route: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(route, status), SECONDS.labels(route)
 
 
 class _Exchange:
@@ -72,7 +81,7 @@ class _Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.timing = scope[KEY] = Timing()
-        self.identity = request_id(scope)
+        self.identity = scope[REQUEST_ID] = request_id(scope)
         self.status = CLIENT_WENT_AWAY
         self._scope, self._receive, self._send = scope, receive, send
         self._received = self._gone = False

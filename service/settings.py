@@ -36,6 +36,9 @@ class ServiceSettings(BaseSettings):
     access_log: Literal["text", "json", "off"] = Field(
         "text", description="one line for each request on standard output, in this form"
     )
+    tracing: bool = Field(
+        False, description="send OpenTelemetry's spans of each request, by OTLP over HTTP"
+    )
     workers: int = Field(1, ge=1, description="server processes")
 
 

@@ -34,6 +34,10 @@ class Timing:
         """Count the block as inference."""
         return _Part(self, "inference")
 
+    def running(self, images: int) -> None:
+        """Note that the network begins to run, on so many images of this and other requests."""
+        self.runs.append((time.perf_counter(), images))
+
     def header(self) -> str:
         """The same as a `Server-Timing` header (W3C, Server Timing, section 4), in milliseconds."""
         return (
@@ -54,8 +58,10 @@ class _Part:
         self._start = time.perf_counter()
 
     def __exit__(self, *exception: object) -> None:
-        passed = time.perf_counter() - self._start
+        end = time.perf_counter()
+        passed = end - self._start
         setattr(self._timing, self._name, getattr(self._timing, self._name) + passed)
+        self._timing.parts.append((self._name, self._start, end))
 
 
 def timing(scope: Scope) -> Timing:

@@ -23,6 +23,7 @@ from service.errors import NotReady
 from service.failures import HANDLERS, JSONErrors
 from service.openapi import OpenAPI
 from service.settings import ServiceSettings
+from service.short_way import ShortWay
 
 if TYPE_CHECKING:
     from service.classifier import FashionClassifier
@@ -44,9 +45,15 @@ class WebService(bentoml.Service["FashionClassifier"]):
         # imported, and only a worker has one.
         from service.observation import Observed
 
+        settings = ServiceSettings()
         app = build_app(super().to_asgi(is_main))
         routes = [route for route in app.routes if isinstance(route, Route)]
-        return Observed(app, routes, AccessLog(ServiceSettings().access_log))
+        answering: ASGIApp = ShortWay(app, routes)
+        if settings.tracing:
+            from service.tracing import Traced
+
+            answering = Traced(answering, routes)
+        return Observed(answering, routes, AccessLog(settings.access_log))
 
     @property
     def openapi_spec(self) -> OpenAPI:
