@@ -24,7 +24,7 @@ OPEN_INFERENCE_URL := https://raw.githubusercontent.com/kserve/open-inference-pr
 
 APT_INSTALL := apt-get update --quiet && apt-get install --quiet --yes
 
-.PHONY: serve test test-gpu train export release data lint lock bench bento clean
+.PHONY: serve test test-gpu train export release data lint lock bench bench-gpu bento clean
 
 serve: $(SERVE)/.installed
 	$(SERVE)/bin/bentoml serve --host $(HOST) --port $(PORT)
@@ -56,6 +56,11 @@ bench: data $(SERVE)/.installed $(PEERS)/.installed $(MLSERVER)/.installed
 	$(DEV)/bin/python -m benchmarks.folding_accuracy
 	$(DEV)/bin/python -m benchmarks.training_speed
 	$(DEV)/bin/python -m benchmarks.serving
+
+# What an NVIDIA GPU gives; elsewhere one line says why there is no table.
+bench-gpu: $(DEV)/.installed $(SERVE)/.installed
+	@command -v wrk >/dev/null || ($(APT_INSTALL) wrk) || true
+	$(DEV)/bin/python -m benchmarks.gpu
 
 bento: $(SERVE)/.installed
 	$(SERVE)/bin/bentoml build

@@ -1,0 +1,42 @@
+"""`make bench-gpu` goes all its way, here with the CPU in the place of the GPU."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.benchmarks.rehearsal import BENTOML, rehearse
+
+ROWS = {
+    *("service", "service on the CPU", "service, sizes changing"),
+    *("torch, unfolded", "torch, folded"),
+}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has an NVIDIA GPU")
+def test_without_a_gpu_there_is_one_line_that_says_why() -> None:
+    printed = rehearse("gpu")
+    assert printed.startswith("No GPU table: FASHION_DEVICE is cuda, but there is no NVIDIA driver")
+    assert printed.count("\n") == 1
+
+
+def test_every_figure_is_there(tmp_path: Path) -> None:
+    out = tmp_path / "gpu.json"
+    sizes = ("--batches", "1,3", "--connections", "1,2", "--seconds", "0.02", "--images", "50")
+    rehearse("gpu", "--device", "cpu", *sizes, "--bentoml", str(BENTOML), "--out", str(out))
+    found = json.loads(out.read_text())
+    assert {"device", "torch", "onnxruntime", "python"} <= found["on"].keys()
+    for differences in (found["differences"]["TF32 off"], found["differences"]["TF32 on"]):
+        assert [row["batch"] for row in differences] == [1, 3]
+        assert all(row["largest"] < 1e-4 and row["classes"] == 0 for row in differences)
+    assert found["in_process"].keys() == ROWS
+    for row in found["in_process"].values():
+        assert row.keys() == {"1", "3"}
+        assert all(0 < pace["p50_us"] <= pace["p99_us"] for pace in row.values())
+    if shutil.which("wrk") is None:
+        pytest.skip("wrk is not installed: nothing over HTTP")
+    loads = [load for row in found["over_http"].values() for load in row.values()]
+    assert len(loads) == 4
+    assert all(load["failures"] == 0 and load["requests"] > 0 for load in loads)
