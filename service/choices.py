@@ -21,16 +21,22 @@ class Choices(NamedTuple):
     top_k: int | None  # how many classes an answer names; None for all of them
 
 
-def read_choices(query: QueryParams, classes: int) -> Choices:
+DEFAULTS = Choices("auto", None)
+
+
+def read_choices(query_string: str | bytes, classes: int) -> Choices:
     """Read a query; parameters of other names mean nothing here.
 
     Args:
-        query: of the request.
+        query_string: what stands behind the question mark, percent-encoded.
         classes: how many the model has.
 
     Raises:
         InvalidInput: a value is not one that the parameter takes.
     """
+    if not query_string:
+        return DEFAULTS
+    query = QueryParams(query_string)
     return Choices(
         mode=_one_of(query, "mode", MODES, default="auto"),
         top_k=_one_of(query, "top_k", _counts(classes), default=None),

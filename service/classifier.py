@@ -186,7 +186,10 @@ def check_tracing() -> None:
         from service.tracing import tracer_provider
 
         tracer_provider().shutdown()
-    except (ImportError, TracingError) as error:
+    except ImportError as error:
+        remedy = "install requirements/serve.lock"
+        raise BentoMLConfigException(f"FASHION_TRACING=1: {error}: {remedy}") from error
+    except TracingError as error:
         raise BentoMLConfigException(f"FASHION_TRACING=1: {error}") from error
 
 

@@ -47,7 +47,7 @@ async def seen(request: Request) -> Response:
     The answer is a grey PNG of 28 x 28.
     """
     classifier: FashionClassifier = request.app.state.classifier
-    mode = read_choices(request.query_params, len(classifier.model.labels)).mode
+    mode = read_choices(request.scope["query_string"], len(classifier.model.labels)).mode
     content = await read_upload(request, classifier.settings.max_body_bytes)
     pixels, _ = await see(content, classifier.settings.max_image_pixels, mode)  # (28, 28)
     png = BytesIO()

@@ -32,7 +32,7 @@ LARGE = ThreadPoolExecutor(2, "decoding")
 async def classify(request: Request) -> Response:
     """Answer `POST /classify`: one picture, as a form's field or as the body."""
     classifier: FashionClassifier = request.app.state.classifier
-    mode, top_k = read_choices(request.query_params, len(classifier.model.labels))
+    mode, top_k = read_choices(request.scope["query_string"], len(classifier.model.labels))
     content = await read_upload(request, classifier.settings.max_body_bytes)
     watch = timing(request.scope)
     with watch.decoding():
@@ -44,7 +44,7 @@ async def classify(request: Request) -> Response:
 async def classify_batch(request: Request) -> Response:
     """Answer `POST /classify_batch`: the pictures of a form."""
     classifier: FashionClassifier = request.app.state.classifier
-    mode, top_k = read_choices(request.query_params, len(classifier.model.labels))
+    mode, top_k = read_choices(request.scope["query_string"], len(classifier.model.labels))
     uploads = await read_uploads(request, classifier.settings.max_body_bytes)
     watch = timing(request.scope)
     with watch.decoding():
