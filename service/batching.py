@@ -1,13 +1,14 @@
 """Natural batching: requests that arrive while a batch runs form the next one.
 
-Nothing ever waits for company: where the network is idle a request runs at once, alone.
+Nothing ever waits for company: where the network is idle a request runs at once, with those that
+came in the same turn of the event loop.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,10 @@ Arrays = list[NDArray[np.float32]]  # (N, K) each
 Infer = Callable[[Images, Sequence[str]], Arrays]
 Running = Callable[[int], object]
 
+INLINE_BATCH = 64  # images; the event loop is held up for a millisecond at most
 
-@dataclass(frozen=True, eq=False)
-class _Waiting:
+
+class _Waiting(NamedTuple):
     """A request, or a piece of a large one, that has not run yet."""
 
     images: Images
@@ -37,13 +39,15 @@ class Batcher:
         Args:
             infer: gives the outputs named, (N, K) each, of images (N, 1, 28, 28).
             max_batch: the most images that run at once; a request for more runs in pieces.
-            inline: requests for so many images and fewer run on the event loop, which is
-                quicker than handing them to a thread.
+            inline: requests for so many images and fewer run on the event loop, all that came in
+                one turn of it together, which is quicker than handing them to a thread.
         """
         self._infer = infer
         self._max_batch = max_batch
-        self._inline = inline
-        self._queue: deque[_Waiting] = deque()
+        self._inline = min(inline, max_batch)
+        self._inline_batch = min(max_batch, max(inline, INLINE_BATCH))
+        self._small: deque[_Waiting] = deque()  # what runs on the event loop
+        self._large: deque[_Waiting] = deque()  # what runs in the thread
         self._worker: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "inference")
 
@@ -61,66 +65,96 @@ class Batcher:
             Exception: what infer raised for these images; the faults of others are theirs.
         """
         if len(images) <= self._inline:
-            running(len(images))
-            return self._infer(images, outputs)
+            return await self._in_this_turn(images, outputs, running)
         # One piece after the other, so that others get their turn between them.
         pieces = [
-            await self._queued(images[start : start + self._max_batch], outputs, running)
+            await self._in_the_thread(images[start : start + self._max_batch], outputs, running)
             for start in range(0, len(images), self._max_batch)
         ]
         return pieces[0] if len(pieces) == 1 else _joined(pieces)
 
     async def close(self) -> None:
         """Finish what waits, and end the thread."""
+        while self._small:
+            await asyncio.sleep(0)  # a turn, in which some of it runs
         if self._worker is not None:
             await self._worker
         self._thread.shutdown()
 
-    def _queued(
+    def _in_this_turn(
+        self, images: Images, outputs: Sequence[str], running: Running
+    ) -> asyncio.Future[Arrays]:
+        loop = asyncio.get_running_loop()
+        if not self._small:
+            loop.call_soon(self._run_small)
+        waiting = _Waiting(images, outputs, loop.create_future(), running)
+        self._small.append(waiting)
+        return waiting.answer
+
+    def _run_small(self) -> None:
+        batch = _next_batch(self._small, self._inline_batch)
+        if self._small:
+            asyncio.get_running_loop().call_soon(self._run_small)
+        _begin(batch)
+        _answer(batch, _outcomes(self._infer, batch))
+
+    def _in_the_thread(
         self, images: Images, outputs: Sequence[str], running: Running
     ) -> asyncio.Future[Arrays]:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(images, outputs, loop.create_future(), running)
-        self._queue.append(waiting)
+        self._large.append(waiting)
         if self._worker is None or self._worker.done():
-            self._worker = loop.create_task(self._work())
+            self._worker = loop.create_task(self._run_large())
         return waiting.answer
 
-    async def _work(self) -> None:
-        while batch := self._next_batch():
-            await self._run(batch)
-
-    def _next_batch(self) -> list[_Waiting]:
-        """Take the requests that fit into a batch, in order, less those nobody waits for."""
-        batch: list[_Waiting] = []
-        room = self._max_batch
-        while self._queue:
-            waiting = self._queue[0]
-            if not waiting.answer.cancelled():
-                if len(waiting.images) > room:
-                    break
-                room -= len(waiting.images)
-                batch.append(waiting)
-            self._queue.popleft()
-        return batch
-
-    async def _run(self, batch: Sequence[_Waiting]) -> None:
+    async def _run_large(self) -> None:
         loop = asyncio.get_running_loop()
-        size = sum(len(waiting.images) for waiting in batch)
-        for waiting in batch:
-            waiting.running(size)
-        try:
-            answers = await loop.run_in_executor(self._thread, _infer_all, self._infer, batch)
-        except Exception as error:
-            if len(batch) > 1:
-                for waiting in batch:  # so that the error goes to whose it is
-                    await self._run([waiting])
-            elif not batch[0].answer.cancelled():
-                batch[0].answer.set_exception(error)
-            return
-        for waiting, answer in zip(batch, answers, strict=True):
-            if not waiting.answer.cancelled():
-                waiting.answer.set_result(answer)
+        while batch := _next_batch(self._large, self._max_batch):
+            _begin(batch)
+            _answer(batch, await loop.run_in_executor(self._thread, _outcomes, self._infer, batch))
+
+
+def _next_batch(queue: deque[_Waiting], room: int) -> list[_Waiting]:
+    """Take the requests that fit into a batch, in order, less those nobody waits for."""
+    batch: list[_Waiting] = []
+    while queue:
+        waiting = queue[0]
+        if not waiting.answer.cancelled():
+            if len(waiting.images) > room:
+                break
+            room -= len(waiting.images)
+            batch.append(waiting)
+        queue.popleft()
+    return batch
+
+
+def _begin(batch: Sequence[_Waiting]) -> None:
+    size = sum([len(waiting.images) for waiting in batch])
+    for waiting in batch:
+        waiting.running(size)
+
+
+def _answer(batch: Sequence[_Waiting], outcomes: Sequence[Arrays | Exception]) -> None:
+    for waiting, outcome in zip(batch, outcomes, strict=True):
+        if waiting.answer.cancelled():
+            continue
+        if isinstance(outcome, Exception):
+            waiting.answer.set_exception(outcome)
+        else:
+            waiting.answer.set_result(outcome)
+
+
+def _outcomes(infer: Infer, batch: Sequence[_Waiting]) -> Sequence[Arrays | Exception]:
+    """Run several requests as one; where that fails each alone, so that a fault is its owner's."""
+    if not batch:
+        return []
+    try:
+        return _infer_all(infer, batch)
+    except Exception as error:
+        if len(batch) == 1:
+            return [error]
+        return [_outcomes(infer, [waiting])[0] for waiting in batch]
 
 
 def _infer_all(infer: Infer, batch: Sequence[_Waiting]) -> list[Arrays]:

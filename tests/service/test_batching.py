@@ -211,6 +211,53 @@ def test_few_images_run_on_the_event_loop_and_more_do_not(
     assert threads[2].startswith("inference")
 
 
+def test_few_images_of_many_requests_in_one_turn_run_together(
+    network: Network, images: NDArray[np.uint8]
+) -> None:
+    async def use(batcher: Batcher) -> None:
+        requests = [images[start : start + 2, None] for start in range(9)]
+        found = await asyncio.gather(*(batcher.infer(request, ALL) for request in requests))
+        for request, arrays in zip(requests, found, strict=True):
+            for array, alone in zip(
+                arrays, network.session.run(ALL, {INPUT: request}), strict=True
+            ):
+                np.testing.assert_array_equal(array, alone)
+
+    run(network, use, inline=2)
+    assert network.sizes == [8, 8, 2]
+
+
+def test_an_error_on_the_event_loop_goes_to_whose_it_is_alone(
+    network: Network, images: NDArray[np.uint8]
+) -> None:
+    async def use(batcher: Batcher) -> None:
+        requests = [images[:1, None], np.zeros((1, 1, 28, 28), np.uint8), images[:2, None]]
+        before, faulty, after = await asyncio.gather(
+            *(batcher.infer(request, ALL) for request in requests), return_exceptions=True
+        )
+        assert not isinstance(before, BaseException)
+        assert not isinstance(after, BaseException)
+        assert (len(before[0]), len(after[0])) == (1, 2)
+        assert isinstance(faulty, ValueError)
+
+    run(network, use, inline=2)
+    assert network.sizes == [4, 1, 1, 2]
+
+
+def test_the_largest_batch_holds_on_the_event_loop_too(
+    session: ort.InferenceSession, images: NDArray[np.uint8]
+) -> None:
+    network = Network(session)
+
+    async def main() -> None:
+        batcher = Batcher(network, 1, inline=4)
+        assert len((await batcher.infer(images[:4, None], ALL))[0]) == 4
+        await batcher.close()
+
+    asyncio.run(main())
+    assert network.sizes == [1, 1, 1, 1]
+
+
 def test_closing_answers_what_waits_and_leaves_no_thread(
     network: Network, images: NDArray[np.uint8]
 ) -> None:
