@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from service.classifier import read_settings
 from service.settings import RELEASED_MODEL, ServiceSettings
 
-VARIABLES = ("DEVICE", "MODEL", "MAX_BODY_BYTES", "MAX_IMAGE_PIXELS", "WORKERS")
+VARIABLES = ("DEVICE", "MODEL", "MAX_BODY_BYTES", "MAX_IMAGE_PIXELS", "WORKERS", "TRACING")
 
 
 @pytest.fixture(autouse=True)
@@ -26,10 +26,11 @@ def test_the_defaults_serve_the_released_model() -> None:
     assert settings.max_body_bytes == 10 * 2**20
     assert settings.max_image_pixels == 32_000_000
     assert settings.workers == 1
+    assert not settings.tracing
 
 
 def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = ("cpu", "/there/model.onnx", "1000", "784", "3")
+    values = ("cpu", "/there/model.onnx", "1000", "784", "3", "1")
     for name, value in zip(VARIABLES, values, strict=True):
         monkeypatch.setenv(f"FASHION_{name}", value)
     assert read_settings() == ServiceSettings(
@@ -38,6 +39,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         max_body_bytes=1000,
         max_image_pixels=784,
         workers=3,
+        tracing=True,
     )
 
 
@@ -53,6 +55,7 @@ def test_variables_of_others_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         *(("DEVICE", value) for value in ("gpu", "CUDA", "cuda:0", "")),
         *(("MAX_BODY_BYTES", value) for value in ("0", "-1", "ten", "1.5", "")),
         *(("MAX_IMAGE_PIXELS", value) for value in ("783", "many")),
+        *(("TRACING", value) for value in ("maybe", "2", "")),
         *(("WORKERS", value) for value in ("0", "-2", "two")),
     ],
 )
