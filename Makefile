@@ -56,6 +56,7 @@ bench: data $(SERVE)/.installed $(PEERS)/.installed $(MLSERVER)/.installed
 	$(DEV)/bin/python -m benchmarks.folding_accuracy
 	$(DEV)/bin/python -m benchmarks.training_speed
 	$(DEV)/bin/python -m benchmarks.serving
+	$(DEV)/bin/python -m benchmarks.growth
 
 # What an NVIDIA GPU gives; elsewhere one line says why there is no table.
 bench-gpu: $(DEV)/.installed $(SERVE)/.installed

@@ -29,7 +29,7 @@ from torch import nn
 from benchmarks.load import Load, binary, cores_from, load
 from benchmarks.peers import ROOT, running
 from benchmarks.shipped import BENTOML, shipped
-from benchmarks.stopwatch import Pace, pace
+from benchmarks.stopwatch import Pace, counts, pace
 from export.fold import fold
 from service.devices import CPU, CUDA, CUDA_OPTIONS
 from service.errors import DeviceError
@@ -95,8 +95,8 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--batches", type=_counts, default=BATCHES)
-    parser.add_argument("--connections", type=_counts, default=CONNECTIONS)
+    parser.add_argument("--batches", type=counts, default=BATCHES)
+    parser.add_argument("--connections", type=counts, default=CONNECTIONS)
     parser.add_argument("--seconds", type=float, default=2.0, help="for each figure")
     parser.add_argument("--images", type=int, default=10_000, help="to compare logits on")
     parser.add_argument(
@@ -105,10 +105,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--bentoml", type=Path, default=BENTOML, help="the program that serves")
     parser.add_argument("--out", type=Path, help="in the place of runs/gpu.json")
     return parser.parse_args()
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.split(",")))
 
 
 def describe(device: torch.device) -> dict[str, str]:

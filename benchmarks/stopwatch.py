@@ -1,4 +1,4 @@
-"""How long one call takes: the median and the slowest hundredth of many."""
+"""How long one call takes, the median and the slowest hundredth of many; and for which counts."""
 
 import time
 from collections.abc import Callable
@@ -43,3 +43,8 @@ def pace(
         times.append(time.perf_counter() - start)
     p50, p99 = np.percentile(times, [50, 99])
     return Pace(images * len(times) / sum(times), p50 * 1e6, p99 * 1e6)
+
+
+def counts(text: str) -> tuple[int, ...]:
+    """Read the counts of a command line, "1,4,16"."""
+    return tuple(map(int, text.split(",")))
