@@ -7,10 +7,13 @@
     └── RequestError           a request cannot be answered; has an HTTP status
         ├── InvalidInput       400  what was sent is not what it should be
         ├── NotFound           404  a model or a version that is not served
+        ├── RequestTimeout     408  its body was not whole in time
         ├── TooLarge           413  more bytes or pixels than the limit
         ├── UnsupportedType    415  a media type that is not served
         │   └── UnsupportedEncoding  415  a Content-Encoding that is not served
-        └── NotReady           503  the model could not be loaded or failed its check
+        ├── Overloaded         429  more requests than the worker can do
+        ├── NotReady           503  the model could not be loaded or failed its check
+        └── Timeout            504  there was no answer in time
 
 Every message names the thing, the value found, and what would be right; a
 RequestError's is sent to the client as {"error": message}.
@@ -56,6 +59,13 @@ class NotFound(RequestError):
     status = HTTPStatus.NOT_FOUND
 
 
+class RequestTimeout(RequestError):
+    """The body was not whole in time."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    headers = {"Connection": "close"}  # noqa: RUF012 (RFC 9110, section 15.5.9)
+
+
 class TooLarge(RequestError):
     """More bytes or pixels than the limit."""
 
@@ -74,8 +84,21 @@ class UnsupportedEncoding(UnsupportedType):
     headers = {"Accept-Encoding": "gzip, deflate"}  # noqa: RUF012 (RFC 9110, section 12.5.3)
 
 
+class Overloaded(RequestError):
+    """More requests than the worker can do."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    headers = {"Retry-After": "1"}  # noqa: RUF012 (seconds)
+
+
 class NotReady(RequestError):
     """The model could not be loaded, or failed its check."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     headers = {"Retry-After": "5"}  # noqa: RUF012 (seconds)
+
+
+class Timeout(RequestError):
+    """There was no answer in time."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT

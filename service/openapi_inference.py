@@ -18,7 +18,7 @@ from service.openapi_parts import (
     operation,
     reference,
 )
-from service.openapi_pictures import TROUSERS
+from service.openapi_pictures import REFUSALS, TROUSERS
 
 TAG = "Open Inference Protocol v2"
 OCTETS = "application/octet-stream"
@@ -192,7 +192,7 @@ def _model_ready(suffix: str, parameters: list[Described]) -> Described:
 def _infer(suffix: str, parameters: list[Described]) -> Described:
     octets = {OCTETS: {"schema": BINARY}}
     body = content(JSON, reference("InferResponse"), RESPONSE) | octets
-    errors = [InvalidInput, NotFound, TooLarge, UnsupportedType, NotReady]
+    errors = [InvalidInput, NotFound, TooLarge, UnsupportedType, *REFUSALS]
     return operation(
         f"v2_model{suffix}_infer",
         TAG,

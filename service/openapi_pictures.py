@@ -2,7 +2,15 @@
 
 from typing import Any, get_args
 
-from service.errors import InvalidInput, NotReady, TooLarge, UnsupportedType
+from service.errors import (
+    InvalidInput,
+    NotReady,
+    Overloaded,
+    RequestTimeout,
+    Timeout,
+    TooLarge,
+    UnsupportedType,
+)
 from service.images import FORMATS, SIDE, Mode
 from service.openapi_parts import (
     BINARY,
@@ -16,7 +24,8 @@ from service.openapi_parts import (
 from service.uploads import BATCH_FIELD, FIELD, FORM
 
 TAG = "Classification"
-ERRORS = (InvalidInput, TooLarge, UnsupportedType, NotReady)
+REFUSALS = (RequestTimeout, Overloaded, NotReady, Timeout)  # of any request that costs
+ERRORS = (InvalidInput, TooLarge, UnsupportedType, *REFUSALS)
 
 MODE: Described = {
     "name": "mode",

@@ -33,6 +33,23 @@ class ServiceSettings(BaseSettings):
         ge=1,
         description="most images in one run of the network; a request for more runs in pieces",
     )
+    max_concurrency: int = Field(
+        256,
+        ge=1,
+        description="most requests that run or wait in a process; more are answered with 429",
+    )
+    timeout_seconds: float = Field(
+        30.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="longest time for a request, its upload included; then 408 or 504",
+    )
+    drain_seconds: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="how long to go on answering, not ready, after SIGTERM",
+    )
     access_log: Literal["text", "json", "off"] = Field(
         "text", description="one line for each request on standard output, in this form"
     )

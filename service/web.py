@@ -16,9 +16,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
+from uvicorn.config import HTTP_PROTOCOLS
 
 from service import demonstration, open_inference, pictures, predictions, probes
 from service.access_log import AccessLog
+from service.admission import Admission
 from service.errors import NotReady
 from service.failures import HANDLERS, JSONErrors
 from service.openapi import OpenAPI
@@ -45,10 +47,12 @@ class WebService(bentoml.Service["FashionClassifier"]):
         # imported, and only a worker has one.
         from service.observation import Observed
 
+        HTTP_PROTOCOLS["auto"] = "service.connections:Protocol"  # the worker makes uvicorn next
         settings = ServiceSettings()
         app = build_app(super().to_asgi(is_main))
         routes = [route for route in app.routes if isinstance(route, Route)]
         answering: ASGIApp = ShortWay(app, routes)
+        answering = Admission(answering, routes, settings)
         if settings.tracing:
             from service.tracing import Traced
 

@@ -133,7 +133,7 @@ def test_every_answer_of_classify_is_as_described(
         415: client.post("/classify", content=b"x", headers={"Content-Type": "text/plain"}),
     }
     documented = set(DESCRIPTION["paths"]["/classify"]["post"]["responses"])
-    assert documented == {"503", "default", *map(str, asked)}
+    assert documented == {"408", "429", "503", "504", "default", *map(str, asked)}
     for status, answer in asked.items():
         assert answer.status_code == status
         answer.request.read()

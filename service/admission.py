@@ -1,0 +1,168 @@
+"""ASGI middleware that says no in time: to more requests than the worker can do, and to slow ones.
+
+Only requests that cost (POST) are held to it; probes, metrics and pages are always answered.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.answers import json_response
+from service.connections import ON_LEAVE, TASKS
+from service.errors import Overloaded, RequestError, RequestTimeout, Timeout
+from service.settings import ServiceSettings
+
+HOLD_SECONDS = 1.0  # as Overloaded's Retry-After says
+BODIES = 16  # of the largest size are in a worker's memory at most
+
+
+class Admission:
+    """Admits requests to an application, and keeps the count of what it holds."""
+
+    def __init__(self, app: ASGIApp, routes: Iterable[Route], settings: ServiceSettings) -> None:
+        """Stand before app.
+
+        Args:
+            app: what answers.
+            routes: those that a refused request is counted by.
+            settings: how many requests may run or wait, how long each may take with its upload,
+                and how large its body may be.
+        """
+        self.app = app
+        self.routes = list(routes)
+        self.limit = settings.max_concurrency
+        self.seconds = settings.timeout_seconds
+        self.max_bytes = BODIES * settings.max_body_bytes
+        self.bytes = 0  # of bodies, in memory
+        self.apart = 0  # requests that are no load: being uploaded, refused, or free of cost
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it before its body is read."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif scope["method"] != "POST":
+            self.apart += 1
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                self.apart -= 1
+        # A small request is answered in one go, so that none that has begun ever waits: the queue
+        # is the requests that uvicorn has made tasks for and that have not begun.
+        elif (load := len(scope.get("state", {}).get(TASKS, ())) - self.apart) > self.limit:
+            await self._refuse(load, scope, receive, send)
+        else:
+            await _Admitted(self, scope, receive, send).answer()
+
+    async def _refuse(self, load: int, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer at once, and take the connection's next request a second later.
+
+        Clients that do not wait as Retry-After says would otherwise cost more than those served.
+        """
+        self.apart += 1
+        try:
+            self._name_route(scope)
+            await _send(_overloaded("requests", load, self.limit), send, more_body=True)
+            async with asyncio.timeout(HOLD_SECONDS):
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+        except TimeoutError:
+            await send({"type": "http.response.body"})
+        finally:
+            self.apart -= 1
+
+    def _name_route(self, scope: Scope) -> None:
+        """Tell the metrics which route it is, since no router will."""
+        for route in self.routes:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                scope.update(found)
+                return
+
+
+class _Admitted:
+    """A request that is answered, unless it takes too long or its client leaves."""
+
+    __slots__ = (
+        *("_admission", "_bytes", "_deadline", "_left"),
+        *("_receive", "_scope", "_send", "_started", "_whole"),
+    )
+
+    def __init__(self, admission: Admission, scope: Scope, receive: Receive, send: Send) -> None:
+        self._admission = admission
+        self._scope, self._receive, self._send = scope, receive, send
+        self._bytes = 0
+        self._whole = self._started = self._left = False
+
+    async def answer(self) -> None:
+        """Have the application answer within its time, or else say that it did not."""
+        self._deadline = asyncio.timeout(self._admission.seconds)
+        self._scope[ON_LEAVE] = self._leave
+        try:
+            async with self._deadline:
+                await self._admission.app(self._scope, self._take, self._give)
+        except TimeoutError:
+            if not self._deadline.expired():
+                raise
+            if not self._left and not self._started:
+                await _send(self._too_late(), self._send)
+        finally:
+            del self._scope[ON_LEAVE]
+            self._admission.bytes -= self._bytes
+
+    def _leave(self) -> None:
+        """End the work: the client has gone. One that goes within its upload, receive tells of."""
+        if self._whole and not self._deadline.expired():
+            self._left = True
+            self._deadline.reschedule(0)  # which is long over
+
+    def _too_late(self) -> RequestError:
+        seconds = self._admission.seconds
+        if self._whole:
+            return Timeout(f"there was no answer after {seconds:g} s: send fewer or smaller images")
+        return RequestTimeout(f"the body was not whole after {seconds:g} s")
+
+    async def _take(self) -> Message:
+        """Receive a piece of the body; that is no load.
+
+        Raises:
+            Overloaded: all bodies together are too large.
+        """
+        if self._whole:
+            return await self._receive()
+        admission = self._admission
+        admission.apart += 1
+        try:
+            message = await self._receive()
+        finally:
+            admission.apart -= 1
+        if message["type"] == "http.request":
+            size = len(message.get("body", b""))
+            self._bytes += size
+            admission.bytes += size
+            self._whole = not message.get("more_body", False)
+            if admission.bytes > admission.max_bytes:
+                raise _overloaded("bytes of requests", admission.bytes, admission.max_bytes)
+        return message
+
+    async def _give(self, message: Message) -> None:
+        self._started = True
+        await self._send(message)
+
+
+async def _send(error: RequestError, send: Send, more_body: bool = False) -> None:
+    """Answer with an error; more_body leaves the answer open though it is whole."""
+    response = json_response({"error": str(error)}, error.status, error.headers)
+    await send(
+        {
+            "type": "http.response.start",
+            "status": response.status_code,
+            "headers": response.raw_headers,
+        }
+    )
+    await send({"type": "http.response.body", "body": response.body, "more_body": more_body})
+
+
+def _overloaded(what: str, found: int, most: int) -> Overloaded:
+    return Overloaded(f"this worker has {found:,} {what} in hand, its most is {most:,}: try again")

@@ -1,0 +1,207 @@
+"""Connections of a worker: uvicorn's HTTP/1.1, with limits that hold on the open internet.
+
+uvicorn takes a head of any size, waits for it for ever, keeps a client that reads nothing, and
+accepts connections until the process has no file descriptor left.
+
+Source of the statuses: RFC 9110, section 15.5, and RFC 6585, section 5.
+"""
+
+import asyncio
+import sys
+from asyncio import TimerHandle
+from typing import Any
+
+import orjson
+from httptools import HttpParserCallbackError
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+HEAD_BYTES = 32 * 1024  # request line and headers; trailers too
+STALL_SECONDS = 10.0  # for a head to be whole, and for a client to take some of its answer
+LINGER_SECONDS = 1.0  # what a refused client still sends is taken, lest a reset eat its answer
+
+if sys.platform == "win32":
+    DESCRIPTORS = 8192  # the C library's most
+else:
+    import resource
+
+    DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+# Half of the descriptors, so that what the service itself opens always finds one.
+MOST_CONNECTIONS = min(4096, DESCRIPTORS // 2)
+MOST_REFUSED = MOST_CONNECTIONS // 4  # at a time are told why; more are closed at once
+
+TASKS = "tasks"  # where the state of a scope has the set of the worker's running requests
+ON_LEAVE = "fashion_lenet.on_leave"  # where a scope may have what to call if its client leaves
+
+
+class _HeadTooLarge(Exception):
+    """Ends the parser's work."""
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection, from its acceptance to its end."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """Take what uvicorn gives each connection; all share server_state and app_state."""
+        super().__init__(config, server_state, app_state, _loop)
+        app_state[TASKS] = server_state.tasks
+        self._head_bytes = 0  # since anything of a request was complete
+        self._refused = False
+        self._begun = 0.0  # the time at which the head, or the connection, began
+        self._seen: object = None  # where the client stood at the last look
+        self._timer: TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, or refuse where there are too many already."""
+        super().connection_made(transport)
+        excess = len(self.connections) - MOST_CONNECTIONS
+        if excess <= 0:
+            self._begun = self.loop.time()
+            self._look_in(STALL_SECONDS)
+        elif excess <= MOST_REFUSED:
+            self._refused = True
+            message = f"this worker has {MOST_CONNECTIONS:,} connections, its most: try again"
+            self._answer(503, message, b"retry-after: 1\r\n")
+        else:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request that runs, if it wants to know."""
+        if self._timer is not None:
+            self._timer.cancel()
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete and ON_LEAVE in cycle.scope:
+            cycle.scope[ON_LEAVE]()  # type: ignore[literal-required]
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and count what belongs to no body."""
+        if self._refused:
+            return
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes > HEAD_BYTES and not self._refused:
+            self._refuse_head()
+
+    def on_message_begin(self) -> None:
+        """Note the time: a request's first byte is here."""
+        self._begun = self.loop.time()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Begin a request whose head is no larger than it may be.
+
+        Raises:
+            _HeadTooLarge: it came whole and is larger.
+        """
+        if self._head_bytes > HEAD_BYTES and self._size() > HEAD_BYTES:
+            raise _HeadTooLarge
+        self._head_bytes = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body, which is no head."""
+        self._head_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Go on reading where the last piece was large: only so is it seen that a client leaves."""
+        super().on_message_complete()
+        if not self.pipeline:
+            self.flow.resume_reading()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser did not take; uvicorn calls this where it caught the reason."""
+        error = sys.exception()
+        if error is not None and isinstance(error.__context__, _HeadTooLarge):
+            self._refuse_head()
+        elif isinstance(error, HttpParserCallbackError):
+            self._refuse(400, "the request line's target is no path such as /classify")
+        else:
+            self._refuse(400, f"this is no HTTP/1.1 request: {error or msg}")
+
+    def _refuse_head(self) -> None:
+        if len(self.url) > HEAD_BYTES // 2:
+            self._refuse(414, f"the address is too long: {HEAD_BYTES:,} bytes are a head's most")
+        else:
+            self._refuse(431, f"the headers are too long: {HEAD_BYTES:,} bytes are a head's most")
+
+    def _size(self) -> int:
+        """Bytes of the head that is now complete, without its white space."""
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
+    def _in_head(self) -> bool:
+        """Whether a head is not complete, or none has ever come."""
+        return self.cycle is None or self.cycle.scope is not self.scope
+
+    def _refuse(self, status: int, error: str) -> None:
+        """Take no more requests; answer, unless answers to earlier ones are still to come."""
+        self._refused = True
+        cycle = self.cycle
+        if cycle is None or (self._in_head() and cycle.response_complete):
+            self._answer(status, error)
+        elif self._in_head():
+            cycle.keep_alive = False  # uvicorn closes after it, and it is the last
+        elif cycle.response_started or self.pipeline:
+            self.transport.close()
+        else:  # within the body of the request that runs
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self._answer(status, error)
+
+    def _answer(self, status: int, error: str, headers: bytes = b"") -> None:
+        """Write a whole answer, and close when the client has had time to read it."""
+        body = orjson.dumps({"error": error})
+        own = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
+        defaults = b"".join(b"%b: %b\r\n" % pair for pair in self.server_state.default_headers)
+        end = b"connection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[status] + defaults + own + headers + end + body)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def _look_in(self, seconds: float) -> None:
+        self._timer = self.loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """End the connection if its client has stalled, else look again later."""
+        if self not in self.connections:  # it has become a WebSocket
+            return
+        if self._makes_no_progress():
+            self.transport.abort()
+            return
+        left = STALL_SECONDS
+        if self.flow.read_paused:
+            self._begun = self.loop.time()  # it is not the client who is slow
+        elif self._in_head() and not self._refused:
+            left = self._begun + STALL_SECONDS - self.loop.time()
+        self._look_in(left if left > 0 else STALL_SECONDS)
+        if left <= 0:
+            self._refuse_slow_head()
+
+    def _refuse_slow_head(self) -> None:
+        if self.scope is None:  # nothing came
+            self.transport.close()
+        else:
+            self._refuse(408, f"the request's head was not whole after {STALL_SECONDS:g} s")
+
+    def _makes_no_progress(self) -> bool:
+        """Whether the client, whose turn it is, stands where it stood at the last look."""
+        cycle, unsent = self.cycle, self.transport.get_write_buffer_size()
+        seen: object = None
+        if unsent:  # and the client takes none of it
+            seen = (unsent, cycle and cycle.expected_content_length)
+        elif cycle and cycle.response_complete and self.timeout_keep_alive_task is None:
+            seen = cycle  # what it still sends is no new request
+        before, self._seen = self._seen, seen
+        return seen is not None and seen == before
