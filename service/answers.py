@@ -59,12 +59,15 @@ def classification(
     """
     values: list[float] = probabilities.tolist()
     class_id = int(probabilities.argmax())
-    named = range(len(values)) if top_k is None else most_probable(probabilities, top_k)
+    if top_k is None:
+        named = dict(zip(model.labels, values, strict=True))
+    else:
+        named = {model.labels[k]: values[k] for k in most_probable(probabilities, top_k)}
     return {
         "label": model.labels[class_id],
         "class_id": class_id,
         "confidence": values[class_id],
-        "probabilities": {model.labels[k]: values[k] for k in named},
+        "probabilities": named,
         "preprocessing": preprocessing,
         "model": {"name": model.name, "version": model.version},
     }
