@@ -17,6 +17,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from service.joined_writes import JoinedWrites
+
 HEAD_BYTES = 32 * 1024  # request line and headers; trailers too
 STALL_SECONDS = 10.0  # for a head to be whole, and for a client to take some of its answer
 LINGER_SECONDS = 1.0  # what a refused client still sends is taken, lest a reset eat its answer
@@ -53,6 +55,7 @@ class Protocol(HttpToolsProtocol):
         """Take what uvicorn gives each connection; all share server_state and app_state."""
         super().__init__(config, server_state, app_state, _loop)
         app_state[TASKS] = server_state.tasks
+        self.access_log = False  # `service.access_log` writes it, and more quickly
         self._head_bytes = 0  # since anything of a request was complete
         self._refused = False
         self._begun = 0.0  # the time at which the head, or the connection, began
@@ -105,7 +108,11 @@ class Protocol(HttpToolsProtocol):
         if self._head_bytes > HEAD_BYTES and self._size() > HEAD_BYTES:
             raise _HeadTooLarge
         self._head_bytes = 0
+        before = self.cycle
         super().on_headers_complete()
+        # An upgrade has no cycle of its own, and the head of an answer to HEAD no body to join.
+        if self.cycle is not before and self.scope["method"] != "HEAD":
+            self.cycle.transport = JoinedWrites(self.cycle, self.transport)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body, which is no head."""
