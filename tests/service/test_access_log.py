@@ -1,5 +1,6 @@
 """The log's line for each request, as a real server writes it."""
 
+import asyncio
 import json
 import os
 import re
@@ -16,13 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.access_log import AccessLog
+from service.access_log import PIPE_BUF, AccessLog
 from service.timing import Timing
 from tests.service.pictures import encode
 from tests.serving import Server, serving
 
 PNG = {"Content-Type": "image/png"}
-PIPE_BUF = 4096
 REQUESTS = 400
 VALUE = r'"(?:[^"\\]|\\.)*"|[^ "=\\]+'
 FIELDS = (
@@ -41,6 +41,17 @@ def json_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+def write(log: AccessLog, scope: Any, *request_ids: str) -> None:
+    """Have the log write a line for each request, all in one turn of an event loop."""
+
+    async def turn() -> None:
+        for request_id in request_ids or ["7"]:
+            log.write(scope, request_id, 200, Timing())
+        await asyncio.sleep(0)
+
+    asyncio.run(turn())
+
+
 def written(
     style: Any, path: bytes, client: str = "1.2.3.4", method: str = "GET", request_id: str = "7"
 ) -> bytes:
@@ -48,7 +59,7 @@ def written(
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as lines, os.fdopen(writer, "wb") as end:
         scope = {"method": method, "raw_path": path, "client": (client, 1)}
-        AccessLog(style, end.fileno()).write(scope, request_id, 200, Timing())
+        write(AccessLog(style, end.fileno()), scope, request_id)
         end.close()
         return lines.read()
 
@@ -170,7 +181,7 @@ def test_whatever_is_sent_is_one_line_that_is_read_back(path: bytes, client: str
 def test_a_request_of_no_address_is_written_too() -> None:
     reader, writer = os.pipe()
     scope = {"method": "GET", "path": "/é", "client": None}
-    AccessLog("json", writer).write(scope, "7", 200, Timing())
+    write(AccessLog("json", writer), scope)
     os.close(writer)
     with os.fdopen(reader, "rb") as lines:
         fields = json.loads(lines.read())
@@ -183,5 +194,20 @@ def test_a_line_that_cannot_be_written_is_told_and_nothing_fails(
 ) -> None:
     with Path("/dev/full").open("wb") as full:
         scope = {"method": "GET", "raw_path": b"/", "client": None}
-        AccessLog("text", full.fileno()).write(scope, "7", 200, Timing())
-    assert caplog.messages == ["The line of request 7 is lost: [Errno 28] No space left on device"]
+        write(AccessLog("text", full.fileno()), scope)
+    assert caplog.messages == [
+        "Lines of the access log are lost (1): [Errno 28] No space left on device"
+    ]
+
+
+def test_lines_of_one_turn_leave_in_order_and_in_pieces_that_stay_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pieces: list[bytes] = []
+    monkeypatch.setattr(os, "write", lambda descriptor, piece: pieces.append(piece))
+    ids = [f"request-{n}" for n in range(100)]
+    write(AccessLog("json"), {"method": "GET", "raw_path": b"/" + b"x" * 600, "client": None}, *ids)
+    assert 1 < len(pieces) < len(ids) / 2
+    assert all(0 < len(piece) <= PIPE_BUF and piece.endswith(b"\n") for piece in pieces)
+    lines = b"".join(pieces).splitlines()
+    assert [json.loads(line)["request_id"] for line in lines] == ids
