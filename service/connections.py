@@ -35,6 +35,7 @@ MOST_CONNECTIONS = min(4096, DESCRIPTORS // 2)
 MOST_REFUSED = MOST_CONNECTIONS // 4  # at a time are told why; more are closed at once
 
 TASKS = "tasks"  # where the state of a scope has the set of the worker's running requests
+CONNECTION = "fashion_lenet.connection"  # where a scope has its connection
 ON_LEAVE = "fashion_lenet.on_leave"  # where a scope may have what to call if its client leaves
 
 
@@ -85,6 +86,10 @@ class Protocol(HttpToolsProtocol):
             cycle.scope[ON_LEAVE]()  # type: ignore[literal-required]
         super().connection_lost(exc)
 
+    def is_gone(self) -> bool:
+        """Whether it is closed, so that nobody gets an answer any more."""
+        return self.transport.is_closing()
+
     def data_received(self, data: bytes) -> None:
         """Parse, and count what belongs to no body."""
         if self._refused:
@@ -109,6 +114,7 @@ class Protocol(HttpToolsProtocol):
             raise _HeadTooLarge
         self._head_bytes = 0
         before = self.cycle
+        self.scope[CONNECTION] = self  # type: ignore[literal-required]
         super().on_headers_complete()
         # An upgrade has no cycle of its own, and the head of an answer to HEAD no body to join.
         if self.cycle is not before and self.scope["method"] != "HEAD":

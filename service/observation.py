@@ -6,11 +6,11 @@ from functools import cache
 from typing import Any
 
 from prometheus_client import Counter, Histogram
-from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access_log import AccessLog
+from service.connections import CONNECTION, Protocol
 from service.failures import refuse_websocket
 from service.metrics import REQUESTS, SECONDS
 from service.request_ids import HEADER, request_id
@@ -19,10 +19,9 @@ from service.timing import KEY, Timing
 
 logger = logging.getLogger("bentoml.fashion_lenet")
 
-CLIENT_WENT_AWAY = 499  # nginx's number for it, for the log and the metrics alone
+MODEL_VERSION = b"x-model-version"  # of the model that answers
 
-# Asking whether the client is still there takes 50 us: not before it could have lost patience.
-PATIENCE_SECONDS = 0.01
+CLIENT_WENT_AWAY = 499  # nginx's number for it, for the log and the metrics alone
 
 # Asked every few seconds by machines, these are logged only when they fail.
 PROBES = frozenset(
@@ -56,9 +55,9 @@ class Observed:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send)
+        exchange = _Exchange(scope, send)
         try:
-            await self.app(scope, exchange.receive, exchange.send)
+            await self.app(scope, receive, exchange.send)
         except Exception:  # app has answered: raised further, it would be logged without its name
             exchange.status = 500
             logger.exception("Request %s failed:", exchange.identity)
@@ -79,34 +78,22 @@ def _measures(route: str, status: int) -> tuple[Counter, Histogram]:
 class _Exchange:
     """One request and its answer, with what is noted of them on the way."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send) -> None:
         self.timing = scope[KEY] = Timing()
         self.identity = scope[REQUEST_ID] = request_id(scope)
         self.status = CLIENT_WENT_AWAY
-        self._scope, self._receive, self._send = scope, receive, send
-        self._received = self._gone = False
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            self._gone = True
-        elif not message.get("more_body", False):
-            self._received = True
-        return message
+        self.connection: Protocol | None = scope.get(CONNECTION)
+        self._send = send
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            if not await self._client_is_gone():
+            if not self.connection or not self.connection.is_gone():
                 self.status = message["status"]
             message["headers"] = [
                 *message.get("headers", ()),
                 (HEADER, self.identity.encode()),
                 (b"server-timing", self.timing.header().encode()),
             ]
+            if self.timing.model_version:
+                message["headers"].append((MODEL_VERSION, self.timing.model_version))
         await self._send(message)
-
-    async def _client_is_gone(self) -> bool:
-        # While there is more of the body, asking would take a piece of it.
-        if self._received and self.timing.total > PATIENCE_SECONDS and not self._gone:
-            self._gone = await Request(self._scope, self._receive).is_disconnected()
-        return self._gone

@@ -10,13 +10,14 @@ KEY = "fashion_lenet.timing"
 class Timing:
     """The stopwatch of one request; seconds."""
 
-    __slots__ = ("decode", "inference", "parts", "runs", "start")
+    __slots__ = ("decode", "inference", "model_version", "parts", "runs", "start")
 
     def __init__(self) -> None:
         """Start it."""
         self.start = time.perf_counter()
         self.decode = 0.0  # from bytes to the array that the network sees
         self.inference = 0.0  # the network, and waiting for the batch before
+        self.model_version = b""  # of the model that answers, once it is asked
         # For `service.tracing`, by the clock of `time.perf_counter`:
         self.parts: list[tuple[str, float, float]] = []  # name, start and end
         self.runs: list[tuple[float, int]] = []  # of the network: start, and images of all requests
