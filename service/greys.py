@@ -1,10 +1,14 @@
 """Grey of 16 and 32 bits, as scanners and laboratories write it, in 8 bits."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import InvalidInput
+
+PIECE = 2**20  # values scaled at a time, since that takes 16 bytes for each
 
 # The white that a picture may mean, by whether its values are whole numbers.
 WHITES = {True: (255, 65535), False: (1, 255, 65535)}
@@ -31,9 +35,17 @@ def _scaled(values: NDArray[np.int32 | np.float32]) -> NDArray[np.uint8]:
     low, high = values.min(), values.max()  # of which both are NaN where a pixel is
     for white in WHITES[np.issubdtype(values.dtype, np.integer)]:
         if low >= 0 and high <= white:
-            scaled: NDArray[np.uint8] = np.rint(values * np.float32(255 / white)).astype(np.uint8)
+            scaled = np.empty(values.shape, np.uint8)
+            for few, into in zip(_pieces(values), _pieces(scaled), strict=True):
+                into[:] = np.rint(few * np.float32(255 / white))
             return scaled  # (H, W)
     raise InvalidInput(
         f"the image has 32-bit values from {low} to {high}: bring them to 0 to 255, or save it "
         "with 8 or 16 bits"
     )
+
+
+def _pieces(values: NDArray[Any]) -> list[NDArray[Any]]:
+    """Views of values, which are contiguous."""
+    flat = values.reshape(-1)
+    return [flat[start : start + PIECE] for start in range(0, flat.size, PIECE)]

@@ -1,17 +1,19 @@
 """From the bytes of a picture to what the network sees: 28 x 28, grey, background 0."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from io import BytesIO
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
 from service.backgrounds import png_background
+from service.bounded_reading import BoundedReader
 from service.errors import InvalidInput, TooLarge
 from service.greys import in_eight_bits
 from service.photographs import BACKGROUND, WORKING_SIDE, flatten, reduce, to_fashion_mnist
@@ -22,6 +24,15 @@ GREY_TOLERANCE = 2  # a lossy WebP gives grey back with its channels one apart
 
 # Pillow warns, and above twice this number raises, before we can compare with our own limit.
 Image.MAX_IMAGE_PIXELS = None
+
+# Pillow's own reader of uncompressed TIFF spends 20 s on a file of four million strips.
+TiffImagePlugin.READ_LIBTIFF = True
+
+# Each distinct warning about a broken file would stay in memory, and in the log.
+warnings.filterwarnings("ignore", module="PIL")
+
+LONGEST_SIDE = 65_535  # of a JPEG or GIF; each row costs memory beyond its pixels
+JPEG_PIECE = 2048  # bytes; libjpeg may work 2.5 ms on each ten, for 32 million pixels
 
 # No decoder runs that is not in this list.
 FORMATS = {
@@ -82,19 +93,26 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
         max_pixels: the largest width times height that is decoded.
 
     Raises:
-        InvalidInput: the bytes are no picture of a format served.
-        TooLarge: the picture has more pixels than the limit.
+        InvalidInput: the bytes are no picture of a format served, or take too long to read.
+        TooLarge: the picture has more pixels than the limit, or too many in a row or column.
     """
     if not content:
         raise InvalidInput("the image is empty: send a PNG, JPEG, WebP, BMP, GIF or TIFF file")
     with _faults_of_pillow(len(content)):
-        image = Image.open(BytesIO(content), formats=list(FORMATS.values()))
+        image = Image.open(BoundedReader(content), formats=list(FORMATS.values()))
     width, height = image.size
+    if max(width, height) > LONGEST_SIDE:
+        raise TooLarge(
+            f"the image has {width} x {height} pixels, {LONGEST_SIDE:,} are the limit of a side: "
+            "send a smaller one"
+        )
     if width * height > max_pixels:
         raise TooLarge(
             f"the image has {width} x {height} = {width * height:,} pixels, {max_pixels:,} are "
             "the limit: send a smaller one"
         )
+    if isinstance(image, JpegImageFile):
+        image.decodermaxblock = JPEG_PIECE
     if image.format == "PNG" and (background := png_background(content)):
         image.info[BACKGROUND] = background
     return image
@@ -111,7 +129,8 @@ def as_network_sees(image: Image.Image, mode: Mode = "auto") -> Seen:
             and any other as `photo`.
 
     Raises:
-        InvalidInput: the picture is broken or cut off, or its values have no known range.
+        InvalidInput: the picture is broken or cut off, or takes too long to decode, or its
+            values have no known range.
     """
     with _faults_of_pillow():
         # A large JPEG is decoded at a half, a quarter or an eighth of its size, as much faster.

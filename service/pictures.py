@@ -1,11 +1,13 @@
 """The routes that take pictures as people have them."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from PIL import Image
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
 # A picture of the network's own size is decoded on the event loop, in some 40 us. A larger one
 # takes a quarter of a millisecond and more, for which handing it to a thread (30 us) pays.
 INLINE_PIXELS = SIDE * SIDE
+INLINE_BYTES = 4096  # in which there is no room for anything that takes long to read
 
 # Decoding takes up to 9 bytes a pixel: batches, and pictures larger than this, take turns.
 LARGE_PIXELS = 4_000_000
+BATCH_SECONDS = 5.0  # of one thread; see `service.bounded_reading`
 LARGE = ThreadPoolExecutor(2, "decoding")
 
 
@@ -62,13 +66,28 @@ async def see(content: bytes, max_pixels: int, mode: Mode) -> Seen:
     """
     if seen := see_plain(content, mode):
         return seen
-    image = open_image(content, max_pixels)
-    pixels = image.width * image.height
-    if pixels <= INLINE_PIXELS:
-        return as_network_sees(image, mode)
-    executor = LARGE if pixels > LARGE_PIXELS else None
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(executor, as_network_sees, image, mode)
+    if len(content) > INLINE_BYTES:
+        found = await loop.run_in_executor(None, see_unless_large, content, max_pixels, mode)
+    else:
+        found = open_image(content, max_pixels)
+        if found.width * found.height <= INLINE_PIXELS:
+            return as_network_sees(found, mode)
+    if isinstance(found, Seen):
+        return found
+    executor = LARGE if found.width * found.height > LARGE_PIXELS else None
+    return await loop.run_in_executor(executor, as_network_sees, found, mode)
+
+
+def see_unless_large(content: bytes, max_pixels: int, mode: Mode) -> Seen | Image.Image:
+    """Decode a picture, but leave a large one opened, to wait for its turn.
+
+    Raises:
+        InvalidInput, TooLarge: as `service.images` does.
+    """
+    image = open_image(content, max_pixels)
+    large = image.width * image.height > LARGE_PIXELS
+    return image if large else as_network_sees(image, mode)
 
 
 def see_all(uploads: Sequence[Upload], max_pixels: int, mode: Mode = "auto") -> list[Seen]:
@@ -76,11 +95,13 @@ def see_all(uploads: Sequence[Upload], max_pixels: int, mode: Mode = "auto") -> 
 
     Raises:
         InvalidInput: one of them is broken, or no picture; the message names it.
-        TooLarge: all of them together have more pixels than the limit.
+        TooLarge: all of them together have more pixels than the limit, or take too long.
     """
+    end = time.thread_time() + BATCH_SECONDS
     images = []
     for index, upload in enumerate(uploads):
         with _named(index, upload):
+            _check_time(end)
             images.append(open_image(upload.content, max_pixels))
     pixels = sum(image.width * image.height for image in images)
     if pixels > max_pixels:
@@ -91,9 +112,18 @@ def see_all(uploads: Sequence[Upload], max_pixels: int, mode: Mode = "auto") -> 
     seen = []
     for index, image in enumerate(images):
         with _named(index, uploads[index]):
+            _check_time(end)
             seen.append(as_network_sees(image, mode))
         image.close()
     return seen
+
+
+def _check_time(end: float) -> None:
+    if time.thread_time() > end:
+        raise TooLarge(
+            f"this many images are not read in {BATCH_SECONDS:g} s of a processor's time: send "
+            "fewer or smaller ones"
+        )
 
 
 @contextmanager
