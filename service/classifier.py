@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -15,20 +16,20 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from service.answers import Classification, Predictions, classification, predictions
-from service.batching import Arrays, Batcher
+from service.draining import Draining
 from service.errors import ModelError, NotReady, TracingError
 from service.images import SIDE, Seen, as_network_sees, open_image
 from service.model import PROBABILITIES, Model, load_model
 from service.pictures import see_all
+from service.reloading import Reloading
+from service.served_model import ServedModel
 from service.settings import ServiceSettings, describe_faults
+from service.supervision import supervise
 from service.timing import Timing
 from service.uploads import Upload
 from service.web import WebService
 
 logger = logging.getLogger("bentoml.fashion_lenet")
-
-# Of so many images the CPU takes 35 to 75 us, as long as handing them to a thread and back.
-INLINE_IMAGES = 4
 
 Picture = Annotated[Path, ContentType("image/*")]
 Images = Annotated[NDArray[np.uint8], Shape((-1, 1, SIDE, SIDE))]
@@ -60,10 +61,11 @@ class FashionClassifier:
     def __init__(self) -> None:
         self.settings = read_settings()
         self.fault = ""
-        self._model: Model | None = None
-        self._batcher: Batcher | None = None
+        self.draining = Draining(self.settings.drain_seconds)
+        self._reloading = Reloading(self._load, self._serve)
+        self._served: ServedModel | None = None
         try:
-            self._serve(load_model(self.settings))
+            self._served = self._load()
         except ModelError as error:
             # An exception here would have the worker started again and again. It stays, not
             # ready, and says why.
@@ -73,6 +75,7 @@ class FashionClassifier:
     @bentoml.on_deployment
     def check() -> None:
         """Refuse to start at all, before any worker does, where the model cannot be served."""
+        supervise()
         settings = read_settings()
         if settings.tracing:
             check_tracing()
@@ -85,33 +88,35 @@ class FashionClassifier:
             raise BentoMLConfigException(str(error)) from error
 
     @property
+    def served(self) -> ServedModel:
+        """The model that answers; a request takes it once, and is answered by it to the end.
+
+        Raises:
+            NotReady: it could not be loaded, failed its check, or can no longer be run.
+        """
+        if self._served is None:
+            raise NotReady(self.fault)
+        return self._served
+
+    @property
     def model(self) -> Model:
-        """The model that answers.
+        """The same without its batches.
 
         Raises:
-            NotReady: it could not be loaded, or failed its check.
+            NotReady: there is none.
         """
-        if self._model is None:
-            raise NotReady(self.fault)
-        return self._model
+        return self.served.model
 
-    async def infer(
-        self, images: NDArray[np.uint8], outputs: Sequence[str], timing: Timing
-    ) -> Arrays:
-        """Run the network, with the images of others where they come at the same time.
-
-        Args:
-            images: (N, 1, 28, 28).
-            outputs: the names of those wanted, in this order, (N, K) each.
-            timing: takes the time, that of waiting for the batch before among it.
+    @property
+    def ready_model(self) -> Model:
+        """The same for probes.
 
         Raises:
-            NotReady: there is no model.
+            NotReady: there is none, or the server is about to stop.
         """
-        if self._batcher is None:
-            raise NotReady(self.fault)
-        with timing.inferring():
-            return await self._batcher.infer(images, outputs, timing.running)
+        if self.draining.fault:
+            raise NotReady(self.draining.fault)
+        return self.model
 
     async def classify_seen(
         self, seen: Sequence[Seen], timing: Timing, top_k: int | None = None
@@ -126,12 +131,11 @@ class FashionClassifier:
         Raises:
             NotReady: there is no model to classify them.
         """
-        pixels = [pixels for pixels, _ in seen]
-        images = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)  # (N, 28, 28)
-        images = images[:, None]  # (N, 1, 28, 28)
-        (probabilities,) = await self.infer(images, [PROBABILITIES], timing)  # (N, K)
+        served = self.served
+        images = np.stack([pixels for pixels, _ in seen])[:, None]  # (N, 1, 28, 28)
+        (probabilities,) = await served.infer(images, [PROBABILITIES], timing)  # (N, K)
         return [
-            classification(self.model, row, preprocessing, top_k)
+            classification(served.model, row, preprocessing, top_k)
             for row, (_, preprocessing) in zip(probabilities, seen, strict=True)
         ]
 
@@ -141,19 +145,36 @@ class FashionClassifier:
         Raises:
             NotReady: there is no model to classify them.
         """
-        (probabilities,) = await self.infer(images, [PROBABILITIES], timing)  # (N, K)
-        return predictions(self.model, probabilities)
+        served = self.served
+        (probabilities,) = await served.infer(images, [PROBABILITIES], timing)  # (N, K)
+        return predictions(served.model, probabilities)
+
+    def take_signals(self) -> None:
+        """On the event loop of a worker: SIGHUP loads the model again, SIGTERM drains."""
+        if threading.current_thread() is threading.main_thread():  # the only one that may
+            self._reloading.take_signals()
+            self.draining.take_signals()
 
     async def close(self) -> None:
         """Answer what waits, and end the thread that infers."""
-        if self._batcher is not None:
-            await self._batcher.close()
+        if self._served is not None:
+            await self._served.close()
 
-    def _serve(self, model: Model) -> None:
-        model.warm_up(self.settings.max_batch)
-        inline = INLINE_IMAGES if model.device == "cpu" else 0
-        self._model = model
-        self._batcher = Batcher(model.infer, self.settings.max_batch, inline)
+    def _load(self) -> ServedModel:
+        return ServedModel(load_model(self.settings), self.settings.max_batch, self._lose)
+
+    def _serve(self, served: ServedModel) -> None:
+        """Answer with another model from now on."""
+        from service.metrics import note_model  # only a worker has a folder for metrics
+
+        note_model(served.model, None if self._served is None else self._served.model)
+        self._served = served
+
+    def _lose(self, fault: str) -> None:
+        """End this worker, for another to take its place: its model can no longer be run."""
+        logger.critical("This worker ends, another takes its place: %s", fault)
+        self._served, self.fault = None, fault
+        self.draining.end()
 
     # BentoML's clients learn from these what there is. Their requests, like all others, are
     # answered by the routes of `service.pictures` and `service.predictions`.

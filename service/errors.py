@@ -12,7 +12,7 @@
         ├── UnsupportedType    415  a media type that is not served
         │   └── UnsupportedEncoding  415  a Content-Encoding that is not served
         ├── Overloaded         429  more requests than the worker can do
-        ├── NotReady           503  the model could not be loaded or failed its check
+        ├── NotReady           503  there is no model that can be run, or the server stops
         └── Timeout            504  there was no answer in time
 
 Every message names the thing, the value found, and what would be right; a
@@ -92,7 +92,7 @@ class Overloaded(RequestError):
 
 
 class NotReady(RequestError):
-    """The model could not be loaded, or failed its check."""
+    """There is no model that can be run, or the server stops."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     headers = {"Retry-After": "5"}  # noqa: RUF012 (seconds)

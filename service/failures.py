@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.answers import json_response
 from service.errors import RequestError
+from service.request_ids import KEY as REQUEST_ID
 
 LONGEST_PATH = 200  # of a path that is no route, in an answer
 
@@ -39,7 +40,10 @@ async def client_disconnect(request: Request, error: ClientDisconnect) -> Respon
 
 async def unexpected(request: Request, error: Exception) -> Response:
     """Answer a fault of ours; Starlette raises it again, for `service.observation` to log."""
-    return json_response({"error": "the service failed; its log says why"}, 500)
+    message = "the service failed; its log says why"
+    if identity := request.scope.get(REQUEST_ID):
+        message += f", under {identity}"
+    return json_response({"error": message}, 500)
 
 
 async def refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:

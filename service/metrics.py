@@ -1,7 +1,10 @@
 """What Prometheus is told. Labels take their values from short lists, whatever clients send."""
 
+import os
+
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
+    REGISTRY,
     CollectorRegistry,
     Counter,
     Gauge,
@@ -11,6 +14,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.responses import Response
 
+from service.metric_files import FOLDER
 from service.model import Model
 
 REQUESTS = Counter(
@@ -32,13 +36,24 @@ SERVED = Gauge(
 )
 
 
-def note_model(model: Model) -> None:
-    """Tell which model is served, and on what."""
+RELOADS = Counter(
+    "fashion_model_reloads",
+    "SIGHUPs taken, by what came of them: changed, or kept for a fault of the new model.",
+    ["result"],
+)
+
+
+def note_model(model: Model, before: Model | None = None) -> None:
+    """Tell which model is served, and on what, and that the one before is no longer."""
+    if before is not None:
+        SERVED.labels(before.name, before.version, before.device).set(0)
     SERVED.labels(model.name, model.version, model.device).set(1)
 
 
 def metrics_response() -> Response:
     """Answer with the metrics of all workers of this server, in Prometheus's text format."""
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry = REGISTRY  # of this worker alone, where there was no place for the files of all
+    if FOLDER in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

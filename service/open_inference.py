@@ -22,7 +22,8 @@ from service.inference_request import (
     parse_request,
 )
 from service.inference_response import write_response
-from service.model import INPUT, Model
+from service.model import INPUT
+from service.served_model import ServedModel
 from service.tensors import IMAGE_SHAPE
 from service.timing import timing
 from service.uploads import media_type, read_body
@@ -57,19 +58,20 @@ async def server_live(request: Request) -> Response:
 
 async def server_ready(request: Request) -> Response:
     """Answer `GET /v2/health/ready`: the model is loaded and has passed its check."""
-    _ = request.app.state.classifier.model
+    _ = request.app.state.classifier.ready_model
     # The protocol's text says live here, and KServe's server and client say ready.
     return json_response({"live": True, "ready": True})
 
 
 async def model_ready(request: Request) -> Response:
     """Answer `GET /v2/models/NAME[/versions/VERSION]/ready`."""
-    return json_response({"name": served_model(request).name, "ready": True})
+    _ = request.app.state.classifier.ready_model
+    return json_response({"name": named_model(request).model.name, "ready": True})
 
 
 async def model_metadata(request: Request) -> Response:
     """Answer `GET /v2/models/NAME[/versions/VERSION]`: what goes in and what comes out."""
-    model = served_model(request)
+    model = named_model(request).model
     outputs = [_tensor(name, "FP32", len(model.labels)) for name in OUTPUTS]
     return json_response(
         {
@@ -85,7 +87,7 @@ async def model_metadata(request: Request) -> Response:
 async def infer(request: Request) -> Response:
     """Answer `POST /v2/models/NAME[/versions/VERSION]/infer`."""
     classifier: FashionClassifier = request.app.state.classifier
-    model = served_model(request)
+    served = named_model(request)
     _check_media_type(request.headers.get("content-type", ""))
     encoding = request.headers.get("content-encoding", "")
     compressed = is_compressed(encoding)
@@ -102,20 +104,21 @@ async def infer(request: Request) -> Response:
         inline = _json_bytes(body, header_length) <= INLINE_BYTES and not compressed
         asked = read() if inline else await asyncio.to_thread(read)
     names = [output.name for output in asked.outputs]
-    arrays = await classifier.infer(asked.images, names, watch)  # (N, K) each
+    arrays = await served.infer(asked.images, names, watch)  # (N, K) each
     if len(asked.images) <= INLINE_IMAGES:
-        return write_response(model, asked, arrays)
-    return await asyncio.to_thread(write_response, model, asked, arrays)
+        return write_response(served.model, asked, arrays)
+    return await asyncio.to_thread(write_response, served.model, asked, arrays)
 
 
-def served_model(request: Request) -> Model:
+def named_model(request: Request) -> ServedModel:
     """Return the model that a request's path names.
 
     Raises:
         NotFound: there is none of that name or version.
         NotReady: the model could not be loaded.
     """
-    model: Model = request.app.state.classifier.model
+    served: ServedModel = request.app.state.classifier.served
+    model = served.model
     name, version = request.path_params["name"], request.path_params.get("version", model.version)
     if name != model.name:
         raise NotFound(f"there is no model {name[:60]!r}: there is {model.name!r}")
@@ -123,7 +126,7 @@ def served_model(request: Request) -> Model:
         raise NotFound(
             f"there is no version {version[:60]!r} of {model.name}: there is {model.version!r}"
         )
-    return model
+    return served
 
 
 def _json_bytes(body: bytes, header_length: str | None) -> int:

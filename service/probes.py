@@ -14,7 +14,7 @@ async def livez(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """Answer `GET /readyz`: the model is loaded and has passed its check, or why not."""
-    return json_response({"status": "ready", **request.app.state.classifier.model.describe()})
+    return json_response({"status": "ready", **request.app.state.classifier.ready_model.describe()})
 
 
 async def healthz(request: Request) -> Response:

@@ -45,10 +45,10 @@ class ServiceSettings(BaseSettings):
         description="longest time for a request, its upload included; then 408 or 504",
     )
     drain_seconds: float = Field(
-        0.0,
+        1.0,
         ge=0,
         allow_inf_nan=False,
-        description="how long to go on answering, not ready, after SIGTERM",
+        description="how long to go on answering, though not ready, after SIGTERM",
     )
     access_log: Literal["text", "json", "off"] = Field(
         "text", description="one line for each request on standard output, in this form"

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 from uvicorn.config import HTTP_PROTOCOLS
 
-from service import demonstration, open_inference, pictures, predictions, probes
+from service import demonstration, metric_files, open_inference, pictures, predictions, probes
 from service.access_log import AccessLog
 from service.admission import Admission
 from service.errors import NotReady
@@ -43,6 +43,7 @@ class WebService(bentoml.Service["FashionClassifier"]):
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """Build the application that a worker serves."""
+        metric_files.reserve()
         # Imported here because Prometheus's client looks for a multi-process folder when it is
         # imported, and only a worker has one.
         from service.observation import Observed
@@ -73,6 +74,7 @@ def build_app(bentoml_app: Starlette) -> Starlette:
         async with bentoml_app.router.lifespan_context(bentoml_app):
             app.state.classifier = bentoml.get_current_service()
             _note_model(app.state.classifier)
+            app.state.classifier.take_signals()
             yield
             await app.state.classifier.close()
 

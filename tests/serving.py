@@ -68,6 +68,7 @@ def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
         **inherited,
         "BENTOML_HOME": str(folder / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
+        "FASHION_DRAIN_SECONDS": "0",  # nobody asks whether it is ready while it stops
         **settings,
     }
 

@@ -9,7 +9,15 @@ from pydantic import ValidationError
 from service.classifier import read_settings
 from service.settings import RELEASED_MODEL, ServiceSettings
 
-VARIABLES = ("DEVICE", "MODEL", "MAX_BODY_BYTES", "MAX_IMAGE_PIXELS", "WORKERS", "TRACING")
+VARIABLES = (
+    "DEVICE",
+    "MODEL",
+    "MAX_BODY_BYTES",
+    "MAX_IMAGE_PIXELS",
+    "WORKERS",
+    "TRACING",
+    "DRAIN_SECONDS",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +38,7 @@ def test_the_defaults_serve_the_released_model() -> None:
 
 
 def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = ("cpu", "/there/model.onnx", "1000", "784", "3", "1")
+    values = ("cpu", "/there/model.onnx", "1000", "784", "3", "1", "2.5")
     for name, value in zip(VARIABLES, values, strict=True):
         monkeypatch.setenv(f"FASHION_{name}", value)
     assert read_settings() == ServiceSettings(
@@ -40,6 +48,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         max_image_pixels=784,
         workers=3,
         tracing=True,
+        drain_seconds=2.5,
     )
 
 
@@ -56,6 +65,7 @@ def test_variables_of_others_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         *(("MAX_BODY_BYTES", value) for value in ("0", "-1", "ten", "1.5", "")),
         *(("MAX_IMAGE_PIXELS", value) for value in ("783", "many")),
         *(("TRACING", value) for value in ("maybe", "2", "")),
+        *(("DRAIN_SECONDS", value) for value in ("-1", "inf", "nan", "long")),
         *(("WORKERS", value) for value in ("0", "-2", "two")),
     ],
 )

@@ -1,0 +1,66 @@
+"""The parent of the workers: BentoML's arbiter, with what it does otherwise here.
+
+BentoML's own looks for dead workers every 10 seconds, and in a container it replaces none. On
+SIGHUP it starts new workers in the place of those that serve, be the new ones ready or not.
+"""
+
+import signal
+import sys
+from typing import Any
+
+import bentoml._internal.utils.circus as bentoml_circus
+from bentoml._internal.utils.circus import Arbiter
+
+CHECK_SECONDS = 1.0
+BUSY_SECONDS = 0.05
+
+
+class Supervisor(Arbiter):
+    """Replaces workers that die, passes SIGHUP on to them, and ends at once if told to twice."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what BentoML's arbiter takes."""
+        super().__init__(*args, **{**kwargs, "check_delay": CHECK_SECONDS})
+        for watcher in self.watchers:
+            watcher.respawn = True
+            watcher.hooks["before_spawn"] = _hold_hangups
+            watcher.hooks["after_spawn"] = _take_hangups
+
+    def reload(self, graceful: bool = True, sequential: bool = False) -> None:
+        """Have each worker load the model again, as `service.reloading` does."""
+        self._tell_workers(signal.SIGHUP)
+
+    def stop(self) -> Any:
+        """End the workers with SIGTERM and then the server; at the second time with SIGKILL."""
+        if self._stopping:
+            self._tell_workers(signal.SIGKILL)
+            return None
+        if self._exclusive_running_command is not None:  # circus would forget what it was told
+            self.loop.call_later(BUSY_SECONDS, self.stop)
+            return None
+        return super().stop()
+
+    def _tell_workers(self, number: int) -> None:
+        for watcher in self.watchers:
+            for process in watcher.get_active_processes():
+                process.send_signal(number)
+
+
+def supervise() -> None:
+    """Have the arbiter that BentoML makes next be a Supervisor."""
+    if sys.platform != "win32":  # which has neither SIGHUP nor SIGKILL
+        bentoml_circus.Arbiter = Supervisor  # type: ignore[misc]
+
+
+# A worker inherits which signals are held back: SIGHUP waits until it can be taken, where it would
+# have ended a worker that is still starting.
+
+
+def _hold_hangups(**_: Any) -> bool:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    return True
+
+
+def _take_hangups(**_: Any) -> bool:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    return True
