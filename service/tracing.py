@@ -42,7 +42,7 @@ METHODS = frozenset(
 )
 
 # Spans that are sent together, unless its variable says otherwise. Python turns OpenTelemetry's own
-# 512 into bytes for so long that requests wait: their 99th percentile is 65 ms, with 64 it is 13.
+# 512 into bytes for so long that requests wait: the 99th percentile was 80 ms, with 64 it was 11.
 BATCH_VARIABLE = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
 BATCH = 64
 
