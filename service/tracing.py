@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import bentoml
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -208,11 +207,9 @@ def _attributes(scope: Scope, method: str, route: str | None, status: int | None
 
 
 def _inference(watch: Timing, start: float) -> dict[str, Any]:
-    model = bentoml.get_current_service().model
     first = watch.runs[0][0]
     return {
-        "model.name": model.name,
-        "model.version": model.version,
+        "model.version": watch.model_version.decode(),
         "batch_size": max(images for _, images in watch.runs),
         "queue_ms": round((first - start) * 1e3, 3),
     }
