@@ -118,7 +118,7 @@ def one_round(arguments: argparse.Namespace) -> dict[str, Table]:
 
 
 def by_images(service: Service, arguments: argparse.Namespace) -> Table:
-    """Measure requests of few and many images, one at a time: microseconds an image."""
+    """Measure requests of few and many images, one at a time: median microseconds an image."""
     model = load_model(ServiceSettings(device="cpu"))
     rows = {}
     for count in arguments.images:
@@ -127,7 +127,7 @@ def by_images(service: Service, arguments: argparse.Namespace) -> Table:
         found, cpu = service.load(binary(count, connections=1), arguments.seconds)
         rows[str(count)] = {
             "network_us": network.p50_us / count,
-            "http_us": 1e6 / found.requests_per_second / count,
+            "http_us": found.p50_ms * 1e3 / count,
             "http_cpu_us": cpu / count,
             "failures": found.failures,
         }

@@ -33,7 +33,7 @@ def pace(
         before: is called before each call, and not counted.
     """
     call()
-    times = []
+    times: list[float] = []
     end = time.perf_counter() + seconds
     while len(times) < FEWEST or time.perf_counter() < end:
         if before is not None:
