@@ -62,7 +62,7 @@ class FashionClassifier:
         self.settings = read_settings()
         self.fault = ""
         self.draining = Draining(self.settings.drain_seconds)
-        self._reloading = Reloading(self._load, self._serve)
+        self.reloading = Reloading(self._load, self._serve)
         self._served: ServedModel | None = None
         try:
             self._served = self._load()
@@ -152,7 +152,7 @@ class FashionClassifier:
     def take_signals(self) -> None:
         """On the event loop of a worker: SIGHUP loads the model again, SIGTERM drains."""
         if threading.current_thread() is threading.main_thread():  # the only one that may
-            self._reloading.take_signals()
+            self.reloading.take_signals()
             self.draining.take_signals()
 
     async def close(self) -> None:

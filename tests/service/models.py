@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import onnx
+from onnx import helper
 
 from service.settings import RELEASED_MODEL
 
@@ -28,3 +29,56 @@ def with_wrong_golden_samples(path: Path, error: float = 0.5) -> Path:
     golden = json.loads(metadata()["golden_samples"])
     golden["logits"][0][0] += error
     return write_model(path, golden_samples=json.dumps(golden))
+
+
+# What makes ONNX Runtime raise as it runs: looking for a number in a table that does not have it.
+
+
+def failing_on_a_lit_corner(path: Path) -> Path:
+    """Write the released model as one that cannot be run on images whose first pixel is not 0."""
+    corner = helper.make_tensor("corner", onnx.TensorProto.INT64, [4], [0, 0, 0, 0])
+    one = helper.make_tensor("one", onnx.TensorProto.INT64, [4], [1, 1, 1, 1])
+    axes = helper.make_tensor("axes", onnx.TensorProto.INT64, [4], [0, 1, 2, 3])
+    limits = helper.make_tensor("limits", onnx.TensorProto.INT64, [4], [2**40, 1, 1, 1])
+    whole = helper.make_tensor("whole", onnx.TensorProto.INT64, [2], [-1, 1])
+    nodes = [
+        helper.make_node("Slice", ["image", "corner", "limits", "axes", "one"], ["pixel"]),
+        helper.make_node("Reshape", ["pixel", "whole"], ["column"]),
+        helper.make_node("Cast", ["column"], ["row"], to=onnx.TensorProto.INT64),
+    ]
+    return _look_up(path, nodes, [corner, one, axes, limits, whole])
+
+
+def failing_at_the_fourth_run(path: Path) -> Path:
+    """Write the released model as one whose sessions run three times, then fail four times.
+
+    It fails where a random number is above 0.5, and the seed is one whose numbers are so.
+    """
+    two = helper.make_tensor("two", onnx.TensorProto.FLOAT, [], [2.0])
+    nodes = [
+        helper.make_node("RandomUniform", [], ["random"], shape=[1, 1], seed=39.0),
+        helper.make_node("Mul", ["random", "two"], ["doubled"]),
+        helper.make_node("Cast", ["doubled"], ["row"], to=onnx.TensorProto.INT64),
+    ]
+    return _look_up(path, nodes, [two])
+
+
+def _look_up(path: Path, nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]) -> Path:
+    """Add to the logits what stands in a table of one 0, at a row that nodes compute."""
+    model = onnx.load(RELEASED_MODEL)
+    graph = model.graph
+    last = next(node for node in graph.node if "logits" in node.output)
+    last.output[list(last.output).index("logits")] = "sums"
+    table = helper.make_tensor("table", onnx.TensorProto.FLOAT, [1], [0.0])
+    added = [
+        *nodes,
+        helper.make_node("Gather", ["table", "row"], ["nought"]),
+        helper.make_node("Add", ["sums", "nought"], ["logits"]),
+    ]
+    place = list(graph.node).index(last) + 1
+    rest = list(graph.node)[place:]
+    del graph.node[place:]
+    graph.node.extend([*added, *rest])
+    graph.initializer.extend([table, *constants])
+    path.write_bytes(model.SerializeToString())
+    return path

@@ -1,0 +1,222 @@
+"""SIGHUP: another model in the place of the one that is served, while requests go on."""
+
+import asyncio
+import gc
+import re
+import signal
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from service.classifier import FashionClassifier
+from service.errors import NotReady
+from service.model import LOGITS
+from service.timing import Timing
+from tests.service.models import with_wrong_golden_samples, write_model
+from tests.service.pictures import encode
+from tests.serving import ROOT, SERVE, Server, serving, start, wait_until
+from tests.traffic import traffic
+
+WORKERS = 2
+MODEL = "/v2/models/fashion_lenet"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that the server serves."""
+    return write_model(tmp_path_factory.mktemp("model") / "model.onnx")
+
+
+@pytest.fixture(scope="module")
+def reloadable(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    settings = {"FASHION_MODEL": str(model), "FASHION_WORKERS": str(WORKERS)}
+    with serving(tmp_path_factory.mktemp("server"), FASHION_DEVICE="cpu", **settings) as server:
+        yield server
+
+
+def replace(model: Path, version: str) -> None:
+    write_model(model.with_suffix(".new"), version=version).replace(model)
+
+
+def metric(server: Server, name: str) -> dict[str, int]:
+    """The values of a metric by the label that its name ends with, e.g. `reloads{result`."""
+    text = httpx.get(f"{server.url}/metrics").text
+    found = re.findall(rf'^fashion_model{name}="([^"]*)"[^}}]*}} (\d+)', text, re.M)
+    return {label: int(value) for label, value in found}
+
+
+def reloads(server: Server) -> dict[str, int]:
+    return {"changed": 0, "kept": 0, **metric(server, "_reloads_total{result")}
+
+
+def reload(server: Server, result: str) -> None:
+    """Have all workers reload, and wait until they have."""
+    expected = reloads(server)[result] + WORKERS
+    server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: reloads(server)[result] == expected, server)
+
+
+def test_no_request_fails_while_models_change(
+    model: Path, reloadable: Server, ankle_boot: NDArray[np.uint8]
+) -> None:
+    before = [worker.pid for worker in reloadable.workers()]
+    versions = [f"2.0.{number}" for number in range(8)]
+    with traffic(reloadable, encode(ankle_boot)) as seen:
+        for version in versions:
+            replace(model, version)
+            reload(reloadable, "changed")
+            wait_until(lambda version=version: version in seen.versions, reloadable)  # type: ignore[misc]
+    assert not seen.failures
+    assert not seen.faults
+    assert seen.statuses == {200}
+    assert set(versions) <= seen.versions
+    assert [worker.pid for worker in reloadable.workers()] == before
+
+
+def test_what_is_served_is_told_everywhere(
+    model: Path, reloadable: Server, ankle_boot: NDArray[np.uint8]
+) -> None:
+    replace(model, "3.0.0")
+    reload(reloadable, "changed")
+    with httpx.Client(base_url=reloadable.url) as client:
+        assert client.get("/readyz").json()["model"]["version"] == "3.0.0"
+        assert client.get(MODEL).json()["versions"] == ["3.0.0"]
+        assert client.get(f"{MODEL}/versions/1.0.0/ready").status_code == 404
+        images = {"images": ankle_boot[None, None].tolist()}
+        assert client.post("/predict", json=images).headers["X-Model-Version"] == "3.0.0"
+        tensor = {"name": "image", "shape": [1, 1, 28, 28], "datatype": "UINT8"}
+        request = {"inputs": [{**tensor, "data": ankle_boot.ravel().tolist()}]}
+        answer = client.post(f"{MODEL}/infer", json=request)
+        assert answer.json()["model_version"] == answer.headers["X-Model-Version"] == "3.0.0"
+        assert "X-Model-Version" not in client.get("/livez").headers
+    served = metric(reloadable, r'{device="cpu",name="fashion_lenet",version')
+    assert {version for version, value in served.items() if value} == {"3.0.0"}
+
+
+def test_a_file_that_changes_or_vanishes_changes_nothing_before(
+    model: Path, reloadable: Server, ankle_boot: NDArray[np.uint8]
+) -> None:
+    replace(model, "4.0.0")
+    reload(reloadable, "changed")
+    with traffic(reloadable, encode(ankle_boot)) as seen:
+        for change in (model.unlink, lambda: model.write_bytes(b""), lambda: replace(model, "5")):
+            change()
+            count = seen.answers.total()
+            wait_until(lambda count=count: seen.answers.total() > count + 20, reloadable)  # type: ignore[misc]
+    assert not seen.failures
+    assert set(seen.answers) == {(200, "4.0.0")}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (Path.unlink, "cannot read the model .*: No such file"),
+        (lambda model: model.write_bytes(b"no model"), "the model is no ONNX model"),
+        (with_wrong_golden_samples, "golden samples come out wrong"),
+        (lambda model: write_model(model, labels=None), "metadata has no labels"),
+    ],
+    ids=["missing", "broken", "wrong", "without labels"],
+)
+def test_a_model_with_a_fault_is_not_taken_and_the_log_says_why(
+    spoil: Callable[[Path], object],
+    why: str,
+    model: Path,
+    reloadable: Server,
+    ankle_boot: NDArray[np.uint8],
+) -> None:
+    replace(model, "6.0.0")
+    reload(reloadable, "changed")
+    spoil(model)
+    logged = len(reloadable.log())
+    with traffic(reloadable, encode(ankle_boot)) as seen:
+        reload(reloadable, "kept")
+    assert not seen.failures
+    assert set(seen.answers) == {(200, "6.0.0")}
+    lines = [
+        line for line in reloadable.log()[logged:].splitlines() if not line.startswith("time=")
+    ]
+    told = [line for line in lines if re.search(f"The model is not changed: .*{why}", line)]
+    assert len(told) == WORKERS
+    assert "Traceback" not in reloadable.log()
+
+
+def test_a_worker_that_is_starting_reloads_when_it_has(tmp_path: Path) -> None:
+    settings = {"FASHION_MODEL": str(write_model(tmp_path / "model.onnx"))}
+    server = start(tmp_path, SERVE, ROOT, {**settings, "FASHION_DEVICE": "cpu"})
+    try:
+        wait_until(server.workers, server, 60)
+        (worker,) = server.workers()
+        server.process.send_signal(signal.SIGHUP)
+        runs = "[entry_service:FashionClassifier:1] Model fashion_lenet 1.0.0 runs"
+        wait_until(lambda: server.log().count(runs) == 2, server)
+        assert server.workers() == [worker]
+        assert server.stop() == 0
+    finally:
+        server.process.kill()
+
+
+@pytest.fixture
+def classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FashionClassifier:
+    monkeypatch.setenv("FASHION_DEVICE", "cpu")
+    monkeypatch.setenv("FASHION_MODEL", str(write_model(tmp_path / "model.onnx", version="1")))
+    return FashionClassifier()
+
+
+def test_who_has_begun_is_answered_by_the_old_model_and_then_it_is_gone(
+    classifier: FashionClassifier, images: NDArray[np.uint8]
+) -> None:
+    async def reload_between() -> weakref.ref[object]:
+        old = classifier.served
+        await old.infer(images[:100, None], [LOGITS], Timing())  # starts its thread
+        write_model(classifier.settings.model, version="2")
+        await classifier.reloading.ask()
+        assert classifier.model.version == "2"
+        watch = Timing()
+        await old.infer(images[:100, None], [LOGITS], watch)
+        assert (old.model.version, watch.model_version) == ("1", b"1")
+        return weakref.ref(old)
+
+    threads = threading.active_count()
+    gone = asyncio.run(reload_between())
+    gc.collect()
+    assert gone() is None
+    for thread in threading.enumerate():
+        if thread.name.startswith("inference"):
+            thread.join(10)  # told to end when its batches went
+    assert threading.active_count() <= threads
+
+
+def test_a_worker_without_a_model_takes_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = with_wrong_golden_samples(tmp_path / "model.onnx")
+    monkeypatch.setenv("FASHION_DEVICE", "cpu")
+    monkeypatch.setenv("FASHION_MODEL", str(model))
+    classifier = FashionClassifier()
+    with pytest.raises(NotReady, match="golden samples come out wrong"):
+        _ = classifier.model
+    write_model(model, version="7")
+
+    async def reload_once() -> None:
+        await classifier.reloading.ask()
+
+    asyncio.run(reload_once())
+    assert classifier.ready_model.version == "7"
+
+
+def test_asked_during_a_reload_it_reloads_again(classifier: FashionClassifier) -> None:
+    async def ask_twice() -> None:
+        task = classifier.reloading.ask()
+        await asyncio.sleep(0)  # the first has begun
+        write_model(classifier.settings.model, version="8")
+        assert classifier.reloading.ask() is task
+        await task
+
+    asyncio.run(ask_twice())
+    assert classifier.model.version == "8"
