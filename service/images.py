@@ -44,6 +44,17 @@ FORMATS = {
     "image/tiff": "TIFF",
 }
 
+# What tells the client more than that no reader wanted its file. (RIFF is sound and film too.)
+BEGINNINGS = {
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"RIFF": "WebP",
+    b"BM": "BMP",
+    b"GIF8": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+}
+
 Mode = Literal["auto", "raw", "photo"]
 
 
@@ -98,7 +109,7 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
     """
     if not content:
         raise InvalidInput("the image is empty: send a PNG, JPEG, WebP, BMP, GIF or TIFF file")
-    with _faults_of_pillow(len(content)):
+    with _faults_of_pillow(content):
         image = Image.open(BoundedReader(content), formats=list(FORMATS.values()))
     width, height = image.size
     if max(width, height) > LONGEST_SIDE:
@@ -144,17 +155,23 @@ def as_network_sees(image: Image.Image, mode: Mode = "auto") -> Seen:
 
 
 @contextmanager
-def _faults_of_pillow(size: int | None = None) -> Iterator[None]:
-    """Tell the client what Pillow found wrong with a file of that many bytes."""
-    image = "the image" if size is None else f"the image ({size:,} bytes)"
+def _faults_of_pillow(content: bytes = b"") -> Iterator[None]:
+    """Tell the client what Pillow found wrong with a file, of which it may be the first reader."""
+    image = f"the image ({len(content):,} bytes)" if content else "the image"
     try:
         yield
     except InvalidInput:
         raise
     except UnidentifiedImageError as error:
-        raise InvalidInput(f"{image} is no PNG, JPEG, WebP, BMP, GIF or TIFF file") from error
+        names = [name for start, name in BEGINNINGS.items() if content.startswith(start)]
+        raise InvalidInput(
+            f"{image} is broken or cut off: it begins as a {names[0]} file, and its head is none"
+            if names
+            else f"{image} is no PNG, JPEG, WebP, BMP, GIF or TIFF file"
+        ) from error
     except Exception as error:  # on a broken file Pillow's decoders raise all kinds
-        raise InvalidInput(f"{image} is broken or cut off: {error}") from error
+        reason = str(error) or type(error).__name__
+        raise InvalidInput(f"{image} is broken or cut off: {reason}") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
