@@ -24,12 +24,19 @@ class Traffic:
     answers: Counter[tuple[int, str]] = field(default_factory=Counter)  # by status and version
     failures: list[httpx.TransportError] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)  # answers that contradict themselves
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _stopped: threading.Event = field(default_factory=threading.Event)
 
     def note(self, answer: httpx.Response) -> None:
         told = answer.json().get("model", {}).get("version", "")
         self.answers[answer.status_code, told] += 1
         if answer.headers.get("X-Model-Version", "") != told:
             self.faults.append(f"{told} in the body, {answer.headers} above it")
+
+    def stop(self) -> None:
+        """Send no more, and wait for the last answers."""
+        self._stopping.set()
+        assert self._stopped.wait(LONGEST_SECONDS)
 
     @property
     def statuses(self) -> set[int]:
@@ -45,12 +52,11 @@ def traffic(server: Server, picture: bytes) -> Iterator[Traffic]:
     """Have clients send a PNG to /classify, each on its connection, until the block ends."""
     url = f"{server.url}/classify"
     seen = Traffic()
-    stop = threading.Event()
     asked = [asyncio.Event() for _ in range(CONNECTIONS)]
 
     async def ask(first: asyncio.Event) -> None:
         async with httpx.AsyncClient(timeout=LONGEST_SECONDS) as client:
-            while not stop.is_set():
+            while not seen._stopping.is_set():
                 try:
                     answer = await client.post(url, content=picture, headers=PNG)
                     seen.note(answer)
@@ -66,6 +72,7 @@ def traffic(server: Server, picture: bytes) -> Iterator[Traffic]:
             for first in asked:
                 await first.wait()
             started.set()
+        seen._stopped.set()
 
     started = threading.Event()
     thread = threading.Thread(target=asyncio.run, args=(ask_all(),))
@@ -74,5 +81,5 @@ def traffic(server: Server, picture: bytes) -> Iterator[Traffic]:
         assert started.wait(LONGEST_SECONDS)
         yield seen
     finally:
-        stop.set()
-        thread.join(LONGEST_SECONDS)
+        seen.stop()
+        thread.join()
