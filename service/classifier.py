@@ -132,7 +132,9 @@ class FashionClassifier:
             NotReady: there is no model to classify them.
         """
         served = self.served
-        images = np.stack([pixels for pixels, _ in seen])[:, None]  # (N, 1, 28, 28)
+        pixels = [pixels for pixels, _ in seen]  # (28, 28) each
+        images = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)  # (N, 28, 28)
+        images = images[:, None]  # (N, 1, 28, 28)
         (probabilities,) = await served.infer(images, [PROBABILITIES], timing)  # (N, K)
         return [
             classification(served.model, row, preprocessing, top_k)
