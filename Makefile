@@ -82,7 +82,7 @@ COMPILE := $(COMPILE_ANY) pyproject.toml
 lock: $(DEV)/.installed
 	$(COMPILE) --upgrade --extra train --extra dev -o requirements/dev.lock
 	$(COMPILE) -c requirements/dev.lock -o requirements/serve.lock
-	$(COMPILE) -c requirements/dev.lock --extra cuda -o requirements/cuda.lock
+	$(COMPILE) -c requirements/serve.lock --extra cuda -o requirements/cuda.lock
 	echo kserve | $(COMPILE_ANY) --upgrade - -o requirements/kserve.lock
 	printf '%s\n' fastapi httptools litserve numpy onnxruntime-gpu orjson pillow python-multipart uvicorn uvloop | $(COMPILE_ANY) --upgrade - -o requirements/peers.lock
 	printf '%s\n' mlserver numpy onnxruntime-gpu pillow | $(COMPILE_ANY) --upgrade - -o requirements/mlserver.lock

@@ -4,15 +4,15 @@
 
 Every server has one worker on core 0 and the same model; wrk, in a closed loop on the other
 cores, sends it the same picture. All servers take their turn in each round. The service is what
-`make serve` starts, with metrics, request ids, limits and log. Writes runs/serving.json and a
-bar chart, runs/serving.png. Run it on a machine that does nothing else. It needs `wrk`.
+`make serve` starts, with metrics, request ids, limits and log. Writes benchmarks/results.json and a
+bar chart, docs/images/serving.png. Run it on a machine that does nothing else. It needs `wrk`.
 """
 
 import argparse
 import json
 import platform
 import statistics
-import sys
+import subprocess
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,17 @@ from benchmarks.load import Load, load, works
 from benchmarks.peers import ROOT, running, servers
 
 OURS = "ours"
-RESULTS, CHART = ROOT / "runs" / "serving.json", ROOT / "runs" / "serving.png"
+CPUS = Path("/proc/cpuinfo")
+OURS_STANDS_ON = ("bentoml", "onnxruntime-gpu", "starlette", "uvicorn", "uvloop", "httptools")
+PEERS = {
+    ROOT / ".venv" / "peers": ("fastapi", "litserve"),
+    ROOT / ".venv" / "mlserver": ("mlserver",),
+}
+PRINT_VERSIONS = (
+    "import sys; from importlib.metadata import version as v; print(*map(v, sys.argv[1:]))"
+)
+RESULTS = ROOT / "benchmarks" / "results.json"
+CHART = ROOT / "docs" / "images" / "serving.png"
 
 
 @dataclass(frozen=True)
@@ -69,15 +79,9 @@ def main() -> None:
     for number in range(1, arguments.rounds + 1):
         measure(number, arguments.seconds, loads, starts)
     ratios = {ratio.title: compare(ratio, loads) for ratio in RATIOS}
-    print()
-    for title, figures in ratios.items():
-        print(
-            f"{title:48} {figures['ratio']:6.2f}  "
-            f"(rounds {figures['lowest']:.2f} to {figures['highest']:.2f}; "
-            f"p99 {figures['p99_ms']:.1f} against {figures['peers_p99_ms']:.1f} ms)"
-        )
-    RESULTS.parent.mkdir(exist_ok=True)
-    write_results(ratios, loads, starts)
+    facts = {"machine": machine(), "python": platform.python_version(), "versions": versions()}
+    show(facts, ratios)
+    write_results(facts, ratios, loads, starts)
     draw(loads)
 
 
@@ -124,28 +128,48 @@ def compare(ratio: Ratio, loads: Loads) -> dict[str, float]:
     }
 
 
+def machine() -> str:
+    """Name the processor, as Linux does, and count its cores."""
+    names = [line for line in CPUS.read_text().splitlines() if line.startswith("model name")]
+    name = names[0].partition(": ")[2] if names else platform.machine()
+    return f"{name}, {psutil.cpu_count()} cores, {platform.system()}"
+
+
+def versions() -> dict[str, str]:
+    """Read which version of what the servers stand on; the peers have an environment each."""
+    found = {package: version(package) for package in OURS_STANDS_ON}
+    for environment, packages in PEERS.items():
+        command = (environment / "bin" / "python", "-c", PRINT_VERSIONS, *packages)
+        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        found |= dict(zip(packages, lines, strict=True))
+    return found
+
+
+def show(facts: Mapping[str, Any], ratios: Mapping[str, Mapping[str, float]]) -> None:
+    """Print the table of ratios, and what they were measured on."""
+    print(f"\n{facts['machine']}, Python {facts['python']}")
+    print(", ".join(f"{package} {number}" for package, number in facts["versions"].items()))
+    for title, figures in ratios.items():
+        print(
+            f"{title:48} {figures['ratio']:6.2f}  "
+            f"(rounds {figures['lowest']:.2f} to {figures['highest']:.2f}; "
+            f"p99 {figures['p99_ms']:.1f} against {figures['peers_p99_ms']:.1f} ms)"
+        )
+
+
 def write_results(
-    ratios: Mapping[str, Any], loads: Loads, starts: Mapping[str, Sequence[Mapping[str, float]]]
+    facts: Mapping[str, Any],
+    ratios: Mapping[str, Any],
+    loads: Loads,
+    starts: Mapping[str, Sequence[Mapping[str, float]]],
 ) -> None:
     """Write all figures, with what they were measured on."""
-    packages = ("bentoml", "onnxruntime-gpu", "starlette", "uvicorn", "uvloop", "httptools")
-    RESULTS.write_text(
-        json.dumps(
-            {
-                "machine": f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} cores",
-                "python": sys.version.partition(" ")[0],
-                "versions": {package: version(package) for package in packages},
-                "ratios": ratios,
-                "loads": {
-                    f"{server}: {work}": [asdict(one) for one in found]
-                    for (server, work), found in loads.items()
-                },
-                "starts": starts,
-            },
-            indent=2,
-        )
-        + "\n"
-    )
+    every = {
+        f"{server}: {work}": [asdict(one) for one in found]
+        for (server, work), found in loads.items()
+    }
+    results = {**facts, "ratios": ratios, "loads": every, "starts": starts}
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def draw(loads: Loads) -> None:
