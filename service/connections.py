@@ -61,6 +61,7 @@ class Protocol(HttpToolsProtocol):
         self._refused = False
         self._begun = 0.0  # the time at which the head, or the connection, began
         self._seen: object = None  # where the client stood at the last look
+        self._since = 0.0  # the time of the first look that saw it there
         self._timer: TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -209,12 +210,18 @@ class Protocol(HttpToolsProtocol):
             self._refuse(408, f"the request's head was not whole after {STALL_SECONDS:g} s")
 
     def _makes_no_progress(self) -> bool:
-        """Whether the client, whose turn it is, stands where it stood at the last look."""
+        """Whether the client, whose turn it is, stands where it has stood for long."""
+        now, stand = self.loop.time(), self._stand()
+        if stand != self._seen:
+            self._seen, self._since = stand, now
+        return stand is not None and now - self._since > STALL_SECONDS / 2  # looks are not exact
+
+    def _stand(self) -> object:
+        """What changes when the client takes some of its answer, or the next request begins."""
         cycle, unsent = self.cycle, self.transport.get_write_buffer_size()
-        seen: object = None
-        if unsent:  # and the client takes none of it
-            seen = (unsent, cycle and cycle.expected_content_length)
-        elif cycle and cycle.response_complete and self.timeout_keep_alive_task is None:
-            seen = cycle  # what it still sends is no new request
-        before, self._seen = self._seen, seen
-        return seen is not None and seen == before
+        if unsent:
+            return unsent, cycle and cycle.expected_content_length
+        sends = self.timeout_keep_alive_task is None
+        return (
+            cycle if cycle and cycle.response_complete and sends and not self._in_head() else None
+        )

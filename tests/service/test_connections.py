@@ -58,6 +58,22 @@ def error(status: int, content: bytes) -> str:
     return str(message)
 
 
+def read_dribbling(connection: socket.socket, piece: bytes) -> bytes:
+    """Send a piece now and then, until the server closes; returns what it answered."""
+    connection.settimeout(0.02)
+    content = b""
+    with suppress(ConnectionError):
+        for _ in range(SECONDS * 50):
+            try:
+                if not (found := connection.recv(65536)):
+                    return content
+                content += found
+            except TimeoutError:
+                connection.sendall(piece)
+        raise AssertionError("the server does not close")
+    return content
+
+
 def test_200_megabytes_of_headers_are_not_kept(server: Server) -> None:
     (worker,) = server.workers()
     httpx.get(f"{server.url}/livez")
@@ -131,15 +147,7 @@ def test_what_was_asked_for_before_nonsense_is_answered_first(port: int) -> None
 @pytest.mark.usefixtures("impatient")
 def test_a_head_that_comes_a_byte_at_a_time_is_cut_off(port: int, sent: bytes) -> None:
     with connected(port, sent) as connection:
-        connection.settimeout(0.02)
-        content, closed = b"", False
-        with suppress(ConnectionError):
-            while not closed:
-                try:
-                    piece = connection.recv(65536)
-                    content, closed = content + piece, not piece
-                except TimeoutError:
-                    connection.sendall(b"\r\n" if sent == b"\r\n" else b"a")
+        content = read_dribbling(connection, b"\r\n" if sent == b"\r\n" else b"a")
     if sent != b"\r\n":
         content = content[content.rindex(b"HTTP/1.1 4") :]
         assert error(408, content) == "the request's head was not whole after 0.2 s"
@@ -159,14 +167,7 @@ def test_a_body_that_nobody_wants_does_not_hold_a_connection() -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n"
     with hosted(refuse) as port, connected(port, head) as connection:
         assert read_answer(connection)[0] == 415
-        connection.settimeout(0.02)
-        with suppress(ConnectionError):
-            while True:
-                try:
-                    if not connection.recv(1):
-                        break
-                except TimeoutError:
-                    connection.sendall(b"a")
+        read_dribbling(connection, b"a")
 
 
 @pytest.mark.usefixtures("impatient")
