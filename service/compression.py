@@ -2,7 +2,7 @@
 
 import zlib
 
-from service.errors import InvalidInput, TooLarge, UnsupportedEncoding
+from service.errors import InvalidInput, PlainOnly, TooLarge, UnsupportedEncoding
 
 # The window sizes that make zlib expect gzip's header (RFC 1952) or zlib's own (RFC 1950), which
 # is what HTTP calls deflate.
@@ -22,6 +22,18 @@ def is_compressed(encoding: str) -> bool:
             f"Content-Encoding {coding[:60]!r} is not served: send gzip, deflate, or neither"
         )
     return coding in WINDOWS
+
+
+def refuse_compressed(encoding: str) -> None:
+    """Take a body for a route that takes it only as it is.
+
+    Raises:
+        PlainOnly: its Content-Encoding says that it is not.
+    """
+    if encoding and encoding.strip().lower() not in PLAIN:
+        raise PlainOnly(
+            f"Content-Encoding {encoding[:60]!r} is not served here: send the body as it is"
+        )
 
 
 def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:

@@ -10,7 +10,8 @@
         ├── RequestTimeout     408  its body was not whole in time
         ├── TooLarge           413  more bytes or pixels than the limit
         ├── UnsupportedType    415  a media type that is not served
-        │   └── UnsupportedEncoding  415  a Content-Encoding that is not served
+        │   ├── UnsupportedEncoding  415  a Content-Encoding that is not served
+        │   └── PlainOnly            415  a Content-Encoding where none is served
         ├── Overloaded         429  more requests than the worker can do
         ├── NotReady           503  there is no model that can be run, or the server stops
         └── Timeout            504  there was no answer in time
@@ -82,6 +83,12 @@ class UnsupportedEncoding(UnsupportedType):
     """A Content-Encoding that is not served."""
 
     headers = {"Accept-Encoding": "gzip, deflate"}  # noqa: RUF012 (RFC 9110, section 12.5.3)
+
+
+class PlainOnly(UnsupportedType):
+    """A Content-Encoding where none is served."""
+
+    headers = {"Accept-Encoding": "identity"}  # noqa: RUF012 (RFC 9110, section 12.5.3)
 
 
 class Overloaded(RequestError):

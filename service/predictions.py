@@ -16,7 +16,7 @@ from service.answers import json_response
 from service.errors import InvalidInput, UnsupportedType
 from service.images import SIDE
 from service.timing import timing
-from service.uploads import media_type, read_body
+from service.uploads import media_type, read_plain_body
 
 if TYPE_CHECKING:
     from service.classifier import FashionClassifier
@@ -45,7 +45,7 @@ async def predict(request: Request) -> Response:
     kind = media_type(request.headers.get("content-type", ""))
     if kind != JSON:
         raise UnsupportedType(f"Content-Type {kind or '(none)'} is not served here: send {JSON}")
-    body = await read_body(request, classifier.settings.max_body_bytes)
+    body = await read_plain_body(request, classifier.settings.max_body_bytes)
     watch = timing(request.scope)
     with watch.decoding():
         if len(body) <= INLINE_BYTES:

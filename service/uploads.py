@@ -6,6 +6,7 @@ from typing import NamedTuple
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
+from service.compression import refuse_compressed
 from service.errors import InvalidInput, TooLarge, UnsupportedType
 from service.images import FORMATS
 from service.multipart import Part, parse_multipart
@@ -26,7 +27,7 @@ async def read_upload(request: Request, max_bytes: int) -> bytes:
     """Return the bytes of the one picture that a request carries.
 
     Raises:
-        UnsupportedType: the body is neither a form nor a picture of a type served.
+        UnsupportedType: the body is neither a form nor a picture of a type served, or encoded.
         TooLarge: the body has more bytes than the limit, or the form more parts than its.
         InvalidInput: the form has no field `image`, more than one, or is malformed.
     """
@@ -37,7 +38,7 @@ async def read_upload(request: Request, max_bytes: int) -> bytes:
             f"Content-Type {kind or '(none)'} is not served: send {FORM} with a field "
             f"{FIELD!r}, or a picture as {', '.join(FORMATS)}"
         )
-    body = await read_body(request, max_bytes)
+    body = await read_plain_body(request, max_bytes)
     if kind != FORM:
         return body
     parts = parse_multipart(body, content_type)
@@ -54,7 +55,7 @@ async def read_uploads(request: Request, max_bytes: int) -> Sequence[Upload]:
     """Return the pictures of a request for a batch, in order; there is at least one.
 
     Raises:
-        UnsupportedType: the body is no form.
+        UnsupportedType: the body is no form, or encoded.
         TooLarge: the body has more bytes than the limit, or the form more parts than its.
         InvalidInput: the form has no field `images`, or is malformed.
     """
@@ -65,7 +66,7 @@ async def read_uploads(request: Request, max_bytes: int) -> Sequence[Upload]:
             f"Content-Type {kind or '(none)'} is not served here: send {FORM} with fields "
             f"{BATCH_FIELD!r}, one for each picture"
         )
-    parts = parse_multipart(await read_body(request, max_bytes), content_type)
+    parts = parse_multipart(await read_plain_body(request, max_bytes), content_type)
     uploads = [Upload(part.filename, part.content) for part in parts if part.name == BATCH_FIELD]
     if not uploads:
         raise InvalidInput(
@@ -78,6 +79,17 @@ async def read_uploads(request: Request, max_bytes: int) -> Sequence[Upload]:
 def media_type(content_type: str) -> str:
     """Return a Content-Type without its parameters; empty where there is none."""
     return content_type.partition(";")[0].strip().lower()
+
+
+async def read_plain_body(request: Request, max_bytes: int) -> bytes:
+    """Read a body that is not compressed, as `read_body` does.
+
+    Raises:
+        PlainOnly: it has a Content-Encoding.
+        TooLarge, ClientDisconnect: as `read_body` does.
+    """
+    refuse_compressed(request.headers.get("content-encoding", ""))
+    return await read_body(request, max_bytes)
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
@@ -115,4 +127,4 @@ def _too_large(found: str, max_bytes: int) -> TooLarge:
 
 
 def _names(parts: Sequence[Part]) -> str:
-    return ", ".join(repr(part.name) for part in parts[:5]) or "none"
+    return ", ".join(repr(part.name[:40]) for part in parts[:5]) or "none"

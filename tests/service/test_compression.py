@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.compression import inflate, is_compressed
-from service.errors import InvalidInput, TooLarge, UnsupportedEncoding
+from service.compression import inflate, is_compressed, refuse_compressed
+from service.errors import InvalidInput, PlainOnly, TooLarge, UnsupportedEncoding
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
@@ -94,3 +94,18 @@ def test_gzip_is_not_taken_for_deflate() -> None:
         inflate(gzip.compress(b"images"), "deflate", 1000)
     with pytest.raises(InvalidInput):
         inflate(zlib.compress(b"images"), "gzip", 1000)
+
+
+@pytest.mark.parametrize("encoding", ["", "identity", " Identity "])
+def test_where_none_is_served_a_plain_body_is_taken(encoding: str) -> None:
+    refuse_compressed(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "x" * 1000])
+def test_where_none_is_served_every_encoding_is_refused(encoding: str) -> None:
+    with pytest.raises(PlainOnly) as caught:
+        refuse_compressed(encoding)
+    assert str(caught.value) == (
+        f"Content-Encoding {encoding[:60]!r} is not served here: send the body as it is"
+    )
+    assert caught.value.headers == {"Accept-Encoding": "identity"}
