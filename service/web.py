@@ -5,6 +5,7 @@ memory, and keeps a metric for every unknown path. Here only the paths listed re
 """
 
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -92,6 +93,9 @@ def build_app(bentoml_app: Starlette) -> Starlette:
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
+    for route in app.routes:
+        if isinstance(route, Route):  # its $ would take /livez%0A for /livez
+            route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")
     return app
 
 
