@@ -1,5 +1,6 @@
 """`bentoml serve`: the service as BentoML knows it. Requests come in through `service.web`."""
 
+import asyncio
 import logging
 import multiprocessing
 import threading
@@ -15,6 +16,7 @@ from bentoml.validators import ContentType, Shape
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from service import in_hand
 from service.answers import Classification, Predictions, classification, predictions
 from service.draining import Draining
 from service.errors import ModelError, NotReady, TracingError
@@ -64,6 +66,7 @@ class FashionClassifier:
         self.draining = Draining(self.settings.drain_seconds)
         self.reloading = Reloading(self._load, self._serve)
         self._served: ServedModel | None = None
+        self._telling: asyncio.Task[None] | None = None
         try:
             self._served = self._load()
         except ModelError as error:
@@ -156,9 +159,12 @@ class FashionClassifier:
         if threading.current_thread() is threading.main_thread():  # the only one that may
             self.reloading.take_signals()
             self.draining.take_signals()
+            self._telling = asyncio.create_task(in_hand.tell(lambda: self.draining.in_hand))
 
     async def close(self) -> None:
         """Answer what waits, and end the thread that infers."""
+        if self._telling is not None:
+            self._telling.cancel()
         if self._served is not None:
             await self._served.close()
 

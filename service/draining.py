@@ -25,6 +25,11 @@ class Draining:
         self._seconds = seconds
         self._server: Server | None = None
 
+    @property
+    def in_hand(self) -> int:
+        """Requests of this worker that have begun and are not answered."""
+        return 0 if self._server is None else len(self._server.server_state.tasks)
+
     def take_signals(self) -> None:
         """Take SIGTERM from the uvicorn that runs this worker; where there is none, do nothing."""
         server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)

@@ -1,7 +1,10 @@
 """What Prometheus is told. Labels take their values from short lists, whatever clients send."""
 
 import os
+from collections.abc import Callable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -43,11 +46,45 @@ RELOADS = Counter(
 )
 
 
+BATCHES = Histogram(
+    "fashion_batch_images",
+    "Images in one run of the network.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
+)
+PREDICTIONS = Counter("fashion_predictions", "Images classified, by the class found.", ["label"])
+IN_HAND = Gauge(
+    "fashion_requests_in_hand",
+    "Requests begun and not answered, on average over some 10 seconds.",
+    multiprocess_mode="livesum",
+)
+
+
 def note_model(model: Model, before: Model | None = None) -> None:
     """Tell which model is served, and on what, and that the one before is no longer."""
     if before is not None:
         SERVED.labels(before.name, before.version, before.device).set(0)
     SERVED.labels(model.name, model.version, model.device).set(1)
+
+
+def run_counter(labels: Sequence[str]) -> Callable[[NDArray[np.float32]], None]:
+    """Make what counts the runs of a network.
+
+    Args:
+        labels: K, the names of its classes.
+
+    Returns:
+        A function that takes what a run found, the logits or the probabilities, (N, K).
+    """
+    counters = [PREDICTIONS.labels(label) for label in labels]
+
+    def count(found: NDArray[np.float32]) -> None:
+        BATCHES.observe(len(found))
+        images = np.bincount(found.argmax(axis=1), minlength=len(counters))  # (K,)
+        for counter, number in zip(counters, images.tolist(), strict=True):
+            if number:
+                counter.inc(number)
+
+    return count
 
 
 def metrics_response() -> Response:

@@ -26,13 +26,14 @@ class ServedModel:
             max_batch: the most images that run at once.
             lose: is told why, when the model can no longer be run.
         """
+        from service.metrics import run_counter  # only a worker has a folder for metrics
+
         model.warm_up(max_batch)
         self.model = model
+        self._count = run_counter(model.labels)
         self._header = "".join(c if "!" <= c <= "~" else "?" for c in model.version).encode()
         self._lose = lose
-        self._batcher = Batcher(
-            model.infer, max_batch, INLINE_IMAGES if model.device == "cpu" else 0
-        )
+        self._batcher = Batcher(self._run, max_batch, INLINE_IMAGES if model.device == "cpu" else 0)
 
     async def infer(
         self, images: NDArray[np.uint8], outputs: Sequence[str], timing: Timing
@@ -58,6 +59,11 @@ class ServedModel:
     async def close(self) -> None:
         """Answer what waits, and end the thread that infers."""
         await self._batcher.close()
+
+    def _run(self, images: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
+        found = self.model.infer(images, outputs)  # (N, K) each
+        self._count(found[0])
+        return found
 
     async def _check_again(self) -> None:
         """Tell one bad run from a device that is lost: CUDA then fails until the process ends."""

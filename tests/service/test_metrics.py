@@ -1,13 +1,16 @@
 """What /metrics says, read as Prometheus reads it."""
 
+import json
 import operator
 import random
 import string
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
+import onnxruntime as ort
 import psutil
 import pytest
 from numpy.typing import NDArray
@@ -87,6 +90,33 @@ def test_the_model_and_its_device_are_told(server: Server) -> None:
     version = httpx.get(f"{server.url}/readyz").json()["model"]["version"]
     assert sample.labels == {"name": "fashion_lenet", "version": version, "device": "cpu"}
     assert sample.value == 1
+
+
+def test_runs_of_the_network_and_the_classes_found_are_counted(
+    server: Server, client: httpx.Client, images: NDArray[np.uint8], session: ort.InferenceSession
+) -> None:
+    chosen = images[:20, None]  # (N, 1, 28, 28)
+    (logits,) = session.run(["logits"], {"image": chosen})  # (N, K)
+    names = json.loads(session.get_modelmeta().custom_metadata_map["labels"])
+    expected = Counter(names[class_id] for class_id in logits.argmax(axis=1).tolist())
+    assert len(expected) > 5
+    before = metrics(server.url)
+    client.post("/predict", json={"images": chosen.tolist()}).raise_for_status()
+    after = metrics(server.url)
+    found = values(after, "fashion_predictions", "label", "_total")
+    for name, count in values(before, "fashion_predictions", "label", "_total").items():
+        found[name] -= count
+    assert found == {name: expected[name] for name in names}
+    runs = values(after, "fashion_batch_images", "le", "_bucket")
+    for bound, count in values(before, "fashion_batch_images", "le", "_bucket").items():
+        runs[bound] -= count
+    assert (runs["16.0"], runs["32.0"], runs["+Inf"]) == (0, 1, 1)
+
+
+def values(families: dict[str, Metric], name: str, label: str, suffix: str) -> dict[str, float]:
+    """The samples of a metric by the value of a label."""
+    samples = [sample for sample in families[name].samples if sample.name == name + suffix]
+    return {sample.labels[label]: sample.value for sample in samples}
 
 
 def test_unknown_paths_add_no_labels(server: Server, client: httpx.Client) -> None:

@@ -1,0 +1,42 @@
+"""The gauge of requests in hand, on a server that waits for bodies."""
+
+import socket
+import time
+from contextlib import ExitStack
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.serving import Server
+
+HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+UPLOADS = 20
+LONGEST = 60.0  # a last resort
+
+
+def in_hand(client: httpx.Client) -> float:
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    (value,) = [
+        sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == "fashion_requests_in_hand"
+    ]
+    return value
+
+
+def test_requests_that_are_not_answered_count_and_then_no_more(
+    server: Server, client: httpx.Client
+) -> None:
+    begun = time.monotonic()
+    with ExitStack() as stack:
+        for _ in range(UPLOADS):
+            connection = socket.create_connection(("127.0.0.1", server.port))
+            stack.enter_context(connection).sendall(HEAD)
+        most = in_hand(client)
+        while most < 1:
+            assert time.monotonic() - begun < LONGEST
+            most = in_hand(client)
+        assert most < UPLOADS / 2  # a mean, which takes its time
+    while in_hand(client) >= 0.95 * most:
+        assert time.monotonic() - begun < LONGEST
