@@ -9,7 +9,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.serving import Server
 
-HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+HEAD = (  # its body never comes
+    b"POST /predict HTTP/1.1\r\n"
+    b"Host: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+)
 UPLOADS = 20
 LONGEST = 60.0  # a last resort
 
