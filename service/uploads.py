@@ -35,7 +35,7 @@ async def read_upload(request: Request, max_bytes: int) -> bytes:
     kind = media_type(content_type)
     if kind != FORM and kind not in FORMATS:
         raise UnsupportedType(
-            f"Content-Type {kind or '(none)'} is not served: send {FORM} with a field "
+            f"Content-Type {kind[:60] or '(none)'} is not served: send {FORM} with a field "
             f"{FIELD!r}, or a picture as {', '.join(FORMATS)}"
         )
     body = await read_plain_body(request, max_bytes)
@@ -63,7 +63,7 @@ async def read_uploads(request: Request, max_bytes: int) -> Sequence[Upload]:
     kind = media_type(content_type)
     if kind != FORM:
         raise UnsupportedType(
-            f"Content-Type {kind or '(none)'} is not served here: send {FORM} with fields "
+            f"Content-Type {kind[:60] or '(none)'} is not served here: send {FORM} with fields "
             f"{BATCH_FIELD!r}, one for each picture"
         )
     parts = parse_multipart(await read_plain_body(request, max_bytes), content_type)
