@@ -1,0 +1,50 @@
+"""One hostile request, and what the answer to it must be."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Body = bytes | Callable[[], bytes]  # a large one is made only when it is sent
+Headers = Sequence[tuple[str, str]]
+
+TIFF = "image/tiff"
+BROKEN = "is broken or cut off: "
+NO_PICTURE = "is no PNG, JPEG, WebP, BMP, GIF or TIFF file"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request, the status of its answer, and a piece of the error's text that names the fault.
+
+    A status of 200 says that nothing is wrong: what looks hostile is taken as it is meant.
+    """
+
+    name: str
+    status: int
+    says: str
+    body: Body = b""
+    method: str = "POST"
+    path: str = "/classify"
+    headers: Headers = ()
+    head: bytes | None = None  # sent in place of the four above
+
+    def content(self) -> bytes:
+        return self.body if isinstance(self.body, bytes) else self.body()
+
+    def request(self) -> bytes:
+        """All bytes that are sent."""
+        body = self.content()
+        if self.head is not None:
+            return self.head + body
+        headers = [("Host", "x"), *self.headers]
+        if not any(name.lower() in ("content-length", "transfer-encoding") for name, _ in headers):
+            headers.append(("Content-Length", str(len(body))))
+        lines = [f"{self.method} {self.path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers)]
+        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+
+
+def picture(
+    name: str, body: Body, status: int, says: str = "", kind: str = "image/png", **more: Any
+) -> Case:
+    """A picture as the body of a request."""
+    return Case(name, status, says, body, headers=[("Content-Type", kind)], **more)

@@ -1,0 +1,162 @@
+"""GIF, BMP and WebP files that are broken, lie, or swell."""
+
+# A case is a line of a table.
+# ruff: noqa: E501
+# fmt: off
+
+import struct
+from functools import cache
+
+from PIL import Image
+
+from tests.hostile.cases import BROKEN, NO_PICTURE, Body, Case, picture
+from tests.service.pictures import save
+
+END = b"\0;"
+SIDE = 5656  # its square is just under 32 million pixels
+HUGE = struct.pack("<HH", 65535, 65535)
+
+
+def gif(name: str, body: Body, status: int, says: str = "") -> Case:
+    return picture(name, body, status, says, "image/gif")
+
+
+def bmp(name: str, body: Body, status: int, says: str = "") -> Case:
+    return picture(name, body, status, says, "image/bmp")
+
+
+def webp(name: str, body: Body, status: int, says: str = "") -> Case:
+    return picture(name, body, status, says, "image/webp")
+
+
+def gif_file(
+    data: bytes, *, width: int = 28, height: int = 28, before: bytes = b"", corner: int = 0, frame: tuple[int, int] | None = None, bits: int = 2
+) -> bytes:
+    """A GIF without palettes; data are the blocks of its one frame."""
+    shown = frame or (width, height)
+    screen = b"GIF89a" + struct.pack("<HHBBB", width, height, 0, 0, 0)
+    return screen + before + b"," + struct.pack("<HHHHBB", corner, corner, *shown, 0, bits) + data
+
+
+@cache
+def still(kind: str, mode: str = "P", side: int = 28) -> bytes:
+    return save(Image.new(mode, (side, side)), kind, **({"lossless": True} if kind == "WEBP" else {}))
+
+
+@cache
+def film(kind: str, count: int) -> bytes:
+    frames = [Image.new("L", (28, 28), index % 256) for index in range(count)]
+    return save(frames[0], kind, save_all=True, append_images=frames[1:])
+
+
+GIFS = [
+    *(gif(f"GIF of its first {keep} bytes", still("GIF")[:keep], 400, says) for keep, says in ((3, NO_PICTURE), (6, BROKEN), (9, BROKEN), (14, BROKEN), (len(still("GIF")) - 4, BROKEN))),
+    gif("GIF of 65,535 x 65,535", gif_file(END, width=65535, height=65535), 413, "4,294,836,225 pixels"),
+    gif("GIF whose frame is larger than its screen", gif_file(END, frame=(65535, 65535)), 413, "4,294,836,225 pixels"),
+    gif("GIF whose frame begins outside", gif_file(END, corner=65535), 413, "pixels"),
+    gif("GIF of 0 x 0", gif_file(END, width=0, height=0), 400, BROKEN),
+    gif("GIF with a frame of 0 x 0", gif_file(END, frame=(0, 0)), 400, BROKEN),
+    *(gif(f"GIF with codes of {bits} bits", gif_file(b"\x02\xff\xff" + END, bits=bits), 400, BROKEN) for bits in (0, 1, 12, 13, 255)),
+    gif("GIF without pixels", gif_file(END), 400, BROKEN),
+    gif("GIF whose LZW has codes that are not there yet", gif_file(b"\x05\xff\xff\xff\xff\xff" + END), 400, BROKEN),
+    gif("GIF whose LZW ends at once", gif_file(b"\x01\x2c" + END), 400, BROKEN),
+    gif("GIF whose LZW only clears its table", gif_file((b"\xff" + b"\x24\x49\x92" * 85) * 100 + END), 400, BROKEN),
+    gif("GIF without a frame", b"GIF89a" + struct.pack("<HHBBB", 28, 28, 0, 0, 0) + b";", 400, BROKEN),
+    gif("GIF with a palette that is cut off", b"GIF89a" + struct.pack("<HHBBB", 28, 28, 0xF7, 0, 0) + bytes(100), 400, BROKEN),
+    gif("GIF with an extension of no kind", gif_file(END, before=b"!"), 400, BROKEN),
+    gif("GIF with a control block of one byte", gif_file(END, before=b"!\xf9\x01\x01\0"), 400, BROKEN),
+    gif("GIF with 3 MB of junk before its frame", lambda: gif_file(END, before=b"\x01" * 3_000_000), 400, "the image"),
+    gif("GIF with 500,000 comments", lambda: gif_file(END, before=b"!\xfe\x01a\0" * 500_000), 400, "the image"),
+    gif("GIF with pixels in five million blocks of a byte", lambda: gif_file(b"\x01\x04" * 5_000_000 + END), 200),
+    gif("GIF of 1,000 frames", lambda: film("GIF", 1000), 200),
+    gif("GIF of 32 million pixels in 50 kB", lambda: still("GIF", "P", SIDE), 200),
+]
+
+
+def bmp_file(
+    data: bytes = bytes(28 * 28), *, width: int = 28, height: int = 28, bits: int = 8, compression: int = 0, colours: int = 256, header: int = 40, offset: int | None = None
+) -> bytes:
+    """A BMP with a palette of black, and a header that may say anything."""
+    palette = bytes(4 * min(colours, 256))
+    start = 14 + 40 + len(palette) if offset is None else offset
+    head = struct.pack("<IHHI", 54 + len(palette) + len(data), 0, 0, start)
+    fields = (header, width, height, 1, bits, compression, len(data), 0, 0, colours, 0)
+    return b"BM" + head + struct.pack("<IiiHHIIiiII", *fields) + palette + data
+
+
+BMPS = [
+    bmp("BMP, whole", bmp_file(), 200),
+    *(bmp(f"BMP of its first {keep} bytes", bmp_file()[:keep], 400, says) for keep, says in ((1, NO_PICTURE), (2, BROKEN), (14, BROKEN), (20, BROKEN), (54, BROKEN), (1500, BROKEN))),
+    bmp("BMP of width 0", bmp_file(width=0), 400, BROKEN),
+    bmp("BMP of height 0", bmp_file(height=0), 400, BROKEN),
+    bmp("BMP of width -28", bmp_file(width=-28), 413, "4294967268 x 28"),
+    bmp("BMP of height -28, from the top", bmp_file(height=-28), 200),
+    bmp("BMP of height -2^31", bmp_file(height=-(2**31)), 413, "of a side"),
+    bmp("BMP of 2^31 - 1 both ways", bmp_file(width=2**31 - 1, height=2**31 - 1), 413, "of a side"),
+    bmp("BMP of 60,000 x 60,000", bmp_file(width=60_000, height=60_000), 413, "3,600,000,000 pixels"),
+    bmp("BMP of the most pixels, without them", bmp_file(width=8000, height=4000), 400, BROKEN),
+    *(bmp(f"BMP of {bits} bits", bmp_file(bits=bits), 400, BROKEN) for bits in (0, 2, 3, 7, 64, 65535)),
+    *(bmp(f"BMP of compression {kind}", bmp_file(compression=kind), 400, BROKEN) for kind in (4, 5, 6, 11, 2**32 - 1)),
+    bmp("BMP of two billion colours", bmp_file(colours=2**31), 400, BROKEN),
+    bmp("BMP of no colour", bmp_file(colours=0, bits=1), 200),
+    bmp("BMP with a header of 3 bytes", bmp_file(header=3), 400, BROKEN),
+    bmp("BMP with a header of 4 GB", bmp_file(header=2**32 - 1), 400, BROKEN),
+    bmp("BMP whose pixels are behind its end", bmp_file(offset=10**9), 400, BROKEN),
+    bmp("BMP whose pixels are its header", bmp_file(offset=0), 200),
+    bmp("BMP with runs that stop", bmp_file(b"\x05\x01", compression=1), 400, BROKEN),
+    bmp("BMP with a run of 4 bits that stops", bmp_file(b"\x05", bits=4, compression=2, colours=16), 400, BROKEN),
+    bmp("BMP with runs beyond the row", bmp_file(b"\xff\x07" * 300 + b"\0\1", compression=1), 400, BROKEN),
+    bmp("BMP with a jump beyond the picture", bmp_file(b"\0\2\xff\xff", compression=1), 200),
+    bmp("BMP of empty rows", lambda: bmp_file(b"\x01\x07\0\0" * (SIDE - 1), width=SIDE, height=SIDE, compression=1), 400, "the image"),
+    bmp("BMP of a million runs of a pixel", lambda: bmp_file(b"\x01\x07" * 1_000_000, width=SIDE, height=SIDE, compression=1), 400, "the image"),
+]
+
+
+def riff(*chunks: tuple[bytes, bytes], size: int | None = None) -> bytes:
+    packed = b"".join(
+        name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+        for name, content in chunks
+    )
+    return b"RIFF" + struct.pack("<I", 4 + len(packed) if size is None else size) + b"WEBP" + packed
+
+
+def extended(flags: int, width: int, height: int) -> tuple[bytes, bytes]:
+    """The chunk VP8X, with the size of the canvas."""
+    sizes = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    return b"VP8X", bytes([flags, 0, 0, 0]) + sizes
+
+
+def lossless(width: int, height: int) -> tuple[bytes, bytes]:
+    bits = (width - 1) | (height - 1) << 14
+    return b"VP8L", b"\x2f" + struct.pack("<I", bits) + bytes(20)
+
+
+def lossy(width: int, height: int) -> tuple[bytes, bytes]:
+    return b"VP8 ", b"\x10\0\0\x9d\x01\x2a" + struct.pack("<HH", width, height) + bytes(40)
+
+
+STILL = still("WEBP", "RGB")
+
+WEBPS = [
+    *(webp(f"WebP of its first {keep} bytes", STILL[:keep], 400, BROKEN) for keep in (4, 12, 16, 20, 25, len(STILL) - 1)),
+    webp("WebP of 16,384 x 16,384, lossless", riff(lossless(16384, 16384)), 413, "268,435,456 pixels"),
+    webp("WebP of 16,383 x 16,383, lossy", riff(lossy(16383, 16383)), 413, "268,402,689 pixels"),
+    webp("WebP of 0 x 0, lossy", riff(lossy(0, 0)), 400, BROKEN),
+    webp("WebP of noise, lossless", riff((b"VP8L", b"\x2f\x1b\xc0\x06\0" + bytes(range(200)))), 400, BROKEN),
+    webp("WebP of noise, lossy", riff((b"VP8 ", bytes(range(200)))), 400, BROKEN),
+    webp("WebP of the most pixels, without them", riff(lossless(8000, 4000)), 400, BROKEN),
+    webp("WebP with a canvas of 2^24 both ways", riff(extended(2, 2**24, 2**24), lossless(28, 28)), 400, BROKEN),
+    webp("WebP with a canvas larger than its picture", riff(extended(0, 60000, 60000), lossless(28, 28)), 400, BROKEN),
+    webp("WebP with an animation of no frame", riff(extended(2, 28, 28), (b"ANIM", bytes(6))), 400, BROKEN),
+    webp("WebP with a canvas of 65,535 x 65,535 for an animation", riff(extended(2, 65535, 65535), (b"ANIM", bytes(6)), (b"ANMF", bytes(16) + lossless(28, 28)[0] + struct.pack("<I", 25) + lossless(28, 28)[1] + b"\0")), 413, "4,294,836,225 pixels"),
+    webp("WebP with no chunk", riff(), 400, BROKEN),
+    webp("WebP with a chunk of 4 GB", b"RIFF\xff\xff\xff\xffWEBPVP8L\xff\xff\xff\xff/" + bytes(50), 400, BROKEN),
+    webp("WebP whose length is too small", riff(lossless(28, 28), size=4), 400, BROKEN),
+    webp("WebP with an unknown first chunk", riff((b"XYZW", bytes(100)), lossless(28, 28)), 400, BROKEN),
+    webp("WebP that is sound", b"RIFF\x24\0\0\0WAVEfmt " + bytes(40), 400, BROKEN),
+    webp("WebP with EXIF of noise", riff(extended(8, 28, 28), (STILL[12:16], STILL[20:]), (b"EXIF", b"\xff" * 99)), 200),
+    webp("WebP of 2,000 frames", lambda: film("WEBP", 2000), 200),
+    webp("WebP of 32 million pixels in 34 bytes", lambda: still("WEBP", "RGBA", SIDE), 200),
+]
+
+CASES: list[Case] = [*GIFS, *BMPS, *WEBPS]

@@ -1,0 +1,249 @@
+"""JSON and tensors that are too deep, too long, out of range, misshapen, or lie."""
+
+# A case is a line of a table.
+# ruff: noqa: E501
+# fmt: off
+
+import gzip
+import zlib
+from typing import Any
+
+import orjson
+
+from tests.hostile.cases import Body, Case
+
+ROW = [0] * 28
+IMAGE = [[ROW] * 28]
+MIB = 2**20
+INFER = "/v2/models/fashion_lenet/infer"
+HEADER_LENGTH = "Inference-Header-Content-Length"
+
+
+def predict(name: str, body: Body, says: str, status: int = 400, *headers: tuple[str, str]) -> Case:
+    kind = headers or (("Content-Type", "application/json"),)
+    return Case(f"predict: {name}", status, says, body, path="/predict", headers=kind)
+
+
+def of(images: Any) -> bytes:
+    return orjson.dumps({"images": images})
+
+
+def infer(name: str, body: Body, says: str, *headers: tuple[str, str], status: int = 400) -> Case:
+    typed = any(header == "Content-Type" for header, _ in headers)
+    sent = headers if typed else (("Content-Type", "application/json"), *headers)
+    return Case(f"infer: {name}", status, says, body, path=INFER, headers=sent)
+
+
+def tensor(**changes: Any) -> dict[str, Any]:
+    """The input of one black image, with entries changed, or (...) left out."""
+    entry = {"name": "image", "shape": [1, 1, 28, 28], "datatype": "UINT8", "data": [0] * 784}
+    return {key: value for key, value in {**entry, **changes}.items() if value is not ...}
+
+
+def asks(**changes: Any) -> bytes:
+    return orjson.dumps({"inputs": [tensor(**changes)]})
+
+
+def wants(*outputs: Any) -> bytes:
+    return orjson.dumps({"inputs": [tensor()], "outputs": outputs})
+
+
+def binary(size: Any = 784, content: int = 784, **changes: Any) -> tuple[bytes, int]:
+    """A request with that many bytes behind it, and the length of its JSON."""
+    text = asks(data=..., parameters={"binary_data_size": size}, **changes)
+    return text + bytes(content), len(text)
+
+
+def behind(name: str, says: str, header: str | None = None, **more: Any) -> Case:
+    body, length = binary(**more)
+    return infer(name, body, says, (HEADER_LENGTH, str(length) if header is None else header))
+
+
+def deep(levels: int, inner: bytes = b"") -> bytes:
+    return b'{"images": ' + b"[" * levels + inner + b"]" * levels + b"}"
+
+
+PREDICT = [
+    predict("nothing", b"", "the body is no JSON"),
+    predict("cut off", of([IMAGE])[:-1], "the body is no JSON"),
+    predict("no JSON", b"images", "the body is no JSON"),
+    predict("JSON twice", of([IMAGE]) * 2, "the body is no JSON"),
+    predict("single quotes", b"{'images': []}", "the body is no JSON"),
+    predict("a comma too many", b'{"images": [1,]}', "the body is no JSON"),
+    predict("NaN", b'{"images": [[[[NaN]]]]}', "the body is no JSON"),
+    predict("Infinity", b'{"images": [[[[Infinity]]]]}', "the body is no JSON"),
+    predict("-Infinity", b'{"images": [[[[-Infinity]]]]}', "the body is no JSON"),
+    predict("noise", b"\xff\xfe\x80" * 99, "the body is no JSON"),
+    predict("UTF-16", '{"images": []}'.encode("utf-16"), "the body is no JSON"),
+    predict("half a surrogate", b'{"\\ud800": []}', "the body is no JSON"),
+    predict("zeros", bytes(1000), "the body is no JSON"),
+    predict("a pickle", b"\x80\x04}.", "the body is no JSON"),
+    predict("a list", b"[]", "the body is a list"),
+    predict("a number", b"7", "the body is a number"),
+    predict("null", b"null", "the body is null"),
+    predict("text", b'"http://127.0.0.1/a.png"', "the body is a string"),
+    predict("true", b"true", "the body is true or false"),
+    predict("no key", b"{}", "keys are none"),
+    predict("another key", b'{"image": []}', "keys are 'image'"),
+    predict("a key too many", b'{"images": [], "url": "http://x"}', "keys are 'images', 'url'"),
+    predict("100,000 keys", lambda: orjson.dumps({str(k): k for k in range(100_000)}), "keys are '0'"),
+    predict("a key of 1 MB", b'{"' + b"a" * MIB + b'": 1}', "keys are 'aaa"),
+    predict("a key that is an attribute", b'{"__class__": []}', "keys are '__class__'"),
+    predict("the key twice", b'{"images": [], "images": 7}', "images is a number"),
+    predict("null for images", of(None), "images is null"),
+    predict("a URL for images", of("http://127.0.0.1/a.png"), "images is a string"),
+    predict("URLs for images", of(["http://127.0.0.1/a.png"]), "images has shape (1)"),
+    predict("an object for images", of({"0": IMAGE}), "images is an object"),
+    predict("no image", of([]), "images has shape (0)"),
+    predict("an empty image", of([[]]), "images has shape (1, 0)"),
+    predict("three dimensions", of(IMAGE), "images has shape (1, 28, 28)"),
+    predict("five dimensions", of([[IMAGE]]), "images has shape (1, 1, 1, 28, 28)"),
+    predict("27 rows", of([[[ROW] * 27]]), "images has shape (1, 1, 27, 28)"),
+    predict("29 columns", of([[[[0] * 29] * 28]]), "images has shape (1, 1, 28, 29)"),
+    predict("two channels", of([[[ROW] * 28] * 2]), "images has shape (1, 2, 28, 28)"),
+    predict("channels last", of([[[[0]] * 28] * 28]), "images has shape (1, 28, 28, 1)"),
+    predict("a row too short", of([[[ROW] * 27 + [[0] * 27]]]), "images is ragged"),
+    predict("a number for a row", of([[[ROW] * 27 + [0]]]), "images is ragged"),
+    predict("a second image of three dimensions", of([IMAGE, [ROW] * 28]), "images is ragged"),
+    predict("a list for a number", of([[[ROW] * 27 + [[*ROW[:-1], [0]]]]]), "images is ragged"),
+    *(
+        predict(f"a pixel of {shown}", deep(0).replace(b'{"images": }', of([[[ROW] * 27 + [ROW[:-1]]]]).replace(b"0]]]]", b"0," + pixel + b"]]]]")), says)
+        for shown, pixel, says in (
+            ("256", b"256", "images holds 256"),
+            ("-1", b"-1", "images holds -1"),
+            ("2^63", b"9223372036854775808", "images holds 9223372036854775808"),
+            ("2^64 and more", b"1" + b"0" * 400, ""),
+            ("1e400", b"1e400", ""),
+            ("0.5", b"0.5", "images holds a number with a fraction"),
+            ("-0.0", b"-0.0", "images holds a number with a fraction"),
+            ("1e2", b"1e2", "images holds a number with a fraction"),
+            ("true", b"true", "images holds true or false"),
+            ("null", b"null", "images holds null"),
+            ("text", b'"0"', "images holds a string"),
+            ("an object", b"{}", "images holds an object"),
+            ("007", b"007", "the body is no JSON"),
+            ("0x1", b"0x1", "the body is no JSON"),
+        )
+    ),
+    predict("1,000 lists deep", deep(1000), "images has shape (1, 1, 1, 1, 1, 1, 1, 1)"),
+    predict("1,025 lists deep", deep(1025), "the body is no JSON"),
+    predict("a million lists deep", lambda: deep(10**6), "the body is no JSON"),
+    predict("a million lists that never end", lambda: b"[" * 10**6, "the body is no JSON"),
+    predict("100,000 objects deep", lambda: b'{"images":' * 100_000 + b"1" + b"}" * 100_000, "the body is no JSON"),
+    predict("a text of 9 MB", lambda: of("a" * 9 * MIB), "images is a string"),
+    predict("a list of 4 million numbers", lambda: b'{"images":[' + b"0," * 4_000_000 + b"0]}", "images has shape (4000001)"),
+    predict("a list of 3 million lists", lambda: b'{"images":[' + b"[]," * 3_000_000 + b"[]]}", "images has shape (3000001, 0)"),
+    predict("a number of 9 MB", lambda: b'{"images":' + b"9" * 9 * MIB + b"}", ""),
+    predict("spaces for 9 MB", lambda: b" " * 9 * MIB, "the body is no JSON"),
+    *(
+        predict(f"JSON called {kind}", of([IMAGE]), says, 415, ("Content-Type", kind))
+        for kind, says in (
+            ("text/plain", "Content-Type text/plain is not served here"),
+            ("application/xml", "application/xml"),
+            ("application/jsonp", "application/jsonp"),
+            ("application/x-pickle", "application/x-pickle"),
+            ("application/vnd.bentoml+pickle", "application/vnd.bentoml+pickle"),
+            ("multipart/form-data; boundary=b", "multipart/form-data"),
+            ("image/png", "image/png"),
+            ("*/*", "*/*"),
+            ("", "(none)"),
+            (";;;", "(none)"),
+        )
+    ),
+    predict("JSON in gzip", gzip.compress(of([IMAGE])), "Content-Encoding 'gzip' is not served here", 415, ("Content-Type", "application/json"), ("Content-Encoding", "gzip")),
+]
+
+INFERENCES = [
+    infer("nothing", b"", "the body is no JSON"),
+    infer("a list", b"[]", "an object with inputs is right"),
+    infer("no inputs", b"{}", "the request has no inputs"),
+    infer("inputs that are text", b'{"inputs": "x"}', "inputs 'x', a list is right"),
+    infer("inputs that are a URL", b'{"inputs": ["http://127.0.0.1"]}', "objects with a name are right"),
+    infer("empty inputs", b'{"inputs": []}', "one called 'image' is right"),
+    infer("two inputs", orjson.dumps({"inputs": [tensor()] * 2}), "one called 'image' is right"),
+    infer("10,000 inputs", orjson.dumps({"inputs": [{"name": "image"}] * 10_000}), "one called 'image' is right"),
+    infer("an input without a name", asks(name=...), "an input has no name"),
+    infer("another input", asks(name="../../etc/passwd"), "one called 'image' is right"),
+    infer("an input's name of 1 MB", asks(name="a" * MIB), "one called 'image' is right"),
+    infer("a name that is a number", asks(name=7), "name 7, text is right"),
+    *(infer(f"datatype {kind}", asks(datatype=kind), f"datatype of 'image' is '{kind}'") for kind in ("FP32", "INT8", "BYTES", "uint8", "object", "BOOL", "UINT64", "")),
+    infer("no datatype", asks(datatype=...), "has no datatype"),
+    *(infer(f"shape {shape}", asks(shape=shape), "the shape of 'image' is") for shape in ([], [1], [784], [1, 784], [0, 1, 28, 28], [-1, 1, 28, 28], [1, 28, 28, 1], [1, 1, 28, 28, 1], [1.0, 1, 28, 28], [True, 1, 28, 28], ["1", 1, 28, 28], [None, 1, 28, 28])),
+    infer("a shape of 2^63 - 1 images", asks(shape=[2**63 - 1, 1, 28, 28]), "needs 7,231,123,676,894,144,232,688"),
+    infer("a shape of a billion images", asks(shape=[10**9, 1, 28, 28]), "needs 784,000,000,000"),
+    infer("a shape that is text", asks(shape="1,1,28,28"), "shape '1,1,28,28', a list is right"),
+    infer("no shape", asks(shape=...), "has no shape"),
+    infer("no data", asks(data=...), "neither data nor binary_data_size"),
+    infer("data and bytes", asks(parameters={"binary_data_size": 784}), "both data and binary_data_size"),
+    infer("data that is text", asks(data="AAAA"), "a list of numbers is right"),
+    infer("a number too few", asks(data=[0] * 783), "has 783 numbers"),
+    infer("a number too many", asks(data=[0] * 785), "has 785 numbers"),
+    infer("data nested unevenly", asks(data=[[[ROW] * 27 + [[0] * 27]]]), "is nested unevenly"),
+    infer("data nested too deep", asks(data=[[IMAGE]]), "is nested unevenly"),
+    infer("data of empty lists", asks(data=[[]]), "is nested unevenly"),
+    *(infer(f"a number {value!r}", asks(data=[0] * 783 + [value]), "at index 783, a whole number from 0 to 255") for value in (256, -1, 0.5, True, None, "0", [], {}, 2**63, 1e300)),
+    infer("NaN", asks().replace(b"[0,", b"[NaN,"), "the body is no JSON"),
+    infer("an id that is a number", orjson.dumps({"id": 7, "inputs": [tensor()]}), "id 7, text is right"),
+    infer("parameters that are a list", orjson.dumps({"parameters": [], "inputs": [tensor()]}), "an object is right"),
+    infer("binary output as text", orjson.dumps({"parameters": {"binary_data_output": "yes"}, "inputs": [tensor()]}), "true or false is right"),
+    infer("shared memory", asks(data=..., parameters={"shared_memory_region": "x"}), "which is not served"),
+    infer("shared memory for an output", wants({"name": "logits", "parameters": {"shared_memory_region": "x"}}), "which is not served"),
+    infer("an unknown output", wants({"name": "weights"}), "there is no output 'weights'"),
+    infer("an output twice", wants({"name": "logits"}, {"name": "logits"}), "each at most once"),
+    infer("100,000 outputs", lambda: wants(*[{"name": "logits"}] * 100_000), "each at most once"),
+    infer("an output without a name", wants({}), "an output has no name"),
+    infer("an output that is text", wants("logits"), "objects with a name are right"),
+    *(infer(f"the best {count!r} classes", wants({"name": "logits", "parameters": {"classification": count}}), "is right") for count in (0, -1, 1.5, True, "3")),
+    infer("the best billion classes", wants({"name": "logits", "parameters": {"classification": 10**9}}), "", status=200),
+    infer("a million lists deep", lambda: b'{"inputs":' + b"[" * 10**6, "the body is no JSON"),
+    infer("another model", asks(), "", status=200),
+    behind("bytes for an image too few", "binary_data_size of 'image' is 783", size=783, content=783),
+    behind("bytes for an image too many", "binary_data_size of 'image' is 785", size=785, content=785),
+    behind("no bytes", "0 bytes follow the JSON", content=0),
+    behind("a byte too few", "783 bytes follow the JSON", content=783),
+    behind("a byte too many", "785 bytes follow the JSON", content=785),
+    behind("a size of -784", "is -784", size=-784),
+    behind("a size of 2^62", "is 4611686018427387904", size=2**62),
+    behind("a size that is text", "a whole number is right", size="784"),
+    behind("a size that is true", "a whole number is right", size=True),
+    behind("a size for a shape of a billion", "its shape needs", shape=[10**9, 1, 28, 28]),
+    *(
+        behind(f"a length of JSON of {header!r}", says, header=header)
+        for header, says in (
+            ("99999999", "the number of the body's bytes that are JSON"),
+            ("-1", "the number of the body's bytes"),
+            ("1e2", "the number of the body's bytes"),
+            ("0x10", "the number of the body's bytes"),
+            ("1_0", "the number of the body's bytes"),
+            ("\xb2", "the number of the body's bytes"),
+            ("9" * 5000, "the number of the body's bytes"),
+            ("12, 12", "the number of the body's bytes"),
+            ("ten", "the number of the body's bytes"),
+            ("1", "the body is no JSON"),
+            ("50", "the body is no JSON"),
+            ("0", "784 for each image"),
+        )
+    ),
+    infer("bytes alone, too few", bytes(783), "it has 783 bytes", (HEADER_LENGTH, "0")),
+    infer("bytes alone, none", b"", "at least one image", (HEADER_LENGTH, "0")),
+    infer("gzip that is none", asks(), "is not what Content-Encoding gzip says", ("Content-Encoding", "gzip")),
+    infer("gzip cut off", gzip.compress(asks())[:-9], "is cut off", ("Content-Encoding", "gzip")),
+    infer("gzip twice in one", gzip.compress(asks()) * 2, "follow the end", ("Content-Encoding", "gzip")),
+    infer("gzip in gzip", gzip.compress(gzip.compress(asks())), "the body is no JSON", ("Content-Encoding", "gzip")),
+    infer("raw deflate", zlib.compress(asks())[2:-4], "is not what Content-Encoding deflate says", ("Content-Encoding", "deflate")),
+    infer("10 MB in 10 kB of gzip", lambda: gzip.compress(bytes(10 * MIB + 1)), "inflates to more than 10,485,760", ("Content-Encoding", "gzip"), status=413),
+    infer("10 GB in 10 MB of gzip", lambda: gzip_bomb(10 * 10**9), "inflates to more than 10,485,760", ("Content-Encoding", "gzip"), status=413),
+    *(infer(f"Content-Encoding {coding[:40]!r}", asks(), "is not served", ("Content-Encoding", coding), status=415) for coding in ("br", "zstd", "compress", "gzip, gzip", "gzip;q=1", "identity, gzip", "x" * 9000)),
+    *(infer(f"called {kind}", asks(), f"Content-Type {kind} is not served", ("Content-Type", kind), status=415) for kind in ("text/plain", "application/x-pickle", "image/png", "application/grpc", "multipart/form-data")),
+]
+
+
+def gzip_bomb(size: int) -> bytes:
+    """About a thousandth of size in gzip, all zeros but for the first: one megabyte repeated."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    pieces = [packer.compress(bytes(MIB)) + packer.flush(zlib.Z_FULL_FLUSH)]
+    again = packer.compress(bytes(MIB)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return b"".join(pieces) + again * (size // MIB - 1)
+
+
+CASES: list[Case] = [*PREDICT, *INFERENCES]

@@ -1,0 +1,165 @@
+"""TIFF files that are broken, lie, or swell (TIFF, revision 6.0; BigTIFF)."""
+
+# A case is a line of a table.
+# ruff: noqa: E501
+# fmt: off
+
+import struct
+import zlib
+from functools import cache
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tests.hostile.cases import BROKEN, Body, Case, picture
+from tests.hostile.gif_bmp_webp import SIDE
+from tests.service.pictures import save
+
+SHORT, LONG, UNDEFINED, FLOAT = 3, 4, 7, 3
+WIDTH, HEIGHT, DEPTH, COMPRESSION, PHOTOMETRIC, OFFSETS = 256, 257, 258, 259, 262, 273
+SAMPLES, ROWS, COUNTS, PLANAR, PREDICTOR, TILE_WIDTH = 277, 278, 279, 284, 317, 322
+TILE_HEIGHT, TILE_OFFSETS, FORMAT = 323, 324, 339
+RAW, LZW, OLD_JPEG, JPEG, DEFLATE, LZMA, ZSTD, WEBP = 1, 5, 6, 7, 8, 34925, 50000, 50001
+
+Tag = tuple[int, int, int, int]  # number, type, how many, value or where
+
+
+def tiff(name: str, body: Body, status: int, says: str = "") -> Case:
+    return picture(name, body, status, says, "image/tiff")
+
+
+def tiff_file(
+    data: bytes = bytes(28 * 28), *extra: Tag, next_page: int = 0, **changes: int | None
+) -> bytes:
+    """One strip of 28 x 28 in grey, in front of the directory, with tags changed or left out."""
+    values: dict[str, int | None] = {
+        "WIDTH": 28, "HEIGHT": 28, "DEPTH": 8, "COMPRESSION": RAW, "PHOTOMETRIC": 1,
+        "OFFSETS": 8, "SAMPLES": 1, "ROWS": 28, "COUNTS": len(data), **changes,
+    }
+    tags: dict[int, Tag] = {
+        globals()[name]: (globals()[name], LONG, 1, value)
+        for name, value in values.items()
+        if value is not None
+    }
+    tags.update({tag[0]: tag for tag in extra})
+    body = data + bytes(len(data) % 2)
+    directory = struct.pack("<H", len(tags)) + b"".join(
+        struct.pack("<HHII", *tag) for _, tag in sorted(tags.items())
+    )
+    return b"II*\0" + struct.pack("<I", 8 + len(body)) + body + directory + struct.pack("<I", next_page)
+
+
+def with_loop() -> bytes:
+    """A file whose second page is its first."""
+    content = tiff_file()
+    return content[:-4] + content[4:8]
+
+
+def strips(count: int) -> bytes:
+    """Rows of one pixel each, each in a strip of its own, and all of them the same."""
+    offsets, lengths = struct.pack("<H", 8) * count, b"\1\0" * count
+    return tiff_file(
+        b"\0\0" + offsets + lengths,
+        (OFFSETS, SHORT, count, 10),
+        (COUNTS, SHORT, count, 10 + len(offsets)),
+        WIDTH=1, HEIGHT=count, ROWS=1,
+    )
+
+
+def floats(value: float) -> bytes:
+    return save(Image.fromarray(np.full((28, 28), value, np.float32)), "TIFF")
+
+
+def compressed(kind: str, mode: str = "RGB", **options: Any) -> bytes:
+    return save(Image.new(mode, (SIDE, SIDE)), "TIFF", compression=kind, **options)
+
+
+def overlapping(count: int) -> bytes:
+    """Many tags, each of the same nine megabytes."""
+    return tiff_file(bytes(9_000_000), *((1000 + tag, UNDEFINED, 9_000_000, 8) for tag in range(count)))
+
+
+@cache
+def pages(count: int) -> bytes:
+    images = [Image.new("L", (28, 28), index % 256) for index in range(count)]
+    return save(images[0], "TIFF", save_all=True, append_images=images[1:])
+
+
+GOOD = tiff_file()
+DEFLATED = zlib.compress(bytes(28 * 28))
+
+CUT_OFF = [
+    tiff("TIFF, whole", GOOD, 200),
+    *(tiff(f"TIFF of its first {keep} bytes", GOOD[:keep], 400, BROKEN) for keep in (4, 6, 8, 400, 792, 794, 800, 850)),
+    tiff("TIFF whose directory is far away", b"II*\0\xff\xff\xff\xff" + bytes(100), 400, BROKEN),
+    tiff("TIFF whose directory is its header", b"II*\0\0\0\0\0" + bytes(100), 400, BROKEN),
+    tiff("TIFF of no tag", b"II*\0\x08\0\0\0\0\0\0\0\0\0", 400, BROKEN),
+    tiff("TIFF of 65,535 tags that are not there", b"II*\0\x08\0\0\0\xff\xff" + bytes(100), 400, BROKEN),
+    tiff("BigTIFF of 2^64 - 1 tags", b"II+\0\x08\0\0\0\x10" + bytes(7) + b"\xff" * 8 + bytes(50), 400, "is no PNG"),
+    tiff("BigTIFF with offsets of 4 bytes", b"II+\0\x04\0\0\0\x10" + bytes(50), 400, "is no PNG"),
+    tiff("TIFF of number 43 in the order of Motorola", b"MM\0+" + bytes(50), 400, "is no PNG"),
+]
+
+SIZES = [
+    tiff("TIFF of width 0", tiff_file(WIDTH=0), 400, BROKEN),
+    tiff("TIFF of height 0", tiff_file(HEIGHT=0), 400, BROKEN),
+    tiff("TIFF without a width", tiff_file(WIDTH=None), 400, BROKEN),
+    tiff("TIFF without a height", tiff_file(HEIGHT=None), 400, BROKEN),
+    tiff("TIFF of 65,535 x 65,535", tiff_file(WIDTH=65535, HEIGHT=65535), 413, "4,294,836,225 pixels"),
+    tiff("TIFF of 2^32 - 1 both ways", tiff_file(WIDTH=2**32 - 1, HEIGHT=2**32 - 1), 413, "of a side"),
+    tiff("TIFF one pixel wide, 100 million high", tiff_file(WIDTH=1, HEIGHT=10**8), 413, "of a side"),
+    tiff("TIFF of the most pixels, without them", tiff_file(WIDTH=8000, HEIGHT=4000, ROWS=4000), 400, BROKEN),
+    tiff("TIFF of a width in text", tiff_file(bytes(784), (WIDTH, 2, 4, 0x38323030)), 400, BROKEN),
+    tiff("TIFF of a width of two numbers", tiff_file(bytes(784), (WIDTH, SHORT, 2, 28 | 28 << 16)), 400, BROKEN),
+    tiff("TIFF of a negative width", tiff_file(bytes(784), (WIDTH, 9, 1, 2**32 - 28)), 400, BROKEN),
+]
+
+FIELDS = [
+    *(tiff(f"TIFF of {depth} bits", tiff_file(DEPTH=depth), 400, BROKEN) for depth in (0, 3, 7, 64, 65535)),
+    *(tiff(f"TIFF of compression {kind}", tiff_file(COMPRESSION=kind), 400, BROKEN) for kind in (0, 9, 99, 34712, 65535)),
+    *(tiff(f"TIFF of photometric {kind}", tiff_file(PHOTOMETRIC=kind), 400, BROKEN) for kind in (7, 99, 32803, 65535)),
+    *(tiff(f"TIFF of {count} samples", tiff_file(SAMPLES=count), 400, BROKEN) for count in (0, 7, 1000, 65535)),
+    tiff("TIFF with no strip", tiff_file(OFFSETS=None), 400, BROKEN),
+    tiff("TIFF whose strip is behind its end", tiff_file(OFFSETS=10**9), 400, BROKEN),
+    tiff("TIFF whose strip is too short", tiff_file(COUNTS=5), 200),
+    tiff("TIFF whose strip has 4 GB", tiff_file(COUNTS=2**32 - 1), 200),
+    tiff("TIFF with 0 rows in a strip", tiff_file(ROWS=0), 400, BROKEN),
+    tiff("TIFF with two billion strips", tiff_file(bytes(784), (OFFSETS, LONG, 2**31, 8)), 400, BROKEN),
+    tiff("TIFF in planes of which there are none", tiff_file(PLANAR=2, SAMPLES=3, PHOTOMETRIC=2, DEPTH=8), 400, BROKEN),
+    tiff("TIFF with a palette of one colour", tiff_file(bytes([200]) * 784, (320, SHORT, 3, 8), PHOTOMETRIC=3), 200),
+    tiff("TIFF with tiles of 0 x 0", tiff_file(OFFSETS=None, ROWS=None, COUNTS=None, TILE_WIDTH=0, TILE_HEIGHT=0, TILE_OFFSETS=8), 400, BROKEN),
+    tiff("TIFF with tiles of 2^31 x 2^31", tiff_file(OFFSETS=None, ROWS=None, COUNTS=None, TILE_WIDTH=2**31, TILE_HEIGHT=2**31, TILE_OFFSETS=8), 400, BROKEN),
+    tiff("TIFF of format 99", tiff_file(FORMAT=99), 400, BROKEN),
+    tiff("TIFF of floating point of 8 bits", tiff_file(FORMAT=FLOAT), 400, BROKEN),
+]
+
+COMPRESSED = [
+    tiff("TIFF, deflated", tiff_file(DEFLATED, COMPRESSION=DEFLATE), 200),
+    tiff("TIFF, deflated, cut off", tiff_file(DEFLATED[:9], COMPRESSION=DEFLATE), 400, BROKEN),
+    tiff("TIFF, deflated, with an unknown predictor", tiff_file(DEFLATED, COMPRESSION=DEFLATE, PREDICTOR=99), 400, BROKEN),
+    *(tiff(f"TIFF of noise in compression {kind}", tiff_file(bytes(range(1, 255)), COMPRESSION=kind), 400, BROKEN) for kind in (LZW, OLD_JPEG, JPEG, DEFLATE, LZMA, ZSTD, WEBP)),
+    tiff("TIFF that deflates 10 MB into a strip of 784 bytes", tiff_file(zlib.compress(bytes(10**7), 9), COMPRESSION=DEFLATE), 200),
+    *(tiff(f"TIFF of 32 million pixels in {kind}", lambda kind=kind: compressed(kind), 200) for kind in ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "zstd", "packbits")),
+    tiff("TIFF of 32 million numbers of 32 bits", lambda: compressed("tiff_adobe_deflate", "I"), 200),
+    tiff("TIFF of 32 million pixels that EXIF turns", lambda: compressed("tiff_adobe_deflate", "RGBA", tiffinfo={274: 6}), 200),
+]
+
+BOMBS = [
+    tiff("TIFF of 65,535 strips that are one", lambda: strips(65_535), 200),
+    tiff("TIFF of two million strips", lambda: strips(2_000_000), 413, "of a side"),
+    tiff("TIFF of 60,000 tags that overlap", lambda: overlapping(60_000), 400, BROKEN),
+    tiff("TIFF whose pages are a loop", with_loop(), 200),
+    tiff("TIFF of 2,000 pages", lambda: pages(500), 200),
+    tiff("TIFF with EXIF that is its own directory", tiff_file(bytes(784), (34665, LONG, 1, 792)), 200),
+    tiff("TIFF with a colour profile of 4 GB", tiff_file(bytes(784), (34675, UNDEFINED, 2**32 - 1, 8)), 200),
+]
+
+NUMBERS = [
+    *(tiff(f"TIFF of {value}", floats(value), 400, "the image has 32-bit values from") for value in (float("nan"), float("inf"), -float("inf"), -1.0, 1e30)),
+    tiff("TIFF of 65,536 in 32 bits", save(Image.fromarray(np.full((28, 28), 65_536, np.int32)), "TIFF"), 400, "32-bit values from 65536"),
+    tiff("TIFF of -1 in 32 bits", save(Image.fromarray(np.full((28, 28), -1, np.int32)), "TIFF"), 400, "32-bit values from -1"),
+    tiff("TIFF of subnormal numbers", floats(1e-40), 200),
+]
+
+CASES: list[Case] = [*CUT_OFF, *SIZES, *FIELDS, *COMPRESSED, *BOMBS, *NUMBERS]
