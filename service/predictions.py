@@ -44,7 +44,9 @@ async def predict(request: Request) -> Response:
     classifier: FashionClassifier = request.app.state.classifier
     kind = media_type(request.headers.get("content-type", ""))
     if kind != JSON:
-        raise UnsupportedType(f"Content-Type {kind[:60] or '(none)'} is not served here: send {JSON}")
+        raise UnsupportedType(
+            f"Content-Type {kind[:60] or '(none)'} is not served here: send {JSON}"
+        )
     body = await read_plain_body(request, classifier.settings.max_body_bytes)
     watch = timing(request.scope)
     with watch.decoding():
