@@ -167,3 +167,29 @@ def test_a_server_starts_on_a_full_disk(tmp_path: Path) -> None:
             assert classify(server, encode(BLANK)).status_code == 200
             assert counted(server) == Counter({"200": 1})
             assert server.stop() == 0
+
+
+READ_ONLY = """
+set -e
+mount --make-rprivate /
+mount -t tmpfs tmpfs "$BENTOML_HOME"
+mount -o remount,bind,ro /
+if touch "$0" 2> /dev/null; then exit 1; fi
+exec "$@"
+"""
+
+
+def test_a_server_needs_one_folder_that_it_can_write_to(tmp_path: Path) -> None:
+    """With a mount namespace of its own, where all else is read-only."""
+    trial = ["unshare", "--mount", "true"]
+    if sys.platform != "linux" or subprocess.run(trial, check=False).returncode != 0:
+        pytest.skip("there are no mount namespaces here")
+    home = tmp_path / "home"
+    home.mkdir()
+    command = ("unshare", "--mount", "bash", "-c", READ_ONLY, str(tmp_path / "server.log"), *SERVE)
+    settings = {"BENTOML_HOME": str(home), "TMPDIR": str(home), "FASHION_DEVICE": "cpu"}
+    with serving(tmp_path, command=command, **settings) as server:
+        assert classify(server, encode(BLANK)).status_code == 200
+        assert counted(server) == Counter({"200": 1})
+        assert server.stop() == 0
+    assert not list(home.iterdir())  # all that was written is gone with the namespace

@@ -2,15 +2,19 @@
 
 import asyncio
 import gc
+import http.client
 import re
 import signal
+import subprocess
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import numpy as np
+import orjson
 import pytest
 from numpy.typing import NDArray
 
@@ -18,12 +22,15 @@ from service.classifier import FashionClassifier
 from service.errors import NotReady
 from service.model import LOGITS
 from service.timing import Timing
+from tests.pages import blocks
 from tests.service.models import with_wrong_golden_samples, write_model
 from tests.service.pictures import encode
 from tests.serving import ROOT, SERVE, Server, serving, start, wait_until
 from tests.traffic import traffic
 
+PAGE = ROOT / "docs" / "operations.md"
 WORKERS = 2
+SECONDS = 30
 MODEL = "/v2/models/fashion_lenet"
 
 
@@ -83,7 +90,11 @@ def test_what_is_served_is_told_everywhere(
     model: Path, reloadable: Server, ankle_boot: NDArray[np.uint8]
 ) -> None:
     replace(model, "3.0.0")
-    reload(reloadable, "changed")
+    expected = reloads(reloadable)["changed"] + WORKERS
+    (command,) = [block for block in blocks(PAGE.read_text(), "sh") if "kill" in block]
+    command = command.replace("PID_OF_BENTOML_SERVE", str(reloadable.process.pid))
+    subprocess.run(["/bin/sh", "-c", command], check=True)
+    wait_until(lambda: reloads(reloadable)["changed"] == expected, reloadable)
     with httpx.Client(base_url=reloadable.url) as client:
         assert client.get("/readyz").json()["model"]["version"] == "3.0.0"
         assert client.get(MODEL).json()["versions"] == ["3.0.0"]
@@ -97,6 +108,29 @@ def test_what_is_served_is_told_everywhere(
         assert "X-Model-Version" not in client.get("/livez").headers
     served = metric(reloadable, r'{device="cpu",name="fashion_lenet",version')
     assert {version for version, value in served.items() if value} == {"3.0.0"}
+
+
+def test_an_upload_that_has_begun_is_answered_by_the_model_it_named(
+    model: Path, reloadable: Server, ankle_boot: NDArray[np.uint8]
+) -> None:
+    replace(model, "3.1.0")
+    reload(reloadable, "changed")
+    tensor = {"name": "image", "shape": [1, 1, 28, 28], "datatype": "UINT8"}
+    body = orjson.dumps({"inputs": [{**tensor, "data": ankle_boot.ravel().tolist()}]})
+    connection = http.client.HTTPConnection("127.0.0.1", reloadable.port, timeout=SECONDS)
+    with closing(connection):
+        connection.putrequest("POST", f"{MODEL}/versions/3.1.0/infer")
+        connection.putheader("Content-Type", "application/json")
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body[:-1])
+        replace(model, "3.2.0")
+        reload(reloadable, "changed")
+        assert httpx.get(f"{reloadable.url}{MODEL}/versions/3.1.0/ready").status_code == 404
+        connection.send(body[-1:])
+        answer = connection.getresponse()
+        assert answer.status == 200
+        assert orjson.loads(answer.read())["model_version"] == "3.1.0"
+        assert answer.headers["X-Model-Version"] == "3.1.0"
 
 
 def test_a_file_that_changes_or_vanishes_changes_nothing_before(
@@ -159,6 +193,7 @@ def test_a_worker_that_is_starting_reloads_when_it_has(tmp_path: Path) -> None:
         assert server.stop() == 0
     finally:
         server.process.kill()
+        server.process.wait()
 
 
 @pytest.fixture
