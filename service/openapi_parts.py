@@ -12,11 +12,13 @@ JSON = "application/json"
 TEXT: Described = {"type": "string"}
 BINARY: Described = {"type": "string", "format": "binary"}
 
-# Every request may have the first, and every answer has both.
+# Every request may have the first. Every answer has both of the others, and what a model answered
+# the third.
 REQUEST_ID: Described = {"$ref": "#/components/parameters/RequestID"}
 HEADERS: Described = {
     "X-Request-ID": {"$ref": "#/components/headers/RequestID"},
     "Server-Timing": {"$ref": "#/components/headers/ServerTiming"},
+    "X-Model-Version": {"$ref": "#/components/headers/ModelVersion"},
 }
 
 COMPONENTS: Described = {
@@ -39,6 +41,11 @@ COMPONENTS: Described = {
             "description": "Milliseconds of decoding, inference and the whole (W3C Server Timing).",
             "schema": TEXT,
             "example": "decode;dur=0.139, inference;dur=0.313, total;dur=0.631",
+        },
+        "ModelVersion": {
+            "description": "Of the model that answered; left out where none was asked.",
+            "schema": TEXT,
+            "example": "1.0.0",
         },
     },
     "schemas": {

@@ -74,7 +74,7 @@ def test_a_generated_client_can_name_it_and_knows_every_header(path: str, method
     assert operation["summary"]
     assert {"$ref": "#/components/parameters/RequestID"} in operation["parameters"]
     for response in operation["responses"].values():
-        assert list(response["headers"]) == ["X-Request-ID", "Server-Timing"]
+        assert list(response["headers"]) == ["X-Request-ID", "Server-Timing", "X-Model-Version"]
     named = {entry["name"] for entry in operation["parameters"] if entry.get("in") == "path"}
     assert named == set(re.findall("{(.*?)}", path))
 
