@@ -8,8 +8,9 @@ from export.equivalence import refuse
 from export.errors import ExportError
 from export.fold import fold
 from export.graph import emit
+from export.input_statistics import measure
 from export.metadata import attach, golden_samples, provenance
-from export.origin import read_origin, read_test_set
+from export.origin import read_origin, read_test_set, read_training_set
 from export.proof import Proof, faults, prove
 from export.proof_file import versions, write_proof
 from export.refolding import BYTE, refold
@@ -22,12 +23,13 @@ def export(settings: ExportSettings) -> Proof:
 
     Raises:
         ExportError: the network cannot be folded or emitted, or the proof fails.
-        TrainingError: the checkpoint or the test set cannot be read, or the
+        TrainingError: the checkpoint or the data set cannot be read, or the
             result not be written.
     """
     _make_folder(settings.out.parent)
     origin = read_origin(settings.checkpoint)
     test = read_test_set(settings.data, origin)
+    train = read_training_set(settings.data, origin) if settings.input_statistics else None
     num_classes = len(origin.labels)
     proto = emit(fold(origin.model, BYTE), test.images.shape[1:], num_classes)
     proof = prove(origin.model, proto, refold(origin.model, num_classes), test.images)
@@ -39,6 +41,7 @@ def export(settings: ExportSettings) -> Proof:
         provenance=provenance(origin.metadata, origin.sha256, versions()),
         equivalence=proof.equivalence,
         golden_samples=golden_samples(origin.model, test.images, test.labels, proof.equivalence),
+        input_statistics=measure(origin.model, train.images).to_json() if train else None,
     )
     onnx.checker.check_model(proto, full_check=True)
     content = proto.SerializeToString()

@@ -9,6 +9,7 @@ equivalence     JSON object: the figures of `export.equivalence.Equivalence`
 golden_samples  JSON object: images (base64 of uint8 (G, 1, 28, 28)), logits (G lists of K
                 floats, float64 eval mode's) and tolerance, the largest |difference| of a
                 logit that a device may show before it must not serve
+input_statistics  JSON object: `export.input_statistics.InputStatistics`, unless left out
 
 No date is among them: on the same machine and with the same versions, the same checkpoint gives the
 same file, to the byte.
@@ -104,6 +105,7 @@ def attach(
     provenance: str,
     equivalence: Equivalence,
     golden_samples: str,
+    input_statistics: str | None = None,
 ) -> None:
     """Put the metadata into the model; the graph stays as it was proved.
 
@@ -114,14 +116,14 @@ def attach(
         semantic_version(version)
     except ValueError as error:
         raise ExportError(f"the model's version {error}") from error
-    onnx.helper.set_model_props(
-        proto,
-        {
-            "name": NAME,
-            "version": version,
-            "labels": json.dumps(list(labels)),
-            "provenance": provenance,
-            "equivalence": json.dumps(asdict(equivalence)),
-            "golden_samples": golden_samples,
-        },
-    )
+    properties = {
+        "name": NAME,
+        "version": version,
+        "labels": json.dumps(list(labels)),
+        "provenance": provenance,
+        "equivalence": json.dumps(asdict(equivalence)),
+        "golden_samples": golden_samples,
+    }
+    if input_statistics is not None:
+        properties["input_statistics"] = input_statistics
+    onnx.helper.set_model_props(proto, properties)

@@ -11,7 +11,8 @@ from torch import nn
 from export.errors import ExportError
 from export.metadata import json_object
 from training.checkpoint import LAST_LAYER, load_checkpoint
-from training.dataset import Split, read_split
+from training.dataset import Split, SplitName, read_split
+from training.errors import DatasetError
 from training.fashion_mnist import load_split
 
 
@@ -50,16 +51,37 @@ def read_test_set(directory: Path | None, origin: Origin) -> Split:
         DatasetError: it is not to be found, or does not fit the checkpoint's classes.
         ExportError: it is another one, or the checkpoint does not say which it is.
     """
+    return _read(directory, "test", origin)
+
+
+def read_training_set(directory: Path | None, origin: Origin) -> Split:
+    """Read the training set in the same way.
+
+    Raises:
+        IdxError: a file is not a whole IDX array.
+        ExportError: it is not to be found, does not fit the checkpoint's classes, or is another.
+    """
+    try:
+        return _read(directory, "train", origin)
+    except DatasetError as error:
+        raise ExportError(
+            f"the input statistics are those of the training set, but {error}; give the folder "
+            "that has it with --data, or leave them out with --no-input-statistics"
+        ) from error
+
+
+def _read(directory: Path | None, name: SplitName, origin: Origin) -> Split:
     num_classes = len(origin.labels)
-    test = read_split(directory, "test", num_classes) if directory else load_split("test")
+    split = read_split(directory, name, num_classes) if directory else load_split(name)
     recorded = json_object(origin.metadata, "dataset")
-    for name, digest in test.digests.items():
-        if recorded.get(name, digest) != digest:
+    verb, noun = ("tested", "test") if name == "test" else ("trained", "training")
+    for file, digest in split.digests.items():
+        if recorded.get(file, digest) != digest:
             raise ExportError(
-                f"{name} has SHA-256 {digest}, but the checkpoint was tested on {recorded[name]}: "
-                "give the folder of that test set with --data"
+                f"{file} has SHA-256 {digest}, but the checkpoint was {verb} on {recorded[file]}: "
+                f"give the folder of that {noun} set with --data"
             )
-    return test
+    return split
 
 
 def sha256(content: bytes) -> str:

@@ -24,7 +24,12 @@ class ExportSettings(CommandLineSettings):
     checkpoint: CliPositionalArg[Path] = Field(description="a checkpoint.safetensors")
     out: Path = Field(Path("model.onnx"), description=f"the file to write; {PROOF} goes beside it")
     model_version: str = Field("1.0.0", description="semantic version that every answer will name")
-    data: Path | None = Field(None, description=DATA)
+    data: Path | None = Field(
+        None, description="folder with the data set's IDX files; else Fashion-MNIST, found"
+    )
+    input_statistics: bool = Field(
+        True, description="write in what the training set looks like, for the service to watch by"
+    )
 
     @field_validator("model_version")
     @classmethod

@@ -1,7 +1,7 @@
 """What the service answers."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
 import orjson
@@ -12,6 +12,7 @@ from typing_extensions import TypedDict  # pydantic takes typing's own only from
 
 from service.images import Preprocessing
 from service.model import Model
+from service.watchman import Input
 
 
 class ModelName(TypedDict):
@@ -30,6 +31,7 @@ class Classification(TypedDict):
     probabilities: Annotated[dict[str, float], Field(description="by the classes' names")]
     preprocessing: Preprocessing
     model: ModelName
+    input: NotRequired[Input]  # where there is a watchman
 
 
 class Predictions(TypedDict):

@@ -29,6 +29,7 @@ from service.settings import ServiceSettings, describe_faults
 from service.supervision import supervise
 from service.timing import Timing
 from service.uploads import Upload
+from service.watchman import SHIFT, describe
 from service.web import WebService
 
 logger = logging.getLogger("bentoml.fashion_lenet")
@@ -138,11 +139,16 @@ class FashionClassifier:
         pixels = [pixels for pixels, _ in seen]  # (28, 28) each
         images = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)  # (N, 28, 28)
         images = images[:, None]  # (N, 1, 28, 28)
-        (probabilities,) = await served.infer(images, [PROBABILITIES], timing)  # (N, K)
-        return [
+        names = [PROBABILITIES, SHIFT] if served.watchman else [PROBABILITIES]
+        probabilities, *shifts = await served.infer(images, names, timing)  # (N, K), (N, 1)
+        answers = [
             classification(served.model, row, preprocessing, top_k)
             for row, (_, preprocessing) in zip(probabilities, seen, strict=True)
         ]
+        if served.watchman:
+            for answer, image, (shift,) in zip(answers, pixels, shifts[0].tolist(), strict=True):
+                answer["input"] = describe(served.watchman.statistics, image, shift)
+        return answers
 
     async def predict_images(self, images: NDArray[np.uint8], timing: Timing) -> Predictions:
         """Classify images (N, 1, 28, 28), and note how long it took.
@@ -169,7 +175,10 @@ class FashionClassifier:
             await self._served.close()
 
     def _load(self) -> ServedModel:
-        return ServedModel(load_model(self.settings), self.settings.max_batch, self._lose)
+        model, settings = load_model(self.settings), self.settings
+        if settings.watch and model.input_statistics is None:
+            logger.info("The model has no input statistics: nobody watches what comes in.")
+        return ServedModel(model, settings.max_batch, self._lose, settings.watch)
 
     def _serve(self, served: ServedModel) -> None:
         """Answer with another model from now on."""

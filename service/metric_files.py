@@ -13,7 +13,7 @@ import psutil  # type: ignore[import-untyped]
 logger = logging.getLogger("bentoml.fashion_lenet")
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-KINDS = ("counter", "gauge_livemax", "gauge_livesum", "histogram")
+KINDS = ("counter", "gauge_livemax", "gauge_livemostrecent", "gauge_livesum", "histogram")
 BYTES = 256 * 1024  # all routes with all statuses take 70 KB
 
 

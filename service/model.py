@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from service.devices import CUDA, batch_sizes, one_line, open_session, run_bound
 from service.errors import ModelError
+from service.input_statistics import KEY as INPUT_STATISTICS
+from service.input_statistics import InputStatistics
 from service.settings import ServiceSettings
 
 logger = logging.getLogger("bentoml.fashion_lenet")
@@ -76,6 +78,11 @@ class Model:
         classes = len(self.labels)
         self.golden = _parse(
             metadata, "golden_samples", lambda text: GoldenSamples.parse(text, classes)
+        )
+        self.input_statistics = (  # models exported without them are served too
+            _parse(metadata, INPUT_STATISTICS, InputStatistics.parse)
+            if INPUT_STATISTICS in metadata
+            else None
         )
         _check_signature("input", session.get_inputs(), [f"{INPUT} uint8 (N, 1, {SIDE}, {SIDE})"])
         outputs = [f"{output} float (N, {classes})" for output in (LOGITS, PROBABILITIES)]

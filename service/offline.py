@@ -16,6 +16,7 @@ from service.errors import RequestError
 from service.images import Mode, Seen, as_network_sees, open_image
 from service.model import Model
 from service.picture_files import STANDARD_INPUT
+from service.watchman import describe
 
 BATCH = 64  # ONNX Runtime is no faster with more
 AHEAD = 2 * BATCH  # decoded before they are asked for: 28 x 28 bytes each
@@ -74,17 +75,25 @@ def _classify(
     model: Model, batch: Sequence[tuple[str, Seen | str]], top_k: int | None
 ) -> list[Result]:
     """Classify what could be decoded of a batch, in one inference."""
-    images = [seen.pixels for _, seen in batch if not isinstance(seen, str)]
-    rows = iter(model.classify(np.stack(images)[:, None]) if images else ())  # (N, 1, 28, 28)
+    seen = [picture for _, picture in batch if not isinstance(picture, str)]
+    answers = iter(_answers(model, seen, top_k) if seen else ())
     return [
-        Result(
-            file,
-            seen
-            if isinstance(seen, str)
-            else classification(model, next(rows), seen.preprocessing, top_k),
-        )
-        for file, seen in batch
+        Result(file, picture if isinstance(picture, str) else next(answers))
+        for file, picture in batch
     ]
+
+
+def _answers(model: Model, seen: Sequence[Seen], top_k: int | None) -> list[Classification]:
+    images = np.stack([pixels for pixels, _ in seen])[:, None]  # (N, 1, 28, 28)
+    answers = [
+        classification(model, row, preprocessing, top_k)
+        for row, (_, preprocessing) in zip(model.classify(images), seen, strict=True)
+    ]
+    if statistics := model.input_statistics:
+        shifts = statistics.shifts(images).tolist()  # (N,)
+        for answer, (pixels, _), shift in zip(answers, seen, shifts, strict=True):
+            answer["input"] = describe(statistics, pixels, shift)
+    return answers
 
 
 def _in_threads(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:

@@ -10,6 +10,7 @@ from service.batching import Arrays, Batcher
 from service.errors import ModelError
 from service.model import Model
 from service.timing import Timing
+from service.watchman import Watchman
 
 # Of so many images the CPU takes 35 to 75 us, as long as handing them to a thread and back.
 INLINE_IMAGES = 4
@@ -18,13 +19,16 @@ INLINE_IMAGES = 4
 class ServedModel:
     """A model and its batches; when the last request lets go of it, it is gone, with its thread."""
 
-    def __init__(self, model: Model, max_batch: int, lose: Callable[[str], None]) -> None:
+    def __init__(
+        self, model: Model, max_batch: int, lose: Callable[[str], None], watch: bool = False
+    ) -> None:
         """Serve a model, warmed up.
 
         Args:
             model: has passed its check.
             max_batch: the most images that run at once.
             lose: is told why, when the model can no longer be run.
+            watch: whether to score the images, where the model knows its training set.
         """
         from service.metrics import run_counter  # only a worker has a folder for metrics
 
@@ -33,7 +37,10 @@ class ServedModel:
         self._count = run_counter(model.labels)
         self._header = "".join(c if "!" <= c <= "~" else "?" for c in model.version).encode()
         self._lose = lose
-        self._batcher = Batcher(self._run, max_batch, INLINE_IMAGES if model.device == "cpu" else 0)
+        statistics = model.input_statistics if watch else None
+        self.watchman = Watchman(statistics, self._run) if statistics else None
+        run = self.watchman.infer if self.watchman else self._run
+        self._batcher = Batcher(run, max_batch, INLINE_IMAGES if model.device == "cpu" else 0)
 
     async def infer(
         self, images: NDArray[np.uint8], outputs: Sequence[str], timing: Timing
@@ -42,7 +49,8 @@ class ServedModel:
 
         Args:
             images: (N, 1, 28, 28).
-            outputs: the names of those wanted, in this order, (N, K) each.
+            outputs: the names of those wanted, in this order, (N, K) each; `shift` (N, 1) among
+                them where there is a watchman.
             timing: takes the time, that of waiting for the batch before among it, and the version.
 
         Raises:
@@ -51,14 +59,19 @@ class ServedModel:
         timing.model_version = self._header
         try:
             with timing.inferring():
-                return await self._batcher.infer(images, outputs, timing.running)
+                found = await self._batcher.infer(images, outputs, timing.running)
         except Exception:
             await self._check_again()
             raise
+        if self.watchman:
+            self.watchman.tell_soon()
+        return found
 
     async def close(self) -> None:
         """Answer what waits, and end the thread that infers."""
         await self._batcher.close()
+        if self.watchman:
+            self.watchman.tell()
 
     def _run(self, images: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
         found = self.model.infer(images, outputs)  # (N, K) each

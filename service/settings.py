@@ -53,6 +53,9 @@ class ServiceSettings(BaseSettings):
     access_log: Literal["text", "json", "off"] = Field(
         "text", description="one line for each request on standard output, in this form"
     )
+    watch: bool = Field(
+        True, description="say of each picture how far it is from the model's training set"
+    )
     tracing: bool = Field(
         False, description="send OpenTelemetry's spans of each request, by OTLP over HTTP"
     )

@@ -1,0 +1,168 @@
+"""What the first batch norm expects to see, written into the model for the service to watch by.
+
+A batch norm's moving statistics are averages over images: `moving_mean` that of an image's mean,
+and `moving_var` that of its variance plus the variance of the means (the law of total variance).
+Here is how both are spread over the training set, so that one image can be held against them.
+
+Of an image x in [0, 1], y = conv(x) (C, 24, 24) is what the batch norm normalises. Its statistics
+are, for each channel,
+
+    the mean of y within BORDER positions of an edge,
+    the mean of y inside,
+    log max(var, FLOOR), var being y's variance over PATCHES,
+
+PATCHES being every fifth position both ways: their receptive fields tile the image, so that the
+service computes them without overlap. The two means, weighted by their numbers of positions, are
+the image's mean. With f (3C,) these statistics, m their mean and S their covariance over the
+training set, an image's distance is Mahalanobis's, sqrt((f - m)^T S^-1 (f - m)) = |(f - m) L|
+with L L^T = S^-1.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from export.errors import ExportError
+from training.batch_norm import BatchNorm
+from training.evaluation import BATCH
+
+BORDER = 2
+PATCHES = slice(1, None, 5)  # 1, 6, ..., 21 of 24
+FLOOR = 1e-3  # an image of one shade has variance 0
+
+FALSE_ALARMS = 0.01  # of images, and of streams of STREAM images
+WINDOW = 256  # images whose mean tells whether the stream has changed
+STREAM = 10_000
+STREAMS = 100
+
+DIGITS = 9  # enough for float32, and few enough to hide in which order sums were added
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class InputStatistics:
+    """What the service needs to hold an image against the training set; docs/watchman.md."""
+
+    images: int  # of the training set, N
+    weight: Array  # (C, 1, 5, 5), of the first convolution, for images in [0, 1]
+    bias: Array  # (C,)
+    border: int
+    floor: float
+    mean: Array  # (3C,)
+    whitening: Array  # L (3C, 3C)
+    shift_limit: float  # of |(f - m) L|; 1 % of the training set is beyond
+    brightness: Array  # (2,): 1 % of the training set has a mean pixel below or above, 0 to 255
+    window: int
+    drift_limit: float  # of |(mean of f over the window - m) L|; 1 % of streams is ever beyond
+
+    def to_json(self) -> str:
+        """Write it for the model's metadata."""
+        return json.dumps({key: _rounded(value) for key, value in asdict(self).items()})
+
+
+def measure(model: nn.Sequential, images: Tensor) -> InputStatistics:
+    """Measure the training set.
+
+    Args:
+        model: the trained network, which begins with a convolution and a batch norm.
+        images: (N, 1, 28, 28) uint8, of the training set.
+
+    Raises:
+        ExportError: the statistics of so few or such images say nothing.
+    """
+    weight, bias = _convolution(model)  # (C, 1, 5, 5), (C,)
+    f = statistics(images, weight, bias)  # (N, 3C)
+    mean, whitening = _gaussian(f)
+    z = (f - mean) @ whitening  # (N, 3C)
+    low, high = FALSE_ALARMS / 2, 1 - FALSE_ALARMS / 2
+    return InputStatistics(
+        images=len(images),
+        weight=weight.numpy(),
+        bias=bias.numpy(),
+        border=BORDER,
+        floor=FLOOR,
+        mean=mean,
+        whitening=whitening,
+        shift_limit=float(np.quantile(np.linalg.norm(z, axis=1), 1 - FALSE_ALARMS)),
+        brightness=np.quantile(images.double().mean((1, 2, 3)).numpy(), (low, high)),
+        window=WINDOW,
+        drift_limit=drift_limit(z),
+    )
+
+
+def statistics(images: Tensor, weight: Tensor, bias: Tensor) -> Array:
+    """Return the statistics f (N, 3C) of images (N, 1, 28, 28) uint8; the formulas are above."""
+    found = [
+        _statistics(batch.double() / 255, weight, bias) for batch in torch.split(images, BATCH)
+    ]
+    return torch.cat(found).numpy()  # (N, 3C)
+
+
+def _statistics(X: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    Y = functional.conv2d(X, weight, bias)  # (N, C, 24, 24)
+    inner = Y[:, :, BORDER:-BORDER, BORDER:-BORDER]  # (N, C, 20, 20)
+    positions, inside = Y[0, 0].numel(), inner[0, 0].numel()
+    border = (Y.sum((2, 3)) - inner.sum((2, 3))) / (positions - inside)  # (N, C)
+    var = Y[:, :, PATCHES, PATCHES].var((2, 3), correction=0)  # (N, C)
+    return torch.cat([border, inner.mean((2, 3)), var.clamp(min=FLOOR).log()], 1)  # (N, 3C)
+
+
+def drift_limit(z: Array) -> float:
+    """Return what 99 % of clean streams of 10,000 images stay below, in every window of 256.
+
+    Args:
+        z: (N, F), the training set's (f - m) L, which streams are drawn from, with replacement.
+
+    Returns:
+        the limit of |mean of z over a window|.
+    """
+    generator = np.random.default_rng(0)
+    highest = []
+    for _ in range(STREAMS):
+        drawn = z[generator.integers(len(z), size=STREAM)]  # (STREAM, F)
+        total = np.cumsum(drawn, axis=0)  # (STREAM, F)
+        means = (total[WINDOW:] - total[:-WINDOW]) / WINDOW  # (STREAM - WINDOW, F)
+        highest.append(np.linalg.norm(means, axis=1).max())
+    return float(np.quantile(highest, 1 - FALSE_ALARMS))
+
+
+def _convolution(model: nn.Sequential) -> tuple[Tensor, Tensor]:
+    """Return weight (C, 1, 5, 5) and bias (C,) of what is in front of the first batch norm."""
+    first, norm = model[0], model[1]
+    if not isinstance(first, nn.Conv2d) or not isinstance(norm, BatchNorm):
+        raise ExportError(
+            f"the network begins with {type(first).__name__} and {type(norm).__name__}: input "
+            "statistics are those between a Conv2d and a BatchNorm"
+        )
+    weight = first.weight.detach().double()
+    bias = weight.new_zeros(len(weight)) if first.bias is None else first.bias.detach().double()
+    return weight, bias
+
+
+def _gaussian(f: Array) -> tuple[Array, Array]:
+    """Return the mean (F,) of f (N, F), and L (F, F) with L L^T = its covariance, inverted."""
+    mean = f.mean(axis=0)  # (F,)
+    centred = f - mean  # (N, F)
+    # Not by BLAS, which adds in another order for each number of threads.
+    covariance = np.einsum("ni,nj->ij", centred, centred) / len(f)  # (F, F)
+    try:
+        return mean, np.linalg.cholesky(np.linalg.inv(covariance))
+    except np.linalg.LinAlgError as error:
+        raise ExportError(
+            f"the training set's {len(f):,} images have input statistics without a spread of "
+            "their own in every direction: take more or other images, or leave the statistics "
+            "out with --no-input-statistics"
+        ) from error
+
+
+def _rounded(value: float | int | Array) -> object:
+    if isinstance(value, int):
+        return value
+    rounded = np.vectorize(lambda number: float(f"{number:.{DIGITS}g}"))(value)
+    return rounded.tolist()

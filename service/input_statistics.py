@@ -1,0 +1,183 @@
+"""How far an image is from what the first batch norm was trained on, computed fast.
+
+The definition is in `export.input_statistics`, the mathematics in docs/watchman.md.
+
+Everything linear in the pixels is one matrix product: the channels' means near the edge, inside,
+and over the patches. What is squared is computed at the patches alone, which lie side by side, so
+that five rows of the image are five patches as they stand in memory.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+KEY = "input_statistics"  # of a model's metadata
+
+SIDE, KERNEL = 28, 5
+OUT = SIDE - KERNEL + 1  # of the convolution
+PER_SIDE, FIRST = 5, 1  # patches, and where the first begins
+BAND = KERNEL * SIDE  # pixels of five rows
+PATCHES = PER_SIDE**2
+
+# More at a time, and OpenBLAS would start threads for them, which the event loop's has to wait for.
+PIECE = 12
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class InputStatistics:
+    """What `export.input_statistics.InputStatistics` wrote, and its fast form."""
+
+    weight: NDArray[np.float64]  # (C, 5, 5), for pixels from 0 to 255
+    bias: NDArray[np.float64]  # (C,)
+    border: int  # positions
+    floor: float
+    mean: NDArray[np.float64]  # m (3C,)
+    whitening: NDArray[np.float64]  # L (3C, 3C), scaled: an image's shift |(f - m) L| has limit 1
+    brightness: tuple[float, float]
+    window: int
+    drift_limit: float  # of |(mean of f over the window - m) L|
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the `input_statistics` of a model's metadata.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is no such JSON, or its arrays do not fit together.
+        """
+        content = json.loads(text)
+        bias = np.array(content["bias"], np.float64)  # (C,)
+        C = len(bias)
+        limit = _positive(content, "shift_limit")
+        low, high = _array(content, "brightness", (2,)).tolist()
+        return cls(
+            weight=_array(content, "weight", (C, 1, KERNEL, KERNEL))[:, 0] / 255,
+            bias=bias,
+            border=int(_positive(content, "border")),
+            floor=_positive(content, "floor"),
+            mean=_array(content, "mean", (3 * C,)),
+            whitening=_array(content, "whitening", (3 * C, 3 * C)) / limit,
+            brightness=(low, high),
+            window=int(_positive(content, "window")),
+            drift_limit=_positive(content, "drift_limit") / limit,
+        )
+
+    def whitened(self, images: NDArray[np.uint8]) -> Floats:
+        """Return (f - m) L, (N, 3C), of images (N, 1, 28, 28); its length is an image's shift."""
+        if len(images) <= PIECE:
+            return self._whitened(images)
+        pieces = range(0, len(images), PIECE)
+        return np.concatenate([self._whitened(images[i : i + PIECE]) for i in pieces])  # (N, 3C)
+
+    def shifts(self, images: NDArray[np.uint8]) -> Floats:
+        """Return the shifts (N,) of images (N, 1, 28, 28); 1 is the limit."""
+        return lengths(self.whitened(images))
+
+    def channel_means(self, whitened: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the channels' means (C,) over all positions, of (f - m) L (3C,)."""
+        f = self.mean + np.linalg.solve(self.whitening.T, whitened)  # (3C,)
+        return self._over_all_positions(f)
+
+    @property
+    def expected_means(self) -> NDArray[np.float64]:
+        """The same (C,) over the training set."""
+        return self._over_all_positions(self.mean)
+
+    def _over_all_positions(self, f: NDArray[np.float64]) -> NDArray[np.float64]:
+        C = len(self.bias)
+        inside = (OUT - 2 * self.border) ** 2 / OUT**2  # the share of positions
+        means = (1 - inside) * f[:C] + inside * f[C : 2 * C]  # (C,)
+        return np.asarray(means)
+
+    def _whitened(self, images: NDArray[np.uint8]) -> Floats:
+        centred = self._statistics(images)
+        centred -= self._offset
+        return np.asarray(centred.dot(self._whitening))
+
+    def _statistics(self, images: NDArray[np.uint8]) -> Floats:
+        """Return f (N, 3C) of images (N, 1, 28, 28), as it were without the bias."""
+        linear, convolution, average = self._matrices
+        x = images.reshape(-1, SIDE * SIDE).astype(np.float32)  # (N, 784)
+        f = x.dot(linear)  # (N, 3C), of which the last C are the means over the patches
+        start = FIRST * SIDE
+        bands = x[:, start : start + PER_SIDE * BAND].reshape(-1, BAND)  # (5N, 140)
+        y = bands.dot(convolution)  # (5N, 5C)
+        np.multiply(y, y, out=y)
+        var = y.reshape(len(x), -1).dot(average)  # (N, C)
+        last = f[:, -len(self.bias) :]  # (N, C)
+        var -= last * last
+        np.maximum(var, self._floor, out=var)
+        np.log(var, out=last)
+        return np.asarray(f)
+
+    @cached_property
+    def _offset(self) -> Floats:
+        """What to take off: m (3C,), less the bias, which f was computed without."""
+        C = len(self.bias)
+        bias = np.concatenate([self.bias, self.bias, np.zeros(C)])  # (3C,)
+        return np.asarray(self.mean - bias, np.float32)
+
+    @cached_property
+    def _whitening(self) -> Floats:
+        return np.asfortranarray(self.whitening, np.float32)  # (3C, 3C)
+
+    @cached_property
+    def _floor(self) -> np.float32:
+        return np.float32(self.floor)
+
+    @cached_property
+    def _matrices(self) -> tuple[Floats, Floats, Floats]:
+        """Make the matrices, in the order in which BLAS is quickest.
+
+        Returns:
+            pixels to means near the edge, inside and over the patches, (784, 3C);
+            five rows of pixels to the five patches in them, (140, 5C);
+            the squares at all patches to their means, (25C, C).
+        """
+        C = len(self.bias)
+        near = np.ones((OUT, OUT), bool)
+        near[self.border : -self.border, self.border : -self.border] = False
+        patches = np.zeros((OUT, OUT), bool)
+        patches[FIRST::KERNEL, FIRST::KERNEL] = True
+        linear = np.concatenate([self._mean_over(at) for at in (near, ~near, patches)], axis=1)
+        rows = np.zeros((KERNEL, SIDE, PER_SIDE, C))
+        for patch in range(PER_SIDE):
+            column = FIRST + patch * KERNEL
+            rows[:, column : column + KERNEL, patch] = self.weight.transpose(1, 2, 0)
+        average = np.tile(np.eye(C) / PATCHES, (PATCHES, 1))  # (25C, C)
+        made = linear, rows.reshape(BAND, PER_SIDE * C), average
+        first, second, third = (np.asfortranarray(matrix, np.float32) for matrix in made)
+        return first, second, third
+
+    def _mean_over(self, at: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the matrix (784, C) from pixels to channels' means over some positions."""
+        C = len(self.bias)
+        matrix = np.zeros((SIDE, SIDE, C))
+        for row, column in zip(*np.nonzero(at), strict=True):
+            window = slice(row, row + KERNEL), slice(column, column + KERNEL)
+            matrix[window] += self.weight.transpose(1, 2, 0)
+        return np.asarray(matrix.reshape(SIDE * SIDE, C) / at.sum())
+
+
+def lengths(whitened: Floats) -> Floats:
+    """Return the lengths (N,) of vectors (N, F)."""
+    return np.asarray(np.sqrt(np.vecdot(whitened, whitened)))
+
+
+def _array(content: dict[str, Any], key: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    array = np.array(content[key], np.float64)
+    if array.shape != shape or not np.isfinite(array).all():
+        raise ValueError(f"its {key} has shape {array.shape}, {shape} of finite numbers is right")
+    return array
+
+
+def _positive(content: dict[str, Any], key: str) -> float:
+    value = float(content[key])
+    if not 0 < value < np.inf:
+        raise ValueError(f"its {key} is {value:g}, a positive finite number is right")
+    return value

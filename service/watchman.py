@@ -1,0 +1,97 @@
+"""Looks at every image that the network is given, and says which are unlike its training set.
+
+The scores are one more output of the network, named `shift`: they are made for a whole batch at a
+time, and each request gets its own.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
+
+from service.batching import Arrays, Infer
+from service.drift import DriftWindow
+from service.input_hints import hint
+from service.input_statistics import Floats, InputStatistics, lengths
+
+SHIFT = "shift"  # (N, 1), beside the network's own outputs
+
+SAMPLE = 16  # images of a batch whose shifts nobody asks for: enough for the metrics
+TELL_SECONDS = 0.5  # how long the metrics wait, to be told of many images at once
+
+
+class Input(TypedDict):
+    """How a picture compares with those that the model was trained on."""
+
+    shift: Annotated[
+        float, Field(description="its distance from them; beyond 1 are 1 % of their own")
+    ]
+    unusual: Annotated[bool, Field(description="whether the shift is above 1")]
+    hint: Annotated[str, Field(description="what an unusual one looks like, else empty")]
+
+
+class Watchman:
+    """Runs a network, and watches what goes in."""
+
+    def __init__(self, statistics: InputStatistics, infer: Infer) -> None:
+        """Watch the images that infer is given.
+
+        Args:
+            statistics: of the training set.
+            infer: gives the outputs named, (N, K) each, of images (N, 1, 28, 28).
+        """
+        self.statistics = statistics
+        self._infer = infer
+        self._window = DriftWindow(statistics)
+        self._untold: deque[tuple[Floats, Floats]] = deque()  # (f - m) L and shifts of each batch
+        self._timer: asyncio.TimerHandle | None = None
+
+    def infer(self, images: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
+        """Return the outputs named, `shift` (N, 1) among them where it is asked for."""
+        if SHIFT not in outputs:
+            arrays = self._infer(images, outputs)
+            self._look_at(images[:: -(-len(images) // SAMPLE)])
+            return arrays
+        arrays = self._infer(images, [name for name in outputs if name != SHIFT])
+        arrays.insert(outputs.index(SHIFT), self._look_at(images)[:, None])  # (N, 1)
+        return arrays
+
+    def tell_soon(self) -> None:
+        """On the event loop: let the metrics know, once for all the images of half a second."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TELL_SECONDS, self.tell)
+
+    def tell(self) -> None:
+        """Let the metrics know now."""
+        from service.input_metrics import tell  # only a worker has a folder for metrics
+
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        batches = [self._untold.popleft() for _ in range(len(self._untold))]
+        if batches:
+            whitened, shifts = zip(*batches, strict=True)
+            self._window.add(np.concatenate(whitened))
+            tell(self.statistics, np.concatenate(shifts), self._window)
+
+    def _look_at(self, images: NDArray[np.uint8]) -> Floats:
+        """Return the shifts (N,), and keep them for the metrics."""
+        whitened = self.statistics.whitened(images)  # (N, 3C)
+        shifts = lengths(whitened)  # (N,)
+        self._untold.append((whitened, shifts))
+        return shifts
+
+
+def describe(statistics: InputStatistics, image: NDArray[np.uint8], shift: float) -> Input:
+    """Say how an image (28, 28) with that shift compares with the training set."""
+    unusual = shift > 1
+    return {
+        "shift": round(shift, 3),
+        "unusual": unusual,
+        "hint": hint(statistics, image) if unusual else "",
+    }
