@@ -147,8 +147,14 @@ def _await_ready(server: Server, seconds: float) -> None:
 
 def _end(server: Server) -> None:
     """Leave no process behind, whatever happened."""
+    workers: list[psutil.Process] = []  # which have sessions of their own
+    with suppress(psutil.NoSuchProcess):
+        workers = server.workers()
     with suppress(ProcessLookupError):
         os.killpg(server.process.pid, signal.SIGKILL)
+    for worker in workers:
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
     server.process.wait()
 
 
