@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
+from service.json_reading import read_json
 from service.model import INPUT, LOGITS, PROBABILITIES
 from service.tensors import (
     IMAGE_BYTES,
@@ -70,7 +70,7 @@ def parse_request(body: bytes, header_length: str | None) -> InferenceRequest:
     length = _json_length(body, header_length)
     if length == 0 and header_length is not None:
         return InferenceRequest(None, _raw_images(body), _all_outputs(binary=True))
-    content = _parse_json(memoryview(body)[:length])
+    content = _parse_json(body, length)
     parameters = _optional(content, "parameters", dict, "the request", {})
     binary = _optional(parameters, "binary_data_output", bool, "the parameters object", False)
     return InferenceRequest(
@@ -91,13 +91,11 @@ def _json_length(body: bytes, header_length: str | None) -> int:
     return int(header_length)
 
 
-def _parse_json(text: memoryview) -> Mapping[str, Any]:
+def _parse_json(body: bytes, length: int) -> Mapping[str, Any]:
     try:
-        content = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(
-            f"the body is no JSON: {error}; binary tensors behind it need {HEADER_LENGTH}"
-        ) from None
+        content = read_json(body, length)
+    except InvalidInput as error:
+        raise InvalidInput(f"{error}; binary tensors behind it need {HEADER_LENGTH}") from None
     if not isinstance(content, dict):
         raise InvalidInput(f"the body is {seen(content)}, an object with inputs is right")
     return content

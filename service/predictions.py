@@ -6,7 +6,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,6 +14,7 @@ from starlette.routing import Route
 from service.answers import json_response
 from service.errors import InvalidInput, UnsupportedType
 from service.images import SIDE
+from service.json_reading import read_json
 from service.timing import timing
 from service.uploads import media_type, read_plain_body
 
@@ -66,10 +66,7 @@ def read_images(body: bytes) -> NDArray[np.uint8]:
     Raises:
         InvalidInput: it is no such JSON.
     """
-    try:
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"the body is no JSON: {error}") from error
+    content = read_json(body)
     if not isinstance(content, dict):
         raise InvalidInput(f'the body is {_kind(content)}, {{"images": {RIGHT}}} is right')
     if list(content) != ["images"]:

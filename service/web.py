@@ -24,6 +24,7 @@ from service.access_log import AccessLog
 from service.admission import Admission
 from service.errors import NotReady
 from service.failures import HANDLERS, JSONErrors
+from service.freed_memory import give_back_large_blocks
 from service.openapi import OpenAPI
 from service.settings import ServiceSettings
 from service.short_way import ShortWay
@@ -45,6 +46,7 @@ class WebService(bentoml.Service["FashionClassifier"]):
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """Build the application that a worker serves."""
         metric_files.reserve()
+        give_back_large_blocks()
         # Imported here because Prometheus's client looks for a multi-process folder when it is
         # imported, and only a worker has one.
         from service.observation import Observed

@@ -2,22 +2,32 @@
 
 import gzip
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.hostile.cases import picture
+from tests.hostile.cases import TIFF, picture
 from tests.hostile.connection import Answer, exchange
+from tests.hostile.gif_bmp_webp import still
 from tests.hostile.numbers import IMAGE, INFER, gzip_bomb, of
 from tests.hostile.png import GOOD as PNG
-from tests.hostile.png import SIGNATURE, header
+from tests.hostile.png import RGBA, SIGNATURE, black, header
+from tests.hostile.tiff import compressed
 from tests.serving import Server
 
 MIB = 2**20
 LIMIT = 10 * MIB
 KEPT = 20 * MIB
+
+
+LARGE: list[tuple[Callable[[], bytes], str]] = [
+    (lambda: black(5656, 16, RGBA), "image/png"),
+    (lambda: still("WEBP", "RGBA", 5656), "image/webp"),
+    (lambda: still("GIF", "P", 5656), "image/gif"),
+    (lambda: compressed("tiff_adobe_deflate", "RGBA", tiffinfo={274: 6}), TIFF),
+]
 
 
 class Watch:
@@ -138,3 +148,11 @@ def test_a_size_that_lies_costs_no_memory(
     lie = picture("", SIGNATURE + header(side, side), 413)
     assert exchange(server.port, [lie.request()]).status in (400, 413)
     assert watch.peak() < 2 * MIB
+
+
+def test_large_pictures_leave_nothing(server: Server, worker: psutil.Process) -> None:
+    watch = Watch(worker)
+    for make, kind in LARGE:
+        answer = exchange(server.port, [picture("", make, 200, "", kind).request()])
+        assert answer.status == 200
+    assert worker.memory_info().rss - watch.start < KEPT

@@ -1,0 +1,47 @@
+"""JSON is read as orjson reads it, unless it is lists and objects for the most part."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import InvalidInput
+from service.json_reading import read_json
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+)
+
+
+@given(VALUES, st.binary(max_size=5))
+def test_what_was_written_is_read(value: Any, behind: bytes) -> None:
+    text = orjson.dumps(value)
+    assert read_json(text) == value
+    assert read_json(text + behind, len(text)) == value
+
+
+@pytest.mark.parametrize("text", [b"", b"[", b"[1,]", b"NaN", b"\xff", b"{} {}"])
+def test_what_is_no_json_is_refused(text: bytes) -> None:
+    with pytest.raises(InvalidInput, match="the body is no JSON: "):
+        read_json(text)
+
+
+@pytest.mark.parametrize("images", [1, 2000])
+def test_images_are_never_too_many_lists(images: int) -> None:
+    content = [[[[0] * 28] * 28]] * images
+    assert read_json(orjson.dumps(content)) == content
+
+
+@pytest.mark.parametrize("empty", [b"[]", b"{}"])
+def test_lists_and_objects_alone_are_refused(empty: bytes) -> None:
+    text = b"[" + b",".join([empty] * 20_000) + b"]"
+    with pytest.raises(InvalidInput) as caught:
+        read_json(text)
+    assert str(caught.value) == (
+        "the body has 20,001 brackets that open a list or object, 11,500 at most are right in its "
+        "60,001 bytes"
+    )
+    assert read_json(b"1" + text, 1) == 1
