@@ -2,7 +2,7 @@
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 3000
-MODEL_VERSION ?= 1.0.0
+MODEL_VERSION ?= 1.1.0
 
 SERVE := .venv/serve
 DEV := .venv/dev

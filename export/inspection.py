@@ -20,6 +20,7 @@ from export.terminal import printable
 
 WIDTH = 100  # of a line, at most
 MISSING = "missing: `python -m export` writes it"
+INPUT_STATISTICS = "input_statistics"
 
 Rows = Iterable[tuple[str, str]]  # what it is, and its value
 
@@ -43,6 +44,7 @@ def inspect_model(path: Path) -> str:
             _section("Provenance", _json_entry(metadata, "provenance", _flat)),
             _section("Equivalence", _json_entry(metadata, "equivalence", _flat)),
             _section("Golden samples", _json_entry(metadata, "golden_samples", _golden_samples)),
+            _section("Input statistics", _json_entry(metadata, INPUT_STATISTICS, _statistics)),
         ]
     )
     return printable(sections)
@@ -107,7 +109,10 @@ def _entries(metadata: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     yield "name", metadata.get("name", MISSING)
     yield "version", metadata.get("version", MISSING)
     yield from ((f"label {key}".strip(), name) for key, name in _labels(metadata))
-    known = ("name", "version", "labels", "provenance", "equivalence", "golden_samples")
+    known = (
+        *("name", "version", "labels", "provenance", "equivalence", "golden_samples"),
+        INPUT_STATISTICS,
+    )
     yield from ((key, value) for key, value in metadata.items() if key not in known)
 
 
@@ -146,6 +151,12 @@ def _golden_samples(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     logits = found["logits"]
     yield "images", f"{len(logits)}, with {len(logits[0])} logits each"
     yield "tolerance", f"{found['tolerance']:.3g}, the most that a device may be off in a logit"
+
+
+def _statistics(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "images", f"{found['images']:,}, with {len(found['mean'])} statistics each"
+    yield "shift_limit", f"{found['shift_limit']:.3g}, of an image's distance from their mean"
+    yield "drift_limit", f"{found['drift_limit']:.3g}, of that of {found['window']} images' mean"
 
 
 def _section(title: str, rows: Rows) -> str:

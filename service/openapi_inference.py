@@ -22,7 +22,7 @@ from service.openapi_pictures import REFUSALS, TROUSERS
 
 TAG = "Open Inference Protocol v2"
 OCTETS = "application/octet-stream"
-NAME, VERSION = "fashion_lenet", "1.0.0"
+NAME, VERSION = "fashion_lenet", "1.1.0"
 MODEL = "/v2/models/{name}"
 
 YES: Described = {"type": "boolean", "description": "true; an error says no"}

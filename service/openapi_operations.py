@@ -9,7 +9,7 @@ TAG, PAGE_TAG = "Operation", "Demonstration"
 LIVE = {"status": "live"}
 READY = {
     "status": "ready",
-    "model": {"name": "fashion_lenet", "version": "1.0.0"},
+    "model": {"name": "fashion_lenet", "version": "1.1.0"},
     "device": "cpu",
     "execution_provider": "CPUExecutionProvider",
 }

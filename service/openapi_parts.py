@@ -45,7 +45,7 @@ COMPONENTS: Described = {
         "ModelVersion": {
             "description": "Of the model that answered; left out where none was asked.",
             "schema": TEXT,
-            "example": "1.0.0",
+            "example": "1.1.0",
         },
     },
     "schemas": {

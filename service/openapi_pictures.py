@@ -50,7 +50,8 @@ CLASSIFICATION = {
     "confidence": 0.9994,
     "probabilities": {"Ankle boot": 0.9994, "Sneaker": 0.0005, "Sandal": 0.0001},
     "preprocessing": {"mode": "photo", "negated": True, "trimmed": True},
-    "model": {"name": "fashion_lenet", "version": "1.0.0"},
+    "model": {"name": "fashion_lenet", "version": "1.1.0"},
+    "input": {"shift": 0.412, "unusual": False, "hint": ""},
 }
 PREDICTIONS = {
     "probabilities": [[0.0, 0.99, 0.0, 0.01, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]],

@@ -45,7 +45,10 @@ class Watchman:
             statistics: of the training set.
             infer: gives the outputs named, (N, K) each, of images (N, 1, 28, 28).
         """
+        from service.input_metrics import tell  # only a worker has a folder for metrics
+
         self.statistics = statistics
+        self._tell = tell
         self._infer = infer
         self._window = DriftWindow(statistics)
         self._untold: deque[tuple[Floats, Floats]] = deque()  # (f - m) L and shifts of each batch
@@ -68,8 +71,6 @@ class Watchman:
 
     def tell(self) -> None:
         """Let the metrics know now."""
-        from service.input_metrics import tell  # only a worker has a folder for metrics
-
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -77,7 +78,7 @@ class Watchman:
         if batches:
             whitened, shifts = zip(*batches, strict=True)
             self._window.add(np.concatenate(whitened))
-            tell(self.statistics, np.concatenate(shifts), self._window)
+            self._tell(self.statistics, np.concatenate(shifts), self._window)
 
     def _look_at(self, images: NDArray[np.uint8]) -> Floats:
         """Return the shifts (N,), and keep them for the metrics."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from export.export import BYTE
 from export.fold import fold
 from export.graph import emit
-from tests.export.networks import TEST_SET, random_network, write_checkpoint, write_test_set
+from tests.export.networks import TEST_SET, random_network, write_checkpoint, write_data_set
 from training.dataset import Split
 from training.fashion_mnist import load_split
 
@@ -56,9 +56,9 @@ def checkpoint(tmp_path: Path, network: nn.Sequential) -> Path:
 
 @pytest.fixture(scope="session")
 def small_test_set(tmp_path_factory: pytest.TempPathFactory, real: Split) -> Path:
-    """A folder with the first 100 images of the test set, as --data takes it."""
+    """A folder with the first 100 images of the test set, also for training, as --data takes it."""
     folder = tmp_path_factory.mktemp("data")
-    return write_test_set(folder, real.images[:FEW], real.labels[:FEW])
+    return write_data_set(folder, real.images[:FEW], real.labels[:FEW])
 
 
 @pytest.fixture

@@ -104,11 +104,11 @@ def write_checkpoint(path: Path, model: nn.Module, **changes: str) -> Path:
     return path
 
 
-def write_test_set(folder: Path, images: Tensor, labels: Tensor) -> Path:
-    """Write (N, 1, 28, 28) images and (N,) labels as a test set's files."""
+def write_data_set(folder: Path, images: Tensor, labels: Tensor) -> Path:
+    """Write (N, 1, 28, 28) images and (N,) labels as a data set's files, both halves the same."""
     folder.mkdir(exist_ok=True)
-    images_stem, labels_stem = STEMS["test"]
     packed = gzip.compress(format_idx(images.squeeze(1)), compresslevel=1)
-    (folder / f"{images_stem}.gz").write_bytes(packed)
-    (folder / labels_stem).write_bytes(format_idx(labels.to(torch.uint8)))
+    for images_stem, labels_stem in STEMS.values():
+        (folder / f"{images_stem}.gz").write_bytes(packed)
+        (folder / labels_stem).write_bytes(format_idx(labels.to(torch.uint8)))
     return folder

@@ -18,12 +18,15 @@ from export.errors import EquivalenceError, ExportError, FoldError
 from export.export import export
 from export.fold import fold
 from export.settings import ExportSettings
-from tests.export.networks import random_network, write_checkpoint, write_test_set
+from tests.export.networks import TEST_SET, random_network, write_checkpoint, write_data_set
 from training.dataset import Split
 from training.errors import CheckpointError, DatasetError, RunError
 from training.fashion_mnist import LABELS
 
-MODEL_KEYS = ["name", "version", "labels", "provenance", "equivalence", "golden_samples"]
+MODEL_KEYS = [
+    *("name", "version", "labels", "provenance", "equivalence", "golden_samples"),
+    "input_statistics",
+]
 
 
 def sha256(path: Path) -> str:
@@ -98,7 +101,7 @@ def test_another_number_of_classes(real: Split, tmp_path: Path) -> None:
     images, labels = real.images[:200], real.labels[:200] % 3
     network = random_network(images, seed=0, num_classes=3)
     checkpoint = write_checkpoint(tmp_path / "c", network, labels='["top", "shoe", "bag"]')
-    data = write_test_set(tmp_path / "data", images, labels)
+    data = write_data_set(tmp_path / "data", images, labels)
     out = tmp_path / "model.onnx"
     export(ExportSettings(checkpoint=checkpoint, out=out, data=data))
     found = {p.key: p.value for p in onnx.load(out).metadata_props}
@@ -268,6 +271,27 @@ def test_without_data_only_fashion_mnist_itself_will_do(
 def test_no_test_set(checkpoint: Path, tmp_path: Path) -> None:
     text = f"{tmp_path} holds neither t10k-images-idx3-ubyte nor t10k-images-idx3-ubyte.gz"
     refuse(checkpoint, tmp_path, Fault(DatasetError, text))
+
+
+def test_no_training_set(checkpoint: Path) -> None:
+    text = (
+        f"the input statistics are those of the training set, but {TEST_SET} holds neither "
+        "train-images-idx3-ubyte nor train-images-idx3-ubyte.gz; give the folder that has it with "
+        "--data, or leave them out with --no-input-statistics"
+    )
+    refuse(checkpoint, TEST_SET, Fault(ExportError, text))
+
+
+def test_another_training_set_than_the_checkpoints(
+    network: nn.Sequential, small_test_set: Path, tmp_path: Path
+) -> None:
+    path = write_checkpoint(
+        tmp_path / "c", network, dataset=json.dumps({"train-labels-idx1-ubyte": "0402"})
+    )
+    text = (
+        "but the checkpoint was trained on 0402: give the folder of that training set with --data"
+    )
+    refuse(path, small_test_set, Fault(ExportError, text))
 
 
 def test_a_folder_that_cannot_be_made(checkpoint: Path, small_test_set: Path) -> None:

@@ -44,6 +44,18 @@ def test_success_prints_the_figures_and_exits_0(
     assert found["version"] == "9.8.7"
 
 
+def test_without_a_training_set_a_model_can_do_without_its_statistics(
+    checkpoint: Path, small_test_set: Path, tmp_path: Path
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "model.onnx"
+    data.mkdir()
+    for path in small_test_set.glob("t10k*"):
+        (data / path.name).symlink_to(path)
+    done = command(checkpoint, "--out", out, "--data", data, "--no-input-statistics")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "input_statistics" not in {p.key for p in onnx.load(out).metadata_props}
+
+
 def test_a_failed_proof_exits_1_with_one_line_and_no_model(
     network: nn.Sequential, small_test_set: Path, tmp_path: Path
 ) -> None:
@@ -107,7 +119,10 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for option in ("python -m export", "--out", "--data", "--model-version"):
+    for option in (
+        *("python -m export", "--out", "--data", "--model-version"),
+        "--no-input-statistics",
+    ):
         assert option in text
     for program in ("verify MODEL CHECKPOINT", "inspect MODEL"):
         assert f"`python -m export {program}`" in text

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from export.equivalence import compare
 from export.errors import ExportError
+from export.input_statistics import measure
 from export.inspection import WIDTH, inspect_model
 from export.metadata import attach, golden_samples, provenance
 from tests.export.networks import metadata
@@ -31,6 +32,7 @@ def proto(
         provenance=provenance(metadata(), "abc123", {"onnx": "1.20"}),
         equivalence=equivalence,
         golden_samples=golden_samples(network, images, real.labels[:300], equivalence),
+        input_statistics=measure(network, images).to_json(),
     )
     return folded_model
 
@@ -115,6 +117,9 @@ def test_it_tells_all_the_metadata(path: Path, proto: onnx.ModelProto) -> None:
     samples = dict(section(lines, "Golden samples"))
     assert samples["images"] == "10, with 10 logits each"
     assert samples["tolerance"].endswith(", the most that a device may be off in a logit")
+    statistics = dict(section(lines, "Input statistics"))
+    assert statistics["images"] == "300, with 18 statistics each"
+    assert statistics["drift_limit"].endswith(", of that of 256 images' mean")
 
 
 def others() -> onnx.ModelProto:
@@ -147,7 +152,7 @@ def test_of_anyones_model_it_says_what_is_missing(path: Path) -> None:
     assert section(lines, "Metadata") == [
         *(("name", missing), ("version", missing), ("label", missing)),
     ]
-    for title in ("Provenance", "Equivalence", "Golden samples"):
+    for title in ("Provenance", "Equivalence", "Golden samples", "Input statistics"):
         assert section(lines, title) == [(missing, "")]
 
 
@@ -161,6 +166,7 @@ def test_of_anyones_model_it_says_what_is_missing(path: Path) -> None:
         ("golden_samples", "{}", "Golden samples", "broken: KeyError: 'logits'"),
         ("golden_samples", '{"logits": []}', "Golden samples", "broken: IndexError"),
         ("golden_samples", "[]", "Golden samples", "broken: TypeError"),
+        ("input_statistics", "{}", "Input statistics", "broken: KeyError: 'images'"),
     ],
 )
 def test_broken_metadata_is_named(

@@ -19,7 +19,7 @@ from tests.traffic import traffic
 
 READINESS = (
     *("/readyz", "/healthz", "/v2/health/ready"),
-    *("/v2/models/fashion_lenet/ready", "/v2/models/fashion_lenet/versions/1.0.0/ready"),
+    *("/v2/models/fashion_lenet/ready", "/v2/models/fashion_lenet/versions/1.1.0/ready"),
 )
 STILL = ("/livez", "/v2/health/live", "/v2/models/fashion_lenet", "/metrics", "/")
 SECONDS = 30

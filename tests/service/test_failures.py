@@ -20,7 +20,7 @@ from tests.serving import ROOT, SERVE, Server, start
 
 SECONDS = 60
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-PARAMETERS = {"{name}": "fashion_lenet", "{version}": "1.0.0"}
+PARAMETERS = {"{name}": "fashion_lenet", "{version}": "1.1.0"}
 OTHERS = ("/", "/docs.json", "/schema.json", "/static_content/x")
 ROUTES = [
     *pictures.ROUTES,

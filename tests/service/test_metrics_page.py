@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
+import service.input_metrics
 import service.metrics  # noqa: F401 (registers them)
 from tests.service.pictures import encode
 from tests.serving import ROOT

@@ -60,11 +60,11 @@ def test_health(client: httpx.Client) -> None:
     assert client.get("/v2/health/ready").json() == {"live": True, "ready": True}
 
 
-@pytest.mark.parametrize("path", [MODEL, f"{MODEL}/versions/1.0.0"])
+@pytest.mark.parametrize("path", [MODEL, f"{MODEL}/versions/1.1.0"])
 def test_the_model_says_what_goes_in_and_out(client: httpx.Client, path: str) -> None:
     assert client.get(path).json() == {
         "name": "fashion_lenet",
-        "versions": ["1.0.0"],
+        "versions": ["1.1.0"],
         "platform": "onnxruntime_onnx",
         "inputs": [{"name": "image", "datatype": "UINT8", "shape": [-1, 1, 28, 28]}],
         "outputs": [
@@ -78,13 +78,13 @@ def test_the_model_says_what_goes_in_and_out(client: httpx.Client, path: str) ->
 @pytest.mark.parametrize("rest", ["", "/ready", "/infer"])
 def test_another_model_or_version_is_not_found(client: httpx.Client, rest: str) -> None:
     method = "POST" if rest == "/infer" else "GET"
-    for path in ("/v2/models/resnet", "/v2/models/resnet/versions/1.0.0"):
+    for path in ("/v2/models/resnet", "/v2/models/resnet/versions/1.1.0"):
         answer = client.request(method, path + rest)
         assert answer.status_code == 404
         assert answer.json() == {"error": "there is no model 'resnet': there is 'fashion_lenet'"}
     answer = client.request(method, f"{MODEL}/versions/2{rest}")
     assert answer.status_code == 404
-    assert answer.json() == {"error": "there is no version '2' of fashion_lenet: there is '1.0.0'"}
+    assert answer.json() == {"error": "there is no version '2' of fashion_lenet: there is '1.1.0'"}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_method_that_a_path_does_not_take(
     assert allow in answer.headers["allow"]
 
 
-@pytest.mark.parametrize("path", [INFER, f"{MODEL}/versions/1.0.0/infer"])
+@pytest.mark.parametrize("path", [INFER, f"{MODEL}/versions/1.1.0/infer"])
 def test_an_inference_in_json(
     client: httpx.Client, session: ort.InferenceSession, batch: NDArray[np.uint8], path: str
 ) -> None:
@@ -117,7 +117,7 @@ def test_an_inference_in_json(
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     assert "inference-header-content-length" not in answer.headers
     found = answer.json()
-    assert (found["model_name"], found["model_version"]) == ("fashion_lenet", "1.0.0")
+    assert (found["model_name"], found["model_version"]) == ("fashion_lenet", "1.1.0")
     assert found["id"] == "42"
     for output, expected in zip(found["outputs"], session.run(None, {"image": batch}), strict=True):
         assert output["shape"] == list(expected.shape)
@@ -257,7 +257,7 @@ def test_without_a_model_the_server_lives_and_is_not_ready(
 
     for path in ("/v2/health/live", "/v2"):
         assert asyncio.run(ask("GET", path)).status_code == 200
-    for path in ("/v2/health/ready", MODEL, f"{MODEL}/ready", f"{MODEL}/versions/1.0.0/ready"):
+    for path in ("/v2/health/ready", MODEL, f"{MODEL}/ready", f"{MODEL}/versions/1.1.0/ready"):
         answer = asyncio.run(ask("GET", path))
         assert answer.status_code == 503
         assert "missing.onnx: No such file or directory" in answer.json()["error"]

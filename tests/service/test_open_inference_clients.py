@@ -75,11 +75,11 @@ def test_triton_finds_the_server_and_the_model(
     assert triton.is_server_live()
     assert triton.is_server_ready()
     assert triton.is_model_ready(MODEL)
-    assert triton.is_model_ready(MODEL, "1.0.0")
+    assert triton.is_model_ready(MODEL, "1.1.0")
     assert not triton.is_model_ready(MODEL, "2")
     assert not triton.is_model_ready("resnet")
     assert triton.get_server_metadata()["name"] == "fashion-lenet-bn"
-    assert triton.get_model_metadata(MODEL) == triton.get_model_metadata(MODEL, "1.0.0")
+    assert triton.get_model_metadata(MODEL) == triton.get_model_metadata(MODEL, "1.1.0")
     with pytest.raises(InferenceServerException, match="there is no model 'resnet'"):
         triton.get_model_metadata("resnet")
     with pytest.raises(InferenceServerException, match="there is no /v2/models/fashion_lenet/conf"):
@@ -118,7 +118,7 @@ def test_triton_may_compress(
     answer = triton.infer(
         MODEL,
         [tensor(batch, binary=binary_in)],
-        model_version="1.0.0",
+        model_version="1.1.0",
         request_compression_algorithm=coding,
         response_compression_algorithm=coding,
     )

@@ -31,7 +31,7 @@ if not DESCRIPTION.is_file():
     )
 
 EXAMPLES = 100  # of each operation
-SERVED = {"MODEL_NAME": "fashion_lenet", "MODEL_VERSION": "1.0.0"}
+SERVED = {"MODEL_NAME": "fashion_lenet", "MODEL_VERSION": "1.1.0"}
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

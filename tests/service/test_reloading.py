@@ -98,7 +98,7 @@ def test_what_is_served_is_told_everywhere(
     with httpx.Client(base_url=reloadable.url) as client:
         assert client.get("/readyz").json()["model"]["version"] == "3.0.0"
         assert client.get(MODEL).json()["versions"] == ["3.0.0"]
-        assert client.get(f"{MODEL}/versions/1.0.0/ready").status_code == 404
+        assert client.get(f"{MODEL}/versions/1.1.0/ready").status_code == 404
         images = {"images": ankle_boot[None, None].tolist()}
         assert client.post("/predict", json=images).headers["X-Model-Version"] == "3.0.0"
         tensor = {"name": "image", "shape": [1, 1, 28, 28], "datatype": "UINT8"}
@@ -187,7 +187,7 @@ def test_a_worker_that_is_starting_reloads_when_it_has(tmp_path: Path) -> None:
         wait_until(server.workers, server, 60)
         (worker,) = server.workers()
         server.process.send_signal(signal.SIGHUP)
-        runs = "[entry_service:FashionClassifier:1] Model fashion_lenet 1.0.0 runs"
+        runs = "[entry_service:FashionClassifier:1] Model fashion_lenet 1.1.0 runs"
         wait_until(lambda: server.log().count(runs) == 2, server)
         assert server.workers() == [worker]
         assert server.stop() == 0

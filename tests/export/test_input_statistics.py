@@ -1,0 +1,134 @@
+"""What the training set looks like to the first batch norm."""
+
+import json
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from export.errors import ExportError
+from export.input_statistics import FLOOR, InputStatistics, drift_limit, measure, statistics
+from tests.export.networks import assert_untouched, state
+from tests.export.test_released_model import CHECKPOINT, MODEL
+from training.checkpoint import load_checkpoint
+from training.dataset import Split
+
+
+@pytest.fixture(scope="module")
+def measured(original: nn.Sequential, images: Tensor) -> InputStatistics:
+    return measure(original, images)
+
+
+def by_hand(image: NDArray[np.uint8], weight: Any, bias: Any) -> NDArray[np.float64]:
+    """The statistics of one image (28, 28), position by position."""
+    x = image / 255
+    y = np.zeros((len(bias), 24, 24))
+    for row in range(24):
+        for column in range(24):
+            window = x[row : row + 5, column : column + 5]
+            y[:, row, column] = (weight[:, 0] * window).sum((1, 2)) + bias
+    inside = [2 <= row < 22 and 2 <= column < 22 for row in range(24) for column in range(24)]
+    flat = y.reshape(len(bias), -1)
+    patches = y[:, [1, 6, 11, 16, 21]][:, :, [1, 6, 11, 16, 21]].reshape(len(bias), -1)
+    border = flat[:, np.logical_not(inside)].mean(1)
+    var = np.maximum(patches.var(1), FLOOR)
+    return np.concatenate([border, flat[:, inside].mean(1), np.log(var)])
+
+
+@given(seed=st.integers(0, 2**32 - 1), channels=st.integers(1, 4), shades=st.integers(1, 256))
+@settings(max_examples=20, deadline=None)
+def test_the_statistics_are_those_of_a_convolution(seed: int, channels: int, shades: int) -> None:
+    generator = np.random.default_rng(seed)
+    images = generator.integers(0, shades, (2, 1, 28, 28)).astype(np.uint8)
+    weight, bias = generator.normal(size=(channels, 1, 5, 5)), generator.normal(size=channels)
+    found = statistics(torch.tensor(images), torch.tensor(weight), torch.tensor(bias))
+    for row, image in zip(found, images, strict=True):
+        np.testing.assert_allclose(row, by_hand(image[0], weight, bias), rtol=0, atol=1e-9)
+
+
+def test_a_distance_is_mahalanobis(measured: InputStatistics, images: Tensor) -> None:
+    f = statistics(images, torch.tensor(measured.weight), torch.tensor(measured.bias))
+    z = (f - measured.mean) @ measured.whitening  # (N, F)
+    np.testing.assert_allclose(z.mean(0), 0, atol=1e-6)
+    np.testing.assert_allclose(z.T @ z / len(z), np.eye(18), atol=1e-6)
+    inverse = np.linalg.inv(np.cov(f.T, bias=True))
+    expected = np.einsum("ni,ij,nj->n", f - f.mean(0), inverse, f - f.mean(0))
+    np.testing.assert_allclose(np.linalg.norm(z, axis=1) ** 2, expected, rtol=1e-6)
+    beyond = np.linalg.norm(z, axis=1) > measured.shift_limit
+    assert beyond.sum() == 3  # 1 % of 300
+
+
+def test_the_network_is_left_alone(network: nn.Sequential, images: Tensor) -> None:
+    before = state(network)
+    measure(network, images)
+    assert_untouched(network, before)
+
+
+def test_json_keeps_nine_digits(measured: InputStatistics) -> None:
+    found = json.loads(measured.to_json())
+    assert (found["images"], found["window"], found["border"]) == (300, 256, 2)
+    for key in ("weight", "bias", "mean", "whitening", "brightness"):
+        np.testing.assert_allclose(found[key], getattr(measured, key), rtol=1e-8)
+    assert found["shift_limit"] == pytest.approx(measured.shift_limit, rel=1e-8)
+
+
+@pytest.mark.parametrize("count", [1, 18])
+def test_too_few_images_are_refused(network: nn.Sequential, images: Tensor, count: int) -> None:
+    with pytest.raises(ExportError, match=f"the training set's {count} images have input statist"):
+        measure(network, images[:count])
+
+
+def test_images_of_one_shade_are_refused(network: nn.Sequential) -> None:
+    images = torch.arange(200, dtype=torch.uint8).reshape(200, 1, 1, 1).expand(200, 1, 28, 28)
+    with pytest.raises(ExportError, match="take more or other images, or leave the statistics out"):
+        measure(network, images)
+
+
+def test_a_network_that_begins_otherwise_is_refused(network: nn.Sequential, images: Tensor) -> None:
+    with pytest.raises(ExportError, match="the network begins with Sigmoid and AvgPool2d"):
+        measure(network[2:], images)
+
+
+def test_the_limit_of_drift_is_that_of_a_normal_streams_means() -> None:
+    z = np.random.default_rng(1).normal(size=(5000, 18))
+    # |mean|^2 * 256 is chi-squared, 18 degrees of freedom: its mean is 18, and what one in 10,000
+    # is beyond 49. Windows overlap, so that 10,000 of them are some 400 independent ones and less.
+    limit = drift_limit(z - z.mean(0))
+    assert 40 < limit**2 * 256 < 65
+
+
+# The released model, held against the released checkpoint; the training set is not needed.
+
+
+@pytest.fixture(scope="module")
+def released() -> dict[str, Any]:
+    properties = {p.key: p.value for p in onnx.load(MODEL).metadata_props}
+    found: dict[str, Any] = json.loads(properties["input_statistics"])
+    return found
+
+
+def test_the_released_statistics_are_the_first_batch_norms(released: dict[str, Any]) -> None:
+    """Training shifts, flips and cuts pictures, so that the moving mean is near, not the same."""
+    model = load_checkpoint(CHECKPOINT).model
+    np.testing.assert_allclose(released["weight"], model[0].weight.detach(), rtol=1e-7)
+    np.testing.assert_allclose(released["bias"], model[0].bias.detach(), rtol=1e-7)
+    means = np.array(released["mean"][:12]).reshape(2, 6)
+    expected = (176 * means[0] + 400 * means[1]) / 576
+    np.testing.assert_allclose(expected, model[1].moving_mean.flatten(), atol=0.06)
+    assert released["images"] == 60_000
+
+
+def test_one_in_a_hundred_test_images_is_beyond_the_released_limit(
+    released: dict[str, Any], real: Split
+) -> None:
+    weight, bias = (torch.tensor(released[key], dtype=torch.float64) for key in ("weight", "bias"))
+    f = statistics(real.images, weight, bias)  # (N, 18)
+    z = (f - released["mean"]) @ np.array(released["whitening"])
+    beyond = (np.linalg.norm(z, axis=1) > released["shift_limit"]).mean()
+    assert 0.005 < beyond < 0.015
