@@ -17,10 +17,10 @@ Costs = dict[str, dict[str, float]]
 
 # Function calls in Python and in C, and the most memory at a time for a body of 1 MiB, in bodies.
 LIMITS: Costs = {
-    FORM: {"python": 240, "c": 265, "copies": 2.4},
-    PICTURE: {"python": 210, "c": 210, "copies": 2.4},
-    JSON: {"python": 220, "c": 200},
-    BINARY: {"python": 300, "c": 275, "copies": 2.4},
+    FORM: {"python": 273, "c": 300, "copies": 2.4},
+    PICTURE: {"python": 240, "c": 250, "copies": 2.4},
+    JSON: {"python": 252, "c": 238},
+    BINARY: {"python": 337, "c": 328, "copies": 2.4},
 }
 
 
