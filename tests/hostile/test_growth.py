@@ -106,3 +106,4 @@ def test_the_worker_grows_by_nothing(make: Make, statuses: set[int], server: Ser
     before = worker.memory_info().rss
     assert send_many(server.port, make, range(SOME, SOME + EACH)) <= statuses
     assert worker.memory_info().rss - before < KEPT
+    assert "Warning: " not in server.log()  # each distinct one would be kept by Python
