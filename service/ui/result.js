@@ -27,6 +27,7 @@ export function showAnswer(file, onDisk, { answer, times, seen, device, query })
   showPicture(element("seen"), seen);
   element("not-shown").hidden = true;
   element("preparation").textContent = preparation(answer.preprocessing);
+  element("unusual").textContent = unusual(answer.input);
   element("bars").replaceChildren(...bars(answer));
   element("latency").textContent = latency(times);
   element("model").textContent = `${answer.model.name} ${answer.model.version}`;
@@ -59,6 +60,12 @@ function preparation({ mode, negated, trimmed }) {
   if (mode === "raw") return "Preparation: raw, nothing negated or trimmed.";
   const negation = negated ? "negated, since its background is light" : "not negated, since its background is dark";
   return `Preparation: photo, ${trimmed ? "edges trimmed" : "nothing to trim"}, ${negation}.`;
+}
+
+/** Empty for a picture like those the model knows, and where nobody watches. */
+function unusual(input) {
+  if (!input?.unusual) return "";
+  return `Unusual for this model (shift ${input.shift.toFixed(1)}): ${input.hint}.`.replace("?.", "?");
 }
 
 function bars({ label, probabilities }) {

@@ -1,13 +1,14 @@
 """Every way to give the page a picture, with the answer held against the service's own."""
 
 import base64
+import re
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
-from playwright.sync_api import Page, Route
+from PIL import Image, ImageOps
+from playwright.sync_api import Page, Route, expect
 
 from service.images import Mode, as_network_sees
 from tests.browser.shown import SAMPLES, await_answer, choose, shown
@@ -61,6 +62,19 @@ def test_a_chosen_file(page: Page, server: Server, photo: Path) -> None:
     assert shown(page).preparation == (
         "Preparation: photo, edges trimmed, negated, since its background is light."
     )
+
+
+def test_a_picture_that_is_unusual(page: Page, tmp_path: Path) -> None:
+    with Image.open(SAMPLES / "pullover.png") as image:
+        ImageOps.invert(image.convert("L")).save(tmp_path / "negated.png")
+    choose(page, tmp_path / "negated.png")
+    shown(page)
+    expect(page.locator("#unusual")).to_have_text(
+        re.compile(r"^Unusual for this model \(shift [\d.]+\): looks negated: light background\?$")
+    )
+    choose(page, SAMPLES / "pullover.png")
+    shown(page)
+    expect(page.locator("#unusual")).to_be_empty()
 
 
 def test_a_dropped_file(page: Page, server: Server, photo: Path) -> None:
