@@ -11,6 +11,8 @@ DEV := .venv/dev
 KSERVE := .venv/kserve
 PEERS := .venv/peers
 MLSERVER := .venv/mlserver
+# Debian's package, unpacked: installed, it would start a server.
+PROMETHEUS := .venv/prometheus
 # Where there is an NVIDIA driver, serving gets the CUDA and cuDNN wheels too.
 SERVE_LOCK := requirements/$(if $(shell command -v nvidia-smi),cuda,serve).lock
 
@@ -32,6 +34,7 @@ serve: $(SERVE)/.installed
 test: lint data $(KSERVE)/.installed
 	@test -f $(OPEN_INFERENCE) || curl --fail --silent --connect-timeout 10 --max-time 60 --output $(OPEN_INFERENCE) $(OPEN_INFERENCE_URL) || echo "The published description of the Open Inference Protocol cannot be fetched; its tests will skip."
 	@command -v chromium >/dev/null || ($(APT_INSTALL) chromium) || true
+	@command -v promtool >/dev/null || test -x $(PROMETHEUS)/usr/bin/promtool || (apt-get update --quiet && mkdir -p $(PROMETHEUS) && cd $(PROMETHEUS) && apt-get download prometheus && dpkg --extract prometheus_*.deb .) || true
 	$(DEV)/bin/python -m pytest
 
 # What needs an NVIDIA GPU; elsewhere each of these skips, and says so.
