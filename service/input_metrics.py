@@ -41,8 +41,8 @@ EXPECTED_MEAN = Gauge(
 )
 DRIFT = Gauge(
     "fashion_input_drift",
-    "Distance of the latest images' mean statistics from the training set's; beyond 1 at some time "
-    "is 1 % of clean streams of 10,000 images. The largest of all workers.",
+    "How far the latest images together are from the training set; above 1 is an alarm. The "
+    "largest of all workers.",
     multiprocess_mode="livemax",
 )
 
