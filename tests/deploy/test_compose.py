@@ -1,7 +1,7 @@
 """compose.yaml: read as it stands, and by Docker Compose or Podman's where there is one."""
 
-import os
 import re
+import shutil
 import subprocess
 from typing import Any
 
@@ -56,10 +56,14 @@ def test_only_the_service_is_open_to_others() -> None:
     assert all(port.startswith("127.0.0.1:") for opened in ports.values() for port in opened)
 
 
+def compose() -> list[str]:
+    """Docker Compose, or else Podman's; skips the test where there is neither."""
+    docker = ["docker", "compose"]
+    if shutil.which("docker") and subprocess.run([*docker, "version"], check=False).returncode == 0:
+        return docker
+    return [program("podman-compose")]
+
+
 def test_a_compose_program_takes_it() -> None:
-    command = [program("docker"), "compose"]
-    if subprocess.run([*command, "version"], capture_output=True, check=False).returncode != 0:
-        command = [program("podman-compose")]
-    printed = run(*command, "-f", PATH, "config")
-    assert "fashion-lenet-bn:cpu" in printed
-    assert os.fspath(DEPLOY / "prometheus") in printed
+    printed = run(*compose(), "-f", PATH, "config")
+    assert all(service["image"] in printed for service in SERVICES.values())

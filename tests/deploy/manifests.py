@@ -1,0 +1,38 @@
+"""The Kubernetes manifests, as they stand and as kustomize puts them together."""
+
+from functools import cache
+from typing import Any
+
+import yaml
+
+from tests.deploy.programs import DEPLOY, program, run
+
+KUBERNETES = DEPLOY / "kubernetes"
+BASES = ("deployment", "kserve")
+OVERLAYS = [f"{base}/{device}" for base in BASES for device in ("cpu", "gpu")]
+
+Manifest = dict[str, Any]
+
+
+@cache
+def built(overlay: str) -> dict[str, Manifest]:
+    """The objects of an overlay, by their kinds; skips the test where there is no kubectl."""
+    text = run(program("kubectl"), "kustomize", KUBERNETES / overlay)
+    return {manifest["kind"]: manifest for manifest in yaml.safe_load_all(text)}
+
+
+def written(base: str) -> list[Manifest]:
+    """The objects that a base lists."""
+    folder = KUBERNETES / base / "base"
+    listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    return [yaml.safe_load((folder / name).read_text()) for name in listed]
+
+
+def pod(manifests: dict[str, Manifest]) -> Manifest:
+    """What runs."""
+    found: Manifest
+    if "Deployment" in manifests:
+        found = manifests["Deployment"]["spec"]["template"]["spec"]
+    else:
+        found = manifests["InferenceService"]["spec"]["predictor"]
+    return found

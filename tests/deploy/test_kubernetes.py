@@ -1,0 +1,190 @@
+"""The manifests, held against Kubernetes's and KServe's schemas, each other, and the service."""
+
+import json
+import subprocess
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from starlette.routing import Match, Route
+
+from service import open_inference, probes
+from service.settings import ServiceSettings
+from tests.deploy.manifests import BASES, KUBERNETES, OVERLAYS, Manifest, built, pod, written
+from tests.serving import ROOT
+
+KSERVE = ROOT / ".venv" / "kserve" / "bin" / "python"
+KSERVE_MODELS = Path(__file__).with_name("kserve_models.py")
+CPU = "deployment/cpu"
+ROUTES = [*probes.ROUTES, *open_inference.ROUTES]
+
+
+def validate(manifest: Manifest) -> None:
+    """Against the schemas of the newest Kubernetes that the package has; no unknown field."""
+    with warnings.catch_warnings():  # it uses what its libraries have given up
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import kubernetes_validate
+
+        kubernetes_validate.validate(manifest, "1.37", strict=True)
+
+
+@pytest.mark.parametrize("manifest", written("deployment"), ids=lambda manifest: manifest["kind"])
+def test_kubernetes_takes_what_is_written(manifest: Manifest) -> None:
+    validate(manifest)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS[:2])
+def test_kubernetes_takes_what_is_built(overlay: str) -> None:
+    manifests = built(overlay)
+    assert len(manifests) == len(written("deployment"))
+    for manifest in manifests.values():
+        validate(manifest)
+
+
+def test_a_field_that_does_not_exist_is_found() -> None:
+    (deployment,) = (found for found in written("deployment") if found["kind"] == "Deployment")
+    deployment["spec"]["template"]["spec"]["terminationGracePeriod"] = 60
+    with pytest.raises(Exception, match="terminationGracePeriod"):
+        validate(deployment)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS[2:])
+def test_kserve_takes_what_is_built(overlay: str) -> None:
+    assert kserve_faults(built(overlay)["InferenceService"]) == []
+
+
+def test_kserve_does_not_take_everything() -> None:
+    (manifest,) = written("kserve")
+    manifest["spec"]["predictor"]["containers"][0]["port"] = 3000
+    manifest["spec"]["predictor"]["minReplicas"] = "2"
+    assert sorted(kserve_faults(manifest)) == [
+        "$.spec.predictor.containers[0].port is not known",
+        "$.spec.predictor.minReplicas is '2', int is right",
+    ]
+
+
+def kserve_faults(manifest: Manifest) -> list[str]:
+    if not KSERVE.exists():
+        pytest.skip("KServe's environment is made by `make test`")
+    done = subprocess.run(
+        [KSERVE, KSERVE_MODELS],
+        input=yaml.safe_dump(manifest),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: list[str] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_each_file_of_a_base_is_listed(base: str) -> None:
+    folder = KUBERNETES / base / "base"
+    listed = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    assert sorted([*listed, "kustomization.yaml"]) == sorted(p.name for p in folder.iterdir())
+
+
+def test_all_speak_of_the_same_pods() -> None:
+    manifests = {manifest["kind"]: manifest["spec"] for manifest in written("deployment")}
+    labels = manifests["Deployment"]["template"]["metadata"]["labels"]
+    spread = manifests["Deployment"]["template"]["spec"]["topologySpreadConstraints"]
+    assert manifests["Service"]["selector"] == labels
+    assert manifests["NetworkPolicy"]["podSelector"]["matchLabels"] == labels
+    assert manifests["PodDisruptionBudget"]["selector"]["matchLabels"] == labels
+    assert manifests["Deployment"]["selector"]["matchLabels"] == labels
+    assert [constraint["labelSelector"]["matchLabels"] for constraint in spread] == [labels] * 2
+
+
+def test_the_autoscaler_has_a_deployment_and_a_metric() -> None:
+    manifests = {manifest["kind"]: manifest for manifest in written("deployment")}
+    scaler = manifests["HorizontalPodAutoscaler"]["spec"]
+    target = scaler["scaleTargetRef"]
+    deployment = manifests["Deployment"]
+    assert target["name"] == deployment["metadata"]["name"]
+    assert (target["kind"], target["apiVersion"]) == ("Deployment", deployment["apiVersion"])
+    assert "replicas" not in deployment["spec"], "the autoscaler's number would be overwritten"
+    (metric,) = scaler["metrics"]
+    values = yaml.safe_load((KUBERNETES / "prometheus_adapter.yaml").read_text())
+    (rule,) = values["rules"]["custom"]
+    assert rule["seriesQuery"].partition("{")[0] == metric["pods"]["metric"]["name"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_container_is_confined(overlay: str) -> None:
+    """As Kubernetes's Pod Security Standard `restricted` wants it, and read-only."""
+    running = pod(built(overlay))
+    (container,) = running["containers"]
+    assert running["securityContext"]["runAsNonRoot"] is True
+    assert running["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert running["automountServiceAccountToken"] is False
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {mount["mountPath"] for mount in container["volumeMounts"]} == {
+        variables(container)["BENTOML_HOME"],
+        "/tmp",  # noqa: S108 (a path in the container)
+    }
+    assert set(container["resources"]["limits"]) >= {"cpu", "memory"}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_each_device_has_its_image(overlay: str) -> None:
+    (container,) = pod(built(overlay))["containers"]
+    device = "cuda" if overlay.endswith("gpu") else "cpu"
+    assert container["image"] == f"fashion-lenet-bn:{device}"
+    assert variables(container)["FASHION_DEVICE"] == device
+    gpus = container["resources"]["limits"].get("nvidia.com/gpu")
+    assert gpus == ("1" if device == "cuda" else None)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_it_is_told_what_it_can_be_told(overlay: str) -> None:
+    (container,) = pod(built(overlay))["containers"]
+    told = {name for name in variables(container) if name.startswith("FASHION_")}
+    known = {f"FASHION_{name.upper()}" for name in ServiceSettings.model_fields}
+    assert told <= known | {"FASHION_API_KEY"}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_there_is_time_to_drain_and_to_finish(overlay: str) -> None:
+    running = pod(built(overlay))
+    (container,) = running["containers"]
+    draining = float(variables(container)["FASHION_DRAIN_SECONDS"])
+    readiness = container["readinessProbe"]
+    assert draining > readiness["periodSeconds"] * readiness["failureThreshold"]
+    longest: float = ServiceSettings.model_fields["timeout_seconds"].default
+    assert running["terminationGracePeriodSeconds"] > draining + longest
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("probe", ["startupProbe", "livenessProbe", "readinessProbe"])
+def test_probes_ask_what_the_service_answers(overlay: str, probe: str) -> None:
+    (container,) = pod(built(overlay))["containers"]
+    asked = container[probe]["httpGet"]
+    (port,) = container["ports"]
+    assert asked["port"] in (port["name"], port["containerPort"])
+    assert any(matches(route, asked["path"]) for route in ROUTES)
+
+
+def test_readiness_is_the_models_own() -> None:
+    paths = [
+        container["readinessProbe"]["httpGet"]["path"]
+        for overlay in (CPU, "kserve/cpu")
+        for container in pod(built(overlay))["containers"]
+    ]
+    assert paths == ["/readyz", "/v2/models/fashion_lenet/ready"]
+
+
+def matches(route: Route, path: str) -> bool:
+    scope = {"type": "http", "path": path, "method": "GET", "path_params": {}}
+    return route.matches(scope)[0] is Match.FULL
+
+
+def variables(container: Manifest) -> dict[str, Any]:
+    return {variable["name"]: variable.get("value") for variable in container["env"]}
