@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.deploy.manifests import built, pod
-from tests.deploy.programs import program
+from tests.deploy.programs import DEPLOY, program
 from tests.serving import ROOT, free_port
 
 IMAGE = "fashion-lenet-bn:cpu"
@@ -110,6 +110,13 @@ def test_it_is_not_root_and_writes_to_its_volumes_alone(podman: Podman, url: str
 def test_its_metrics_are_in_its_volume(podman: Podman, url: str) -> None:
     files = podman.run("exec", CONTAINER, "find", "/var/lib/bentoml", "-name", "*.db").stdout
     assert "counter_" in files
+
+
+def test_it_passes_composes_health_check(podman: Podman, url: str) -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    command = services["fashion"]["healthcheck"]["test"][1:]
+    done = podman.run("exec", CONTAINER, *command)
+    assert done.returncode == 0, done.stderr
 
 
 def test_it_drains_when_it_is_told_to_stop(podman: Podman, url: str) -> None:

@@ -149,6 +149,7 @@ def test_it_is_told_what_it_can_be_told(overlay: str) -> None:
     told = {name for name in variables(container) if name.startswith("FASHION_")}
     known = {f"FASHION_{name.upper()}" for name in ServiceSettings.model_fields}
     assert told <= known | {"FASHION_API_KEY"}
+    assert variables(container)["BENTOML_DO_NOT_TRACK"] == "True"
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
