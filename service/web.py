@@ -4,6 +4,7 @@ BentoML's own server answers a broken picture with 500, reads a body of any size
 memory, and keeps a metric for every unknown path. Here only the paths listed reach it.
 """
 
+import gc
 import logging
 import re
 from collections.abc import AsyncIterator
@@ -78,6 +79,9 @@ def build_app(bentoml_app: Starlette) -> Starlette:
             app.state.classifier = bentoml.get_current_service()
             _note_model(app.state.classifier)
             app.state.classifier.take_signals()
+            # All that was imported stays, and looking through it for garbage takes 40 ms.
+            gc.collect()
+            gc.freeze()
             yield
             await app.state.classifier.close()
 

@@ -25,6 +25,7 @@ import uvloop
 
 from benchmarks.load import BOUNDARY, PIXELS, Work, binary, works
 
+START = "start"
 REPEATS = 5  # of which the cheapest counts: a timer of the server's may fall into one
 PIECE = 64 * 1024  # uvicorn's
 MEBI = 2**20
@@ -85,6 +86,7 @@ async def measure_all() -> dict[str, dict[str, float]]:
 
     found: dict[str, dict[str, float]] = {}
     async with started(FashionClassifier.to_asgi()) as app:
+        found[START] = {"frozen": gc.get_freeze_count(), "objects": len(gc.get_objects())}
         for name, work in REQUESTS.items():
             await send(app, work)  # to warm up
             python, c = min([await calls.count(app, work) for _ in range(REPEATS)], key=sum)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.request_cost import BINARY, FORM, JSON, PICTURE
+from tests.service.request_cost import BINARY, FORM, JSON, PICTURE, START
 from tests.serving import ROOT, environment
 
 Costs = dict[str, dict[str, float]]
@@ -55,6 +55,11 @@ def test_a_request_costs_no_more_than_it_did(costs: Costs, request_name: str) ->
     print(f"{request_name}: found {found}, at most {limits}")
     assert found.keys() == limits.keys()
     assert all(found[name] <= limit for name, limit in limits.items())
+
+
+def test_no_collection_of_garbage_looks_through_what_was_imported(costs: Costs) -> None:
+    """That would hold up the requests of that moment for 40 ms, which was the 99th percentile."""
+    assert costs[START]["frozen"] > 10 * costs[START]["objects"]
 
 
 def test_the_counts_are_the_same_every_time(costs: Costs, tmp_path: Path) -> None:
