@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 import orjson
@@ -22,6 +23,7 @@ TRACE_ID = "fashion_lenet.trace_id"  # where a scope has it, if requests are tra
 # What several workers write to a pipe stays whole up to so many bytes (POSIX, PIPE_BUF).
 PIPE_BUF = 4096
 LONGEST_PATH = 500
+LAID_OUT = 128  # paths, methods and clients are remembered as they are written
 LONGEST_CLIENT = 64  # an address has 45 characters at most
 
 UNQUOTED = re.compile(r"[!#-<>-\[\]-~]+")  # printable ASCII without quote, equals sign, backslash
@@ -90,10 +92,12 @@ def _text(fields: dict[str, Any]) -> bytes:
     return " ".join([f"{name}={value}" for name, value in fields.items()]).encode()
 
 
+@lru_cache(LAID_OUT)
 def _quoted(text: str) -> str:
     return text if UNQUOTED.fullmatch(text) else orjson.dumps(text).decode()
 
 
+@lru_cache(LAID_OUT)
 def _plain(text: bytes, longest: int) -> str:
     """Return what is no ASCII as backslash escapes, and of what is too long the beginning."""
     plain = text[: longest + 1].decode("ascii", "backslashreplace")

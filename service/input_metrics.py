@@ -1,25 +1,10 @@
 """What Prometheus is told of the images that come in; docs/watchman.md says what it means."""
 
-import numpy as np
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 
 from service.drift import DriftWindow
 from service.input_statistics import Floats, InputStatistics
-
-
-class CountedAtOnce(Histogram):
-    """A histogram that takes many values in the time of a few; its own way takes 2 us for each."""
-
-    def observe_all(self, values: Floats) -> None:
-        """Count values (N,)."""
-        found = np.bincount(
-            np.searchsorted(self._upper_bounds, values), minlength=len(self._upper_bounds)
-        )
-        for bucket, count in zip(self._buckets, found.tolist(), strict=True):
-            if count:
-                bucket.inc(count)
-        self._sum.inc(float(values.sum()))
-
+from service.metrics import CountedAtOnce
 
 SHIFT = CountedAtOnce(
     "fashion_input_shift",

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,27 @@ from starlette.responses import Response
 from service.metric_files import FOLDER
 from service.model import Model
 
+
+class CountedAtOnce(Histogram):
+    """A histogram that takes many values in the time of a few; its own way takes 2 us for each."""
+
+    def observe_all(self, values: NDArray[np.floating[Any]]) -> None:
+        """Count values (N,)."""
+        found = np.bincount(
+            np.searchsorted(self._upper_bounds, values), minlength=len(self._upper_bounds)
+        )
+        for bucket, count in zip(self._buckets, found.tolist(), strict=True):
+            if count:
+                bucket.inc(count)
+        self._sum.inc(float(values.sum()))
+
+
 REQUESTS = Counter(
     "fashion_requests",
     "Requests answered; status 499: the client went away before.",
     ["route", "status"],
 )
-SECONDS = Histogram(
+SECONDS = CountedAtOnce(
     "fashion_request_seconds",
     "Time from a request's first byte to its answer's last.",
     ["route"],

@@ -1,11 +1,12 @@
 """ASGI middleware around everything: request id, stopwatch, metrics and log line."""
 
+import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
 
-from prometheus_client import Counter, Histogram
+import numpy as np
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -46,6 +47,7 @@ class Observed:
         self.app = app
         self.paths: dict[Any, str] = {route.endpoint: route.path for route in routes}
         self.log = log
+        self._ended: defaultdict[tuple[str, int], list[float]] = defaultdict(list)  # seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and note its status and time when it is answered."""
@@ -63,16 +65,21 @@ class Observed:
             logger.exception("Request %s failed:", exchange.identity)
         finally:
             route = self.paths.get(scope.get("endpoint"), "other")
-            counter, seconds = _measures(route, exchange.status)
-            counter.inc()
-            seconds.observe(exchange.timing.total)
+            self._count_soon(route, exchange.status, exchange.timing.total)
             if route not in PROBES or exchange.status != 200:
                 self.log.write(scope, exchange.identity, exchange.status, exchange.timing)
 
+    def _count_soon(self, route: str, status: int, seconds: float) -> None:
+        """Tell the metrics, once for all requests that end in this turn of the event loop."""
+        if not self._ended:
+            asyncio.get_running_loop().call_soon(self._count)
+        self._ended[route, status].append(seconds)
 
-@cache
-def _measures(route: str, status: int) -> tuple[Counter, Histogram]:
-    return REQUESTS.labels(route, status), SECONDS.labels(route)
+    def _count(self) -> None:
+        ended, self._ended = self._ended, defaultdict(list)
+        for (route, status), seconds in ended.items():
+            REQUESTS.labels(route, status).inc(len(seconds))
+            SECONDS.labels(route).observe_all(np.array(seconds))
 
 
 class _Exchange:
