@@ -31,7 +31,8 @@ class ServiceSettings(BaseSettings):
     max_batch: int = Field(
         1024,
         ge=1,
-        description="most images in one run of the network; a request for more runs in pieces",
+        description="most images in one run of the network, on the CPU 128 at most; a request for "
+        "more runs in pieces",
     )
     max_concurrency: int = Field(
         256,

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from service.model import PROBABILITIES, load_model
-from service.served_model import INLINE_IMAGES, ServedModel
-from service.settings import ServiceSettings
+from service.served_model import CPU_BATCH, INLINE_IMAGES, ServedModel
+from service.settings import RELEASED_MODEL, ServiceSettings
 from service.timing import Timing
 from tests.service.models import (
     failing_at_the_fourth_run,
@@ -77,3 +77,18 @@ def test_a_version_cannot_forge_a_header(tmp_path: Path) -> None:
     images = np.zeros((1, 1, 28, 28), np.uint8)
     asyncio.run(served(path, []).infer(images, [PROBABILITIES], watch))
     assert watch.model_version == b"1.0??X-Forged:??"
+
+
+def test_on_the_cpu_large_requests_run_in_pieces_that_fit_its_caches() -> None:
+    model = served(RELEASED_MODEL, [])
+    timing = Timing()
+
+    async def run() -> None:
+        images = np.zeros((2 * CPU_BATCH + 1, 1, 28, 28), np.uint8)
+        (found,) = await model.infer(images, [PROBABILITIES], timing)
+        assert found.shape == (len(images), 10)
+        await model.close()
+
+    asyncio.run(run())
+    sizes = [size for _, size in timing.runs]
+    assert sizes == [CPU_BATCH, CPU_BATCH, 1]
