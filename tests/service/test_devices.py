@@ -2,6 +2,10 @@
 
 import ctypes
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,7 @@ from service import devices
 from service.devices import CPU, CUDA, DRIVER, batch_sizes, open_session, run_bound
 from service.errors import DeviceError, ModelError
 from service.settings import RELEASED_MODEL
+from tests.serving import ROOT
 
 MODEL = RELEASED_MODEL.read_bytes()
 
@@ -105,3 +110,18 @@ def test_bound_inputs_and_outputs_give_what_a_plain_run_gives(
 )
 def test_batches_are_padded_to_few_sizes(most: int, sizes: list[int]) -> None:
     assert batch_sizes(most) == sizes
+
+
+@pytest.mark.parametrize("module", ["service.model", "export.outputs"])
+def test_onnxruntime_keeps_no_statistics_of_its_user(module: str, tmp_path: Path) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+    command = [sys.executable, "-c", f"import {module}, onnxruntime"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name]
