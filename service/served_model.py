@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.batching import Arrays, Batcher
+from service.batching import Arrays, Batcher, Infer
 from service.errors import ModelError
 from service.model import Model
 from service.timing import Timing
@@ -33,16 +33,15 @@ class ServedModel:
             lose: is told why, when the model can no longer be run.
             watch: whether to score the images, where the model knows its training set.
         """
-        from service.metrics import run_counter  # only a worker has a folder for metrics
-
         model.warm_up(max_batch)
         self.model = model
-        self._count = run_counter(model.labels)
         self._header = "".join(c if "!" <= c <= "~" else "?" for c in model.version).encode()
         self._lose = lose
         statistics = model.input_statistics if watch else None
-        self.watchman = Watchman(statistics, self._run) if statistics else None
-        run = self.watchman.infer if self.watchman else self._run
+        run = _counted(model)
+        self.watchman = Watchman(statistics, run) if statistics else None
+        if self.watchman:
+            run = self.watchman.infer
         if model.device == "cpu":
             self._batcher = Batcher(run, min(max_batch, CPU_BATCH), INLINE_IMAGES)
         else:
@@ -79,14 +78,26 @@ class ServedModel:
         if self.watchman:
             self.watchman.tell()
 
-    def _run(self, images: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
-        found = self.model.infer(images, outputs)  # (N, K) each
-        self._count(found[0])
-        return found
-
     async def _check_again(self) -> None:
         """Tell one bad run from a device that is lost: CUDA then fails until the process ends."""
         try:
             await asyncio.to_thread(self.model.check)
         except ModelError as error:
             self._lose(str(error))
+
+
+def _counted(model: Model) -> Infer:
+    """Return what runs a model and tells the metrics.
+
+    A function, since what refers to itself would outlive its last request.
+    """
+    from service.metrics import run_counter  # only a worker has a folder for metrics
+
+    count = run_counter(model.labels)
+
+    def run(images: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
+        found = model.infer(images, outputs)  # (N, K) each
+        count(found[0])
+        return found
+
+    return run

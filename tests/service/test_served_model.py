@@ -1,13 +1,15 @@
 """A model in use whose runs fail: once, or from then on. ONNX Runtime's failures are real."""
 
 import asyncio
+import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.model import PROBABILITIES, load_model
+from service.model import PROBABILITIES, Model, load_model
 from service.served_model import CPU_BATCH, INLINE_IMAGES, ServedModel
 from service.settings import RELEASED_MODEL, ServiceSettings
 from service.timing import Timing
@@ -92,3 +94,21 @@ def test_on_the_cpu_large_requests_run_in_pieces_that_fit_its_caches() -> None:
     asyncio.run(run())
     sizes = [size for _, size in timing.runs]
     assert sizes == [CPU_BATCH, CPU_BATCH, 1]
+
+
+@pytest.mark.parametrize("watch", [False, True])
+def test_a_model_goes_with_its_last_request_and_waits_for_no_collection(watch: bool) -> None:
+    """What is there when a worker starts is never collected, and a GPU's memory is scarce."""
+
+    async def run() -> weakref.ref[Model]:
+        model = load_model(ServiceSettings(device="cpu"))
+        used = ServedModel(model, 1024, [].append, watch)
+        await used.infer(np.zeros((1, 1, 28, 28), np.uint8), [PROBABILITIES], Timing())
+        await used.close()
+        return weakref.ref(model)
+
+    gc.disable()
+    try:
+        assert asyncio.run(run())() is None
+    finally:
+        gc.enable()
