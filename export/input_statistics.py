@@ -1,15 +1,13 @@
 """What the first batch norm expects to see, written into the model for the service to watch by.
 
-A batch norm's moving statistics are averages over images: `moving_mean` that of an image's mean,
-and `moving_var` that of its variance plus the variance of the means (the law of total variance).
-Here is how both are spread over the training set, so that one image can be held against them.
-
-Of an image x in [0, 1], y = conv(x) (C, 24, 24) is what the batch norm normalises. Its statistics
-are, for each channel,
+A batch norm's moving statistics are averages over images: with y (C, 24, 24) the convolution of an
+image in [0, 1] without its bias b, moving_mean is that of y's mean, plus b, and moving_var is that
+of y's mean square, less (moving_mean - b)^2. Here is how both are spread over the training set, so
+that one image can be held against them. Its statistics are, for each channel,
 
     the mean of y within BORDER positions of an edge,
     the mean of y inside,
-    log max(var, FLOOR), var being y's variance over PATCHES,
+    log(s + FLOOR), s being y's mean square over PATCHES,
 
 PATCHES being every fifth position both ways: their receptive fields tile the image, so that the
 service computes them without overlap. The two means, weighted by their numbers of positions, are
@@ -33,7 +31,7 @@ from training.evaluation import BATCH
 
 BORDER = 2
 PATCHES = slice(1, None, 5)  # 1, 6, ..., 21 of 24
-FLOOR = 1e-3  # an image of one shade has variance 0
+FLOOR = 1e-3  # of a black image all is 0
 
 FALSE_ALARMS = 0.01  # of images
 WINDOW = 256  # images whose mean tells whether the stream has changed
@@ -77,7 +75,7 @@ def measure(model: nn.Sequential, images: Tensor) -> InputStatistics:
         ExportError: the statistics of so few or such images say nothing.
     """
     weight, bias = _convolution(model)  # (C, 1, 5, 5), (C,)
-    f = statistics(images, weight, bias)  # (N, 3C)
+    f = statistics(images, weight)  # (N, 3C)
     mean, whitening = _gaussian(f)
     z = (f - mean) @ whitening  # (N, 3C)
     low, high = FALSE_ALARMS / 2, 1 - FALSE_ALARMS / 2
@@ -96,21 +94,19 @@ def measure(model: nn.Sequential, images: Tensor) -> InputStatistics:
     )
 
 
-def statistics(images: Tensor, weight: Tensor, bias: Tensor) -> Array:
+def statistics(images: Tensor, weight: Tensor) -> Array:
     """Return the statistics f (N, 3C) of images (N, 1, 28, 28) uint8; the formulas are above."""
-    found = [
-        _statistics(batch.double() / 255, weight, bias) for batch in torch.split(images, BATCH)
-    ]
+    found = [_statistics(batch.double() / 255, weight) for batch in torch.split(images, BATCH)]
     return torch.cat(found).numpy()  # (N, 3C)
 
 
-def _statistics(X: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    Y = functional.conv2d(X, weight, bias)  # (N, C, 24, 24)
+def _statistics(X: Tensor, weight: Tensor) -> Tensor:
+    Y = functional.conv2d(X, weight)  # (N, C, 24, 24)
     inner = Y[:, :, BORDER:-BORDER, BORDER:-BORDER]  # (N, C, 20, 20)
     positions, inside = Y[0, 0].numel(), inner[0, 0].numel()
     border = (Y.sum((2, 3)) - inner.sum((2, 3))) / (positions - inside)  # (N, C)
-    var = Y[:, :, PATCHES, PATCHES].var((2, 3), correction=0)  # (N, C)
-    return torch.cat([border, inner.mean((2, 3)), var.clamp(min=FLOOR).log()], 1)  # (N, 3C)
+    square = Y[:, :, PATCHES, PATCHES].square().mean((2, 3))  # (N, C)
+    return torch.cat([border, inner.mean((2, 3)), (square + FLOOR).log()], 1)  # (N, 3C)
 
 
 def drift_limit(z: Array) -> float:

@@ -29,7 +29,7 @@ from service.settings import ServiceSettings, describe_faults
 from service.supervision import supervise
 from service.timing import Timing
 from service.uploads import Upload
-from service.watchman import SHIFT, describe
+from service.watchman import SQUARED_SHIFT, describe
 from service.web import WebService
 
 logger = logging.getLogger("bentoml.fashion_lenet")
@@ -139,15 +139,15 @@ class FashionClassifier:
         pixels = [pixels for pixels, _ in seen]  # (28, 28) each
         images = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)  # (N, 28, 28)
         images = images[:, None]  # (N, 1, 28, 28)
-        names = [PROBABILITIES, SHIFT] if served.watchman else [PROBABILITIES]
-        probabilities, *shifts = await served.infer(images, names, timing)  # (N, K), (N, 1)
+        names = [PROBABILITIES, SQUARED_SHIFT] if served.watchman else [PROBABILITIES]
+        probabilities, *squares = await served.infer(images, names, timing)  # (N, K), (N, 1)
         answers = [
             classification(served.model, row, preprocessing, top_k)
             for row, (_, preprocessing) in zip(probabilities, seen, strict=True)
         ]
         if served.watchman:
-            for answer, image, (shift,) in zip(answers, pixels, shifts[0].tolist(), strict=True):
-                answer["input"] = describe(served.watchman.statistics, image, shift)
+            for answer, image, (square,) in zip(answers, pixels, squares[0].tolist(), strict=True):
+                answer["input"] = describe(served.watchman.statistics, image, square)
         return answers
 
     async def predict_images(self, images: NDArray[np.uint8], timing: Timing) -> Predictions:

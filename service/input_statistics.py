@@ -2,9 +2,10 @@
 
 The definition is in `export.input_statistics`, the mathematics in docs/watchman.md.
 
-Everything linear in the pixels is one matrix product: the channels' means near the edge, inside,
-and over the patches. What is squared is computed at the patches alone, which lie side by side, so
-that five rows of the image are five patches as they stand in memory.
+Beside a request, whose code and data fill the caches, each call of numpy's costs 1 to 3 us, more
+than its arithmetic. So all that is linear in the pixels is one product of matrices, whitening
+included; and what is squared is computed at patches that lie side by side, so that five rows of an
+image are five patches as they stand in memory.
 """
 
 import json
@@ -20,8 +21,7 @@ KEY = "input_statistics"  # of a model's metadata
 SIDE, KERNEL = 28, 5
 OUT = SIDE - KERNEL + 1  # of the convolution
 PER_SIDE, FIRST = 5, 1  # patches, and where the first begins
-BAND = KERNEL * SIDE  # pixels of five rows
-PATCHES = PER_SIDE**2
+BAND, START = KERNEL * SIDE, FIRST * SIDE  # pixels of five rows, and those before the first five
 
 # More at a time, and OpenBLAS would start threads for them, which the event loop's has to wait for.
 PIECE = 12
@@ -76,7 +76,8 @@ class InputStatistics:
 
     def shifts(self, images: NDArray[np.uint8]) -> Floats:
         """Return the shifts (N,) of images (N, 1, 28, 28); 1 is the limit."""
-        return lengths(self.whitened(images))
+        found: Floats = np.sqrt(squares(self.whitened(images)))
+        return found
 
     def channel_means(self, whitened: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the channels' means (C,) over all positions, of (f - m) L (3C,)."""
@@ -91,68 +92,55 @@ class InputStatistics:
     def _over_all_positions(self, f: NDArray[np.float64]) -> NDArray[np.float64]:
         C = len(self.bias)
         inside = (OUT - 2 * self.border) ** 2 / OUT**2  # the share of positions
-        means = (1 - inside) * f[:C] + inside * f[C : 2 * C]  # (C,)
-        return np.asarray(means)
+        means: NDArray[np.float64] = (1 - inside) * f[:C] + inside * f[C : 2 * C] + self.bias
+        return means  # (C,)
 
     def _whitened(self, images: NDArray[np.uint8]) -> Floats:
-        centred = self._statistics(images)
-        centred -= self._offset
-        return np.asarray(centred.dot(self._whitening))
-
-    def _statistics(self, images: NDArray[np.uint8]) -> Floats:
-        """Return f (N, 3C) of images (N, 1, 28, 28), as it were without the bias."""
-        linear, convolution, average = self._matrices
+        linear, patches, average, whitening = self._matrices
         x = images.reshape(-1, SIDE * SIDE).astype(np.float32)  # (N, 784)
-        f = x.dot(linear)  # (N, 3C), of which the last C are the means over the patches
-        start = FIRST * SIDE
-        bands = x[:, start : start + PER_SIDE * BAND].reshape(-1, BAND)  # (5N, 140)
-        y = bands.dot(convolution)  # (5N, 5C)
+        bands = x[:, START : START + PER_SIDE * BAND].reshape(-1, BAND)  # (5N, 140)
+        y = bands.dot(patches)  # (5N, 5C)
         np.multiply(y, y, out=y)
-        var = y.reshape(len(x), -1).dot(average)  # (N, C)
-        last = f[:, -len(self.bias) :]  # (N, C)
-        var -= last * last
-        np.maximum(var, self._floor, out=var)
-        np.log(var, out=last)
-        return np.asarray(f)
+        square = y.reshape(len(x), -1).dot(average)  # (N, C + 1)
+        square += self._floors
+        np.log(square, out=square)
+        z: Floats = x.dot(linear)  # (N, 3C)
+        z += square.dot(whitening)
+        return z
 
     @cached_property
-    def _offset(self) -> Floats:
-        """What to take off: m (3C,), less the bias, which f was computed without."""
-        C = len(self.bias)
-        bias = np.concatenate([self.bias, self.bias, np.zeros(C)])  # (3C,)
-        return np.asarray(self.mean - bias, np.float32)
+    def _floors(self) -> Floats:
+        """What to add (C + 1,); the last turns a column of zeros into e, for the constant 1."""
+        return np.array([self.floor] * len(self.bias) + [np.e], np.float32)
 
     @cached_property
-    def _whitening(self) -> Floats:
-        return np.asfortranarray(self.whitening, np.float32)  # (3C, 3C)
-
-    @cached_property
-    def _floor(self) -> np.float32:
-        return np.float32(self.floor)
-
-    @cached_property
-    def _matrices(self) -> tuple[Floats, Floats, Floats]:
-        """Make the matrices, in the order in which BLAS is quickest.
+    def _matrices(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Make the matrices, each in the order in memory in which BLAS is quickest.
 
         Returns:
-            pixels to means near the edge, inside and over the patches, (784, 3C);
-            five rows of pixels to the five patches in them, (140, 5C);
-            the squares at all patches to their means, (25C, C).
+            (784, 3C): from pixels to means near the edge and inside, and by L to their part of z;
+            (140, 5C): from five rows of pixels to the five patches in them;
+            (25C, C + 1): from the squares at all patches to their means, and 0;
+            (C + 1, 3C): from their logarithms, and 1, by L to their part of z, and to - m L.
         """
         C = len(self.bias)
         near = np.ones((OUT, OUT), bool)
         near[self.border : -self.border, self.border : -self.border] = False
-        patches = np.zeros((OUT, OUT), bool)
-        patches[FIRST::KERNEL, FIRST::KERNEL] = True
-        linear = np.concatenate([self._mean_over(at) for at in (near, ~near, patches)], axis=1)
-        rows = np.zeros((KERNEL, SIDE, PER_SIDE, C))
+        means = np.concatenate([self._mean_over(near), self._mean_over(~near)], axis=1)
+        linear = means @ self.whitening[: 2 * C]  # (784, 3C)
+        patches = np.zeros((KERNEL, SIDE, PER_SIDE, C))
         for patch in range(PER_SIDE):
             column = FIRST + patch * KERNEL
-            rows[:, column : column + KERNEL, patch] = self.weight.transpose(1, 2, 0)
-        average = np.tile(np.eye(C) / PATCHES, (PATCHES, 1))  # (25C, C)
-        made = linear, rows.reshape(BAND, PER_SIDE * C), average
-        first, second, third = (np.asfortranarray(matrix, np.float32) for matrix in made)
-        return first, second, third
+            patches[:, column : column + KERNEL, patch] = self.weight.transpose(1, 2, 0)
+        average = np.tile(np.eye(C, C + 1) / PER_SIDE**2, (PER_SIDE**2, 1))  # (25C, C + 1)
+        constant = -self.mean @ self.whitening  # (3C,)
+        whitening = np.concatenate([self.whitening[2 * C :], constant[None]])  # (C + 1, 3C)
+        return (
+            np.asfortranarray(linear, np.float32),
+            patches.reshape(BAND, PER_SIDE * C).astype(np.float32),
+            np.asfortranarray(average, np.float32),
+            np.asfortranarray(whitening, np.float32),
+        )
 
     def _mean_over(self, at: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the matrix (784, C) from pixels to channels' means over some positions."""
@@ -161,12 +149,14 @@ class InputStatistics:
         for row, column in zip(*np.nonzero(at), strict=True):
             window = slice(row, row + KERNEL), slice(column, column + KERNEL)
             matrix[window] += self.weight.transpose(1, 2, 0)
-        return np.asarray(matrix.reshape(SIDE * SIDE, C) / at.sum())
+        found: NDArray[np.float64] = matrix.reshape(SIDE * SIDE, C) / at.sum()
+        return found
 
 
-def lengths(whitened: Floats) -> Floats:
-    """Return the lengths (N,) of vectors (N, F)."""
-    return np.asarray(np.sqrt(np.vecdot(whitened, whitened)))
+def squares(whitened: Floats) -> Floats:
+    """Return the squared lengths (N,) of vectors (N, F)."""
+    found: Floats = np.vecdot(whitened, whitened)
+    return found
 
 
 def _array(content: dict[str, Any], key: str, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ import numpy as np
 from service.answers import Classification, classification
 from service.errors import RequestError
 from service.images import Mode, Seen, as_network_sees, open_image
+from service.input_statistics import squares
 from service.model import Model
 from service.picture_files import STANDARD_INPUT
 from service.watchman import describe
@@ -90,9 +91,9 @@ def _answers(model: Model, seen: Sequence[Seen], top_k: int | None) -> list[Clas
         for row, (_, preprocessing) in zip(model.classify(images), seen, strict=True)
     ]
     if statistics := model.input_statistics:
-        shifts = statistics.shifts(images).tolist()  # (N,)
-        for answer, (pixels, _), shift in zip(answers, seen, shifts, strict=True):
-            answer["input"] = describe(statistics, pixels, shift)
+        found = squares(statistics.whitened(images)).tolist()  # (N,)
+        for answer, (pixels, _), square in zip(answers, seen, found, strict=True):
+            answer["input"] = describe(statistics, pixels, square)
     return answers
 
 

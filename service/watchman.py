@@ -1,10 +1,11 @@
 """Looks at every image that the network is given, and says which are unlike its training set.
 
-The scores are one more output of the network, named `shift`: they are made for a whole batch at a
-time, and each request gets its own.
+The scores are one more output of the network, named `squared_shift`: they are made for a whole
+batch at a time, and each request gets its own.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Annotated
@@ -17,12 +18,15 @@ from typing_extensions import TypedDict  # pydantic takes typing's own only from
 from service.batching import Arrays, Infer
 from service.drift import DriftWindow
 from service.input_hints import hint
-from service.input_statistics import Floats, InputStatistics, lengths
+from service.input_statistics import PIECE, Floats, InputStatistics, squares
 
-SHIFT = "shift"  # (N, 1), beside the network's own outputs
+SQUARED_SHIFT = "squared_shift"  # (N, 1), beside the network's own outputs
 
-SAMPLE = 16  # images of a batch whose shifts nobody asks for: enough for the metrics
 TELL_SECONDS = 0.5  # how long the metrics wait, to be told of many images at once
+
+# Of images whose shifts nobody asks for a sample will do, scored when the metrics are told.
+SAMPLE = PIECE  # of a batch
+SAMPLES = 32  # until then
 
 
 class Input(TypedDict):
@@ -51,17 +55,21 @@ class Watchman:
         self._tell = tell
         self._infer = infer
         self._window = DriftWindow(statistics)
-        self._untold: deque[tuple[Floats, Floats]] = deque()  # (f - m) L and shifts of each batch
+        self._scored: deque[Floats] = deque()  # (f - m) L of each batch
+        self._sampled: deque[NDArray[np.uint8]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     def infer(self, images: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
-        """Return the outputs named, `shift` (N, 1) among them where it is asked for."""
-        if SHIFT not in outputs:
+        """Return the outputs named, `squared_shift` (N, 1) among them where it is asked for."""
+        if SQUARED_SHIFT not in outputs:
             arrays = self._infer(images, outputs)
-            self._look_at(images[:: -(-len(images) // SAMPLE)])
+            if len(self._sampled) < SAMPLES:
+                self._sampled.append(images[:: -(-len(images) // SAMPLE)].copy())
             return arrays
-        arrays = self._infer(images, [name for name in outputs if name != SHIFT])
-        arrays.insert(outputs.index(SHIFT), self._look_at(images)[:, None])  # (N, 1)
+        arrays = self._infer(images, [name for name in outputs if name != SQUARED_SHIFT])
+        whitened = self.statistics.whitened(images)  # (N, 3C)
+        self._scored.append(whitened)
+        arrays.insert(outputs.index(SQUARED_SHIFT), squares(whitened)[:, None])  # (N, 1)
         return arrays
 
     def tell_soon(self) -> None:
@@ -74,25 +82,21 @@ class Watchman:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        batches = [self._untold.popleft() for _ in range(len(self._untold))]
-        if batches:
-            whitened, shifts = zip(*batches, strict=True)
-            self._window.add(np.concatenate(whitened))
-            self._tell(self.statistics, np.concatenate(shifts), self._window)
-
-    def _look_at(self, images: NDArray[np.uint8]) -> Floats:
-        """Return the shifts (N,), and keep them for the metrics."""
-        whitened = self.statistics.whitened(images)  # (N, 3C)
-        shifts = lengths(whitened)  # (N,)
-        self._untold.append((whitened, shifts))
-        return shifts
+        scored = [self._scored.popleft() for _ in range(len(self._scored))]
+        sampled = [self._sampled.popleft() for _ in range(len(self._sampled))]
+        if sampled:
+            scored.append(self.statistics.whitened(np.concatenate(sampled)))
+        if scored:
+            whitened = np.concatenate(scored)  # (N, 3C)
+            self._window.add(whitened)
+            self._tell(self.statistics, np.sqrt(squares(whitened)), self._window)
 
 
-def describe(statistics: InputStatistics, image: NDArray[np.uint8], shift: float) -> Input:
+def describe(statistics: InputStatistics, image: NDArray[np.uint8], squared_shift: float) -> Input:
     """Say how an image (28, 28) with that shift compares with the training set."""
-    unusual = shift > 1
+    unusual = squared_shift > 1
     return {
-        "shift": round(shift, 3),
+        "shift": round(math.sqrt(squared_shift), 3),
         "unusual": unusual,
         "hint": hint(statistics, image) if unusual else "",
     }

@@ -29,11 +29,10 @@ def statistics(text: str) -> InputStatistics:
 def defined(text: str, images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """(f - m) L (N, 3C) in units of the limit, by the definition."""
     content = json.loads(text)
-    weight, bias, mean, whitening = (
-        torch.tensor(content[key], dtype=torch.float64)
-        for key in ("weight", "bias", "mean", "whitening")
+    weight, mean, whitening = (
+        torch.tensor(content[key], dtype=torch.float64) for key in ("weight", "mean", "whitening")
     )
-    f = torch.tensor(definition.statistics(torch.tensor(images[:, None]), weight, bias))
+    f = torch.tensor(definition.statistics(torch.tensor(images[:, None]), weight))
     return ((f - mean) @ whitening).numpy() / float(content["shift_limit"])
 
 
