@@ -60,6 +60,7 @@ bench: data $(SERVE)/.installed $(PEERS)/.installed $(MLSERVER)/.installed
 	$(DEV)/bin/python -m benchmarks.training_speed
 	$(DEV)/bin/python -m benchmarks.serving
 	$(DEV)/bin/python -m benchmarks.growth
+	$(DEV)/bin/python -m benchmarks.watchman
 
 # What an NVIDIA GPU gives; elsewhere one line says why there is no table.
 bench-gpu: $(DEV)/.installed $(SERVE)/.installed
