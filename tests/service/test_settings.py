@@ -17,6 +17,7 @@ VARIABLES = (
     "WORKERS",
     "TRACING",
     "DRAIN_SECONDS",
+    "WATCH",
 )
 
 
@@ -35,10 +36,11 @@ def test_the_defaults_serve_the_released_model() -> None:
     assert settings.max_image_pixels == 32_000_000
     assert settings.workers == 1
     assert not settings.tracing
+    assert settings.watch
 
 
 def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = ("cpu", "/there/model.onnx", "1000", "784", "3", "1", "2.5")
+    values = ("cpu", "/there/model.onnx", "1000", "784", "3", "1", "2.5", "0")
     for name, value in zip(VARIABLES, values, strict=True):
         monkeypatch.setenv(f"FASHION_{name}", value)
     assert read_settings() == ServiceSettings(
@@ -49,6 +51,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         workers=3,
         tracing=True,
         drain_seconds=2.5,
+        watch=False,
     )
 
 
@@ -64,6 +67,7 @@ def test_variables_of_others_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         *(("DEVICE", value) for value in ("gpu", "CUDA", "cuda:0", "")),
         *(("MAX_BODY_BYTES", value) for value in ("0", "-1", "ten", "1.5", "")),
         *(("MAX_IMAGE_PIXELS", value) for value in ("783", "many")),
+        *(("WATCH", value) for value in ("maybe", "2", "")),
         *(("TRACING", value) for value in ("maybe", "2", "")),
         *(("DRAIN_SECONDS", value) for value in ("-1", "inf", "nan", "long")),
         *(("WORKERS", value) for value in ("0", "-2", "two")),
