@@ -26,7 +26,7 @@ OPEN_INFERENCE_URL := https://raw.githubusercontent.com/kserve/open-inference-pr
 
 APT_INSTALL := apt-get update --quiet && apt-get install --quiet --yes
 
-.PHONY: serve test test-gpu train export release data lint lock bench bench-gpu bento clean
+.PHONY: serve test test-gpu train export release data lint lock bench bench-gpu soak bento clean
 
 serve: $(SERVE)/.installed
 	$(SERVE)/bin/bentoml serve --host $(HOST) --port $(PORT)
@@ -66,6 +66,10 @@ bench: data $(SERVE)/.installed $(PEERS)/.installed $(MLSERVER)/.installed
 bench-gpu: $(DEV)/.installed $(SERVE)/.installed
 	@command -v wrk >/dev/null || ($(APT_INSTALL) wrk) || true
 	$(DEV)/bin/python -m benchmarks.gpu
+
+# 20 minutes of good, bad and slow traffic, and what is left of the service afterwards.
+soak: $(DEV)/.installed $(SERVE)/.installed
+	$(DEV)/bin/python -m benchmarks.soak
 
 bento: $(SERVE)/.installed
 	$(SERVE)/bin/bentoml build
