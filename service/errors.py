@@ -6,6 +6,7 @@
     ├── TracingError           a variable of OpenTelemetry's is wrong
     └── RequestError           a request cannot be answered; has an HTTP status
         ├── InvalidInput       400  what was sent is not what it should be
+        ├── Unauthorized       401  no key, or none of the service's
         ├── NotFound           404  a model or a version that is not served
         ├── RequestTimeout     408  its body was not whole in time
         ├── TooLarge           413  more bytes or pixels than the limit
@@ -52,6 +53,13 @@ class InvalidInput(RequestError):
     """What was sent is not what it should be."""
 
     status = HTTPStatus.BAD_REQUEST
+
+
+class Unauthorized(RequestError):
+    """No key, or none of the service's."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    headers = {"WWW-Authenticate": "Bearer"}  # noqa: RUF012 (RFC 6750, section 3)
 
 
 class NotFound(RequestError):

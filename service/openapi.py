@@ -12,6 +12,8 @@ from service import openapi_inference, openapi_operations, openapi_pictures
 from service.answers import Classification, Predictions
 from service.open_inference import SERVER_VERSION
 from service.openapi_parts import COMPONENTS, Described
+from service.openapi_security import with_keys
+from service.settings import ServiceSettings
 
 VERSION = "3.0.3"  # of OpenAPI; most generators of clients know no newer one
 INFO = {
@@ -31,8 +33,12 @@ TAGS = {
 class OpenAPI:
     """A finished description, in the shape that BentoML asks for."""
 
-    def __init__(self) -> None:
-        """Describe the service; nothing of BentoML's own description is in it."""
+    def __init__(self, settings: ServiceSettings | None = None) -> None:
+        """Describe the service; nothing of BentoML's own description is in it.
+
+        Args:
+            settings: of the server; None for one with the defaults.
+        """
         self.content: Described = {
             "openapi": VERSION,
             "info": INFO,
@@ -45,6 +51,11 @@ class OpenAPI:
             "components": COMPONENTS
             | {"schemas": COMPONENTS["schemas"] | openapi_inference.SCHEMAS | _answers()},
         }
+
+        if settings and settings.metrics_port:
+            del self.content["paths"]["/metrics"]
+        if settings and settings.api_key:
+            self.content = with_keys(self.content)
 
     def asdict(self) -> dict[str, Any]:
         """Return the description as what JSON is made of."""

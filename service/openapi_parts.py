@@ -78,11 +78,11 @@ def answers(
     description: str, body: Described, errors: Iterable[type[RequestError]] = ()
 ) -> Described:
     """Describe what a route answers: 200, the errors of its own, and any other error."""
-    refusals = {str(int(error.status)): _error(error.__doc__ or "") for error in errors}
+    refusals = {str(int(error.status)): error_answer(error.__doc__ or "") for error in errors}
     return {
         "200": {"description": description, "headers": HEADERS, "content": body},
         **refusals,
-        "default": _error("Any other error."),
+        "default": error_answer("Any other error."),
     }
 
 
@@ -117,7 +117,8 @@ def operation(
     return described | ({"requestBody": {"required": True, "content": body}} if body else {})
 
 
-def _error(description: str) -> Described:
+def error_answer(description: str) -> Described:
+    """Describe an answer that is an error."""
     return {
         "description": description,
         "headers": HEADERS,

@@ -1,12 +1,26 @@
 """What the service can be told, by environment variables named FASHION_..."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.access import read_keys, read_origins
+
+SECRET = frozenset(("api_key",))  # what no message shows
 
 RELEASED_MODEL = Path(__file__).parent.parent / "models" / "fashion_lenet" / "model.onnx"
+
+
+def _read_if_text(read: Callable[[str], object]) -> BeforeValidator:
+    """From the environment comes text; a default, which is validated too, is none."""
+    return BeforeValidator(lambda value: read(value) if isinstance(value, str) else value)
+
+
+Keys = Annotated[tuple[SecretStr, ...], NoDecode, _read_if_text(read_keys)]
+Origins = Annotated[tuple[str, ...], NoDecode, _read_if_text(read_origins)]
 
 
 class ServiceSettings(BaseSettings):
@@ -16,7 +30,7 @@ class ServiceSettings(BaseSettings):
         pydantic.ValidationError: a value is not what its setting takes.
     """
 
-    model_config = SettingsConfigDict(env_prefix="FASHION_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="FASHION_", frozen=True, hide_input_in_errors=True)
 
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where to compute; auto: on CUDA if there is one, else on the CPU"
@@ -54,6 +68,16 @@ class ServiceSettings(BaseSettings):
     access_log: Literal["text", "json", "off"] = Field(
         "text", description="one line for each request on standard output, in this form"
     )
+    api_key: Keys = Field(
+        (), description="keys, separated by commas, of which a request must have one; none: all may"
+    )
+    cors_origins: Origins = Field(
+        (),
+        description="origins, separated by commas, whose pages may ask from a browser; *: any",
+    )
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="serve /metrics on a port of its own, and there alone"
+    )
     watch: bool = Field(
         True, description="say of each picture how far it is from the model's training set"
     )
@@ -66,6 +90,11 @@ class ServiceSettings(BaseSettings):
 def describe_faults(error: ValidationError) -> str:
     """Name every variable that is wrong, its value, and what would be right."""
     return "; ".join(
-        f"FASHION_{str(fault['loc'][0]).upper()}={fault['input']}: {fault['msg']}"
+        f"{_shown(str(fault['loc'][0]), fault['input'])}: {fault['msg']}"
         for fault in error.errors()
     )
+
+
+def _shown(name: str, value: object) -> str:
+    variable = f"FASHION_{name.upper()}"
+    return variable if name in SECRET else f"{variable}={value}"

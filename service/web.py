@@ -23,6 +23,7 @@ from uvicorn.config import HTTP_PROTOCOLS
 from service import demonstration, metric_files, open_inference, pictures, predictions, probes
 from service.access_log import AccessLog
 from service.admission import Admission
+from service.api_keys import APIKeys
 from service.errors import NotReady
 from service.failures import HANDLERS, JSONErrors
 from service.freed_memory import give_back_large_blocks
@@ -58,6 +59,8 @@ class WebService(bentoml.Service["FashionClassifier"]):
         routes = [route for route in app.routes if isinstance(route, Route)]
         answering: ASGIApp = ShortWay(app, routes)
         answering = Admission(answering, routes, settings)
+        if settings.api_key:
+            answering = APIKeys(answering, routes, settings.api_key)
         if settings.tracing:
             from service.tracing import Traced
 
@@ -67,7 +70,7 @@ class WebService(bentoml.Service["FashionClassifier"]):
     @property
     def openapi_spec(self) -> OpenAPI:
         """The description of the whole service, in the place of BentoML's."""
-        return OpenAPI()
+        return OpenAPI(ServiceSettings())
 
 
 def build_app(bentoml_app: Starlette) -> Starlette:
