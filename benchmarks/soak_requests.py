@@ -1,7 +1,7 @@
 """Good requests of every kind for a soak, each with the classes that its answer must name."""
 
 import gzip
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -77,7 +77,7 @@ def _post(path: str, kind: str, body: bytes, *headers: tuple[str, str]) -> bytes
     return Case("", 200, "", body, path=path, headers=[("Content-Type", kind), *headers]).request()
 
 
-def _binary(tensor: dict[str, object], content: bytes) -> bytes:
+def _binary(tensor: Mapping[str, object], content: bytes) -> bytes:
     asked = {"name": PROBABILITIES, "parameters": {"binary_data": True}}
     entry = {**tensor, "parameters": {"binary_data_size": len(content)}}
     header = orjson.dumps({"inputs": [entry], "outputs": [asked]})

@@ -1,0 +1,22 @@
+"""`benchmarks.bad_input` sends what it says, here to our own service and only a little of it."""
+
+from collections import deque
+from pathlib import Path
+
+from benchmarks.bad_input import kinds, send_all
+from benchmarks.peers import Server
+from benchmarks.shipped import shipped
+from tests.benchmarks.rehearsal import BENTOML
+
+
+def ours(folder: Path) -> Server:
+    return shipped(BENTOML)
+
+
+def test_answers_are_counted() -> None:
+    found = kinds(paths=2)
+    some = [found["pictures"][0], *found["forms"][:2], *found["random paths"], *found["300 MB"]]
+    row = send_all(ours, deque(some))
+    assert row.statuses == {200: 1, 400: 2, 404: 2, 413: 1}
+    assert row.unanswered == []
+    assert 0 < row.growth_mib < row.peak_mib
