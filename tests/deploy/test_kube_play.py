@@ -1,68 +1,31 @@
 """The Deployment as Podman runs it: confined as in a cluster, probed, asked and stopped."""
 
 import copy
-import os
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
 import yaml
 
 from tests.deploy.manifests import built, pod
-from tests.deploy.programs import DEPLOY, program
+from tests.deploy.programs import DEPLOY
+from tests.podman import Podman, podman_with
 from tests.serving import ROOT, free_port
 
 IMAGE = "fashion-lenet-bn:cpu"
 CONTAINER = "fashion-lenet-pod-0-fashion-lenet"  # as Podman names it
 USER = "1034"
 
-# In a container itself, root may not raise these limits to what Podman would.
-SETTINGS = """
-[containers]
-default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
-[engine]
-runtime = "runc"
-"""
-
 PICTURE = ROOT / "docs" / "images" / "ankle_boot.png"
 POLL_SECONDS = 0.2
 LONGEST = 60.0  # a last resort
 
 
-@dataclass(frozen=True)
-class Podman:
-    """The program, with settings of our own."""
-
-    path: str
-    settings: Path
-
-    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [self.path, *arguments],
-            # Podman's own probes need systemd; ours ask from outside.
-            env={**os.environ, "CONTAINERS_CONF": str(self.settings), "DISABLE_HC_SYSTEMD": "true"},
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-
-
 @pytest.fixture(scope="module")
 def podman(tmp_path_factory: pytest.TempPathFactory) -> Podman:
-    """Podman with runc, which takes any kind of control groups; skips where it cannot run."""
-    settings = tmp_path_factory.mktemp("podman") / "containers.conf"
-    settings.write_text(SETTINGS)
-    program("runc")
-    found = Podman(program("podman"), settings)
-    if found.run("image", "exists", IMAGE).returncode != 0:
-        pytest.skip(f"there is no image {IMAGE} here")
-    return found
+    return podman_with(IMAGE, tmp_path_factory.mktemp("podman"))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Make a minimal Debian as an image, for where no registry can be reached: base.sh ENGINE IMAGE
+# It needs root, debootstrap and Debian's packages.
+set -eu
+engine=$1 image=$2
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+debootstrap --variant=minbase bookworm "$folder/root"
+echo "deb http://deb.debian.org/debian-security bookworm-security main" >>"$folder/root/etc/apt/sources.list"
+# As Debian's own slim images do.
+for place in usr/share/doc usr/share/man usr/share/locale var/cache/apt var/lib/apt/lists var/log; do
+    rm -rf "$folder/root/$place"/*
+done
+tar --create --directory "$folder/root" --file "$folder/root.tar" .
+rm -rf "$folder/root"
+printf '%s\n' "FROM scratch" "ADD root.tar /" 'CMD ["bash"]' >"$folder/Dockerfile"
+"$engine" build --tag "$image" "$folder"
