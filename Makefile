@@ -26,7 +26,7 @@ OPEN_INFERENCE_URL := https://raw.githubusercontent.com/kserve/open-inference-pr
 
 APT_INSTALL := apt-get update --quiet && apt-get install --quiet --yes
 
-.PHONY: serve test test-gpu train export release data lint lock bench bench-gpu soak bento clean
+.PHONY: serve test test-gpu train export release data lint lock bench bench-gpu soak bento container test-container clean
 
 serve: $(SERVE)/.installed
 	$(SERVE)/bin/bentoml serve --host $(HOST) --port $(PORT)
@@ -73,6 +73,17 @@ soak: $(DEV)/.installed $(SERVE)/.installed
 
 bento: $(SERVE)/.installed
 	$(SERVE)/bin/bentoml build
+
+# Images of the Bento, fashion-lenet-bn:cpu and :cuda; `make container DEVICES=cpu` for one.
+DEVICES ?= cpu cuda
+container: $(SERVE)/.installed
+	@docker version >/dev/null 2>&1 || command -v podman >/dev/null || command -v buildah >/dev/null || ($(APT_INSTALL) podman runc debootstrap)
+	set -e; for device in $(DEVICES); do PYTHON=$(CURDIR)/$(SERVE)/bin/python deploy/container/build.sh $$device; done
+
+# Builds the image for the CPU, runs it with Podman, and asks it; where that cannot be, says why.
+test-container: $(DEV)/.installed
+	$(MAKE) container DEVICES=cpu
+	$(DEV)/bin/python -m pytest tests/container tests/deploy/test_kube_play.py
 
 lint: $(DEV)/.installed
 	$(DEV)/bin/ruff format --check .

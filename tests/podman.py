@@ -9,8 +9,8 @@ import pytest
 
 from tests.deploy.programs import program
 
-# In a container itself, root may not raise these limits to what Podman would. And runc takes any kind
-# of control groups.
+# In a container itself, root may not raise these limits to what Podman would; and runc takes any
+# kind of control groups.
 SETTINGS = """
 [containers]
 default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]

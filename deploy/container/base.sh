@@ -3,6 +3,10 @@
 # It needs root, debootstrap and Debian's packages.
 set -eu
 engine=$1 image=$2
+if ! command -v debootstrap >/dev/null || [ "$(id -u)" != 0 ]; then
+    echo "To make $image takes root and debootstrap; or name an image that is here with BASE=..." >&2
+    exit 1
+fi
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
