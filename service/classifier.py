@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import multiprocessing
+import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -233,6 +234,9 @@ def check_tracing() -> None:
 
 def _try_in_a_process_of_its_own(settings: ServiceSettings) -> None:
     """Load the model and forget it: CUDA keeps its memory for as long as a process lives."""
+    folder = str(Path(__file__).parents[1])
+    if folder not in sys.path:  # BentoML takes a Bento's off once it is loaded
+        sys.path.append(folder)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
         executor.submit(_try_to_load, settings).result()
 

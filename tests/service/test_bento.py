@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from service.settings import RELEASED_MODEL
 from tests.service.pictures import encode
-from tests.serving import ROOT, SERVE, environment, serving
+from tests.serving import ROOT, SERVE, environment, serving, start
+
+REFUSAL_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,7 @@ def test_it_holds_the_service_and_the_released_model(bento: Path) -> None:
     model = source / "models" / "fashion_lenet" / "model.onnx"
     assert model.read_bytes() == RELEASED_MODEL.read_bytes()
     rooms = {path.partition("/")[0] for path in held if "/" in path}
-    assert rooms == {"service", "models"}
+    assert rooms == {"service", "models", "requirements"}
 
 
 def test_it_needs_no_torch(bento: Path) -> None:
@@ -63,3 +65,17 @@ def test_it_serves_from_anywhere(
         answer = httpx.post(f"{server.url}/classify", files={"image": encode(ankle_boot)})
         assert answer.json()["label"] == "Ankle boot"
         assert server.stop() == 0
+
+
+def test_from_anywhere_too_it_does_not_start_without_the_gpu_it_was_told_to_use(
+    home: Path, bento: Path, tmp_path: Path
+) -> None:
+    tag = f"{bento.parent.name}:{bento.name}"
+    # A driver that is there finds no GPU either.
+    settings = {"FASHION_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": ""}
+    server = start(home, (*SERVE, tag), tmp_path, settings)
+    try:
+        assert server.process.wait(REFUSAL_SECONDS) == 1
+    finally:
+        server.process.kill()
+    assert "FASHION_DEVICE is cuda, but " in server.log()
