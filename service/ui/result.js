@@ -1,6 +1,7 @@
 // What the page shows of an answer.
 
 import { curlCommand } from "./curl.js";
+import { key } from "./key.js";
 
 const element = (id) => document.getElementById(id);
 const percent = new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: 1 });
@@ -35,6 +36,7 @@ export function showAnswer(file, onDisk, { answer, times, seen, device, query })
   element("command").textContent = curlCommand(
     file.name,
     new URL(`./classify${query}`, document.baseURI).href,
+    key() !== null,
   );
   offerDownload(file, onDisk);
   element("copied").textContent = "";

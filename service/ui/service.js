@@ -1,7 +1,12 @@
 // What the page asks of the service: /classify, /ui/seen, /readyz and the samples.
 
+import { key } from "./key.js";
+
 /** The service refused, failed or could not be reached; the message is for the reader. */
 export class ServiceError extends Error {}
+
+/** The service asks for a key, or does not know the one that it got. */
+export class KeyNeeded extends ServiceError {}
 
 /**
  * Classify a picture and fetch all that there is to say about it.
@@ -10,6 +15,7 @@ export class ServiceError extends Error {}
  * @param {string} mode auto, raw or photo
  * @param {AbortSignal} signal ends it
  * @returns the answer of /classify, the times in ms, the PNG that the model saw, and the device
+ * @throws {KeyNeeded} the user has to give another key, or one at all
  * @throws {ServiceError} with the service's own words, where it had any
  */
 export async function ask(file, mode, signal) {
@@ -40,14 +46,22 @@ function form(file) {
 }
 
 async function send(path, options, signal) {
-  const response = await fetch(path, { ...options, signal }).catch((error) => {
+  const headers = key() === null ? {} : { Authorization: `Bearer ${key()}` };
+  const response = await fetch(path, { ...options, headers, signal }).catch((error) => {
     if (signal?.aborted) throw error;
     throw new ServiceError(
       "The service did not answer: it is not running, or cannot be reached from here.",
     );
   });
+  if (response.status === 401) throw new KeyNeeded(keyNeeded());
   if (!response.ok) throw new ServiceError(await reason(response));
   return response;
+}
+
+function keyNeeded() {
+  return key() === null
+    ? "This service asks for an API key."
+    : "The service does not know this API key: give another.";
 }
 
 async function reason(response) {

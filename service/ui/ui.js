@@ -1,8 +1,9 @@
 // The page: every way to give a picture ends in `classify`.
 
 import { drawOn } from "./drawing.js";
+import { askForKey } from "./key.js";
 import { showAnswer, showError, tellWhereNotShown } from "./result.js";
-import { ask, sample, ServiceError } from "./service.js";
+import { ask, KeyNeeded, sample, ServiceError } from "./service.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -29,9 +30,15 @@ async function answer(latest, signal) {
     const found = await ask(file, element("mode").value, signal);
     return () => showAnswer(file, onDisk, found);
   } catch (error) {
+    if (error instanceof KeyNeeded) return () => showKeyNeeded(error.message);
     if (error instanceof ServiceError) return () => showError(error.message);
     return () => showError(`The page failed: ${error.message}`);
   }
+}
+
+function showKeyNeeded(message) {
+  showError(message);
+  askForKey(() => classify(picture));
 }
 
 element("file").addEventListener("change", ({ target }) => {
