@@ -15,7 +15,7 @@ import json
 import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def main() -> None:
             found[name][kind] = send_all(partial(server_named, name), deque(requests))
             print(f"{name}: {kind}: {found[name][kind]}", flush=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    rows = {name: {kind: asdict(row) for kind, row in each.items()} for name, each in found.items()}
+    rows = {name: {kind: vars(row) for kind, row in each.items()} for name, each in found.items()}
     (arguments.out / "bad_input.json").write_text(json.dumps(rows, indent=2) + "\n")
 
 
