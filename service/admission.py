@@ -5,6 +5,8 @@ Only requests that cost (POST) are held to it; probes, metrics and pages are alw
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
+from random import random
 
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,7 +16,8 @@ from service.connections import ON_LEAVE, TASKS
 from service.errors import Overloaded, RequestError, RequestTimeout, Timeout
 from service.settings import ServiceSettings
 
-HOLD_SECONDS = 1.0  # as Overloaded's Retry-After says
+# As Overloaded's Retry-After says, and up to half as long again, lest all come back at once.
+HOLD_SECONDS = 1.0
 BODIES = 16  # of the largest size are in a worker's memory at most
 
 
@@ -64,11 +67,8 @@ class Admission:
         try:
             self._name_route(scope)
             await _send(_overloaded("requests", load, self.limit), send, more_body=True)
-            async with asyncio.timeout(HOLD_SECONDS):
-                while (await receive())["type"] != "http.disconnect":
-                    pass
-        except TimeoutError:
-            await send({"type": "http.response.body"})
+            if await _held(scope, receive):
+                await send({"type": "http.response.body"})
         finally:
             self.apart -= 1
 
@@ -157,6 +157,37 @@ class _Admitted:
     async def _give(self, message: Message) -> None:
         self._started = True
         await self._send(message)
+
+
+async def _held(scope: Scope, receive: Receive) -> bool:
+    """Wait, and take what comes of the body; return at once with False if the client leaves."""
+    seconds = HOLD_SECONDS * (1 + random() / 2)  # noqa: S311
+    try:
+        async with asyncio.timeout(seconds):
+            message = await receive()
+            while message["type"] == "http.request" and message.get("more_body", False):
+                message = await receive()
+    except TimeoutError:
+        return True
+    return message["type"] == "http.request" and await _stays(scope, seconds)
+
+
+async def _stays(scope: Scope, seconds: float) -> bool:
+    """Wait without asking receive, to cancel which costs more than all else of a refusal."""
+    loop = asyncio.get_running_loop()
+    stays: asyncio.Future[bool] = loop.create_future()
+
+    def end(answer: bool) -> None:
+        if not stays.done():
+            stays.set_result(answer)
+
+    timer = loop.call_later(seconds, end, True)
+    scope[ON_LEAVE] = partial(end, False)
+    try:
+        return await stays
+    finally:
+        timer.cancel()
+        del scope[ON_LEAVE]
 
 
 async def _send(error: RequestError, send: Send, more_body: bool = False) -> None:
