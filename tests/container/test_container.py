@@ -2,109 +2,27 @@
 
 import json
 import re
+import shlex
 import socket
 import subprocess
 import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from contextlib import closing
 
 import httpx
 import pytest
 
 from service.devices import DRIVER
-from tests.podman import Podman, podman_with
+from tests.container.images import PICTURE, Container, Image, await_ready, classify, is_ready
+from tests.podman import podman_with
 from tests.serving import ROOT, free_port
 
 USER = "1034"
 LARGEST_BYTES = 600e6  # of the image for the CPU, unpacked
 UNWANTED = ("gcc", "cc", "g++", "make", "git", "pip", "curl")
-PICTURE = (ROOT / "docs" / "images" / "ankle_boot.png").read_bytes()
-
-# What a careful host allows: nothing is written but these two, and nothing gains rights.
-CONFINED = (
-    *("--network", "host", "--read-only", "--read-only-tmpfs=false"),
-    *("--tmpfs", "/tmp", "--tmpfs", "/var/lib/bentoml"),  # noqa: S108
-    *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
-)
-POLL_SECONDS = 0.2
-LONGEST_SECONDS = 60.0  # a last resort
 GRACE_SECONDS = 40
-
-
-@dataclass(frozen=True)
-class Container:
-    """A container that a test started."""
-
-    podman: Podman
-    name: str
-    port: int
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a program in it."""
-        return self.podman.run("exec", self.name, *command)
-
-    def log(self) -> subprocess.CompletedProcess[str]:
-        return self.podman.run("logs", self.name)
-
-    def state(self) -> dict[str, Any]:
-        return json.loads(self.podman.run("inspect", self.name).stdout)[0]["State"]
-
-    def ended(self) -> int:
-        """Its exit status, once it has ended by itself."""
-        return int(self.podman.run("wait", self.name).stdout)
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image, and the Podman that has it."""
-
-    podman: Podman
-    name: str
-
-    def inspect(self) -> dict[str, Any]:
-        return json.loads(self.podman.run("image", "inspect", self.name).stdout)[0]
-
-    @contextmanager
-    def started(self, **settings: str) -> Iterator[Container]:
-        """Run it with these environment variables until the block ends."""
-        port = free_port()
-        given = {"PORT": str(port), "FASHION_DRAIN_SECONDS": "0", **settings}
-        variables = [f"--env={name}={value}" for name, value in given.items()]
-        done = self.podman.run("run", "--detach", *CONFINED, *variables, self.name)
-        assert done.returncode == 0, done.stderr
-        container = Container(self.podman, done.stdout.strip(), port)
-        try:
-            yield container
-        finally:
-            self.podman.run("rm", "--force", container.name)
-
-    @contextmanager
-    def serving(self, **settings: str) -> Iterator[Container]:
-        """The same, once it is ready."""
-        with self.started(**{"FASHION_DEVICE": "auto", **settings}) as container:
-            deadline = time.monotonic() + LONGEST_SECONDS
-            while not is_ready(container):
-                assert container.state()["Running"], container.log()
-                assert time.monotonic() < deadline, container.log()
-                time.sleep(POLL_SECONDS)
-            yield container
-
-
-def is_ready(container: Container) -> bool:
-    with suppress(httpx.TransportError):
-        return httpx.get(f"{container.url}/readyz", timeout=5).is_success
-    return False
-
-
-def classify(container: Container) -> httpx.Response:
-    return httpx.post(f"{container.url}/classify", files={"image": PICTURE})
+POLL_SECONDS = 0.2
 
 
 @pytest.fixture(scope="module", params=["cpu", "cuda"])
@@ -201,6 +119,34 @@ def test_it_does_not_serve_from_the_cpu_unnoticed(image: Image) -> None:
         assert container.ended() == 1
         log = container.log()
         assert "--gpus all" in log.stdout + log.stderr
+
+
+def test_the_documented_command_runs_it(image: Image) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    (text,) = re.findall(r"^docker (run .*)$", page, re.MULTILINE)
+    port = free_port()
+    command = shlex.split(text.replace("3000:3000", f"{port}:3000"))
+    if image.name not in command:
+        pytest.skip("it is for the other image")
+    with image.run(command, port) as container:
+        await_ready(container)
+        assert classify(container).json()["label"] == "Ankle boot"
+
+
+LOAD = """
+import ctypes, onnxruntime, pathlib
+onnxruntime.preload_dlls()
+folder = pathlib.Path(onnxruntime.__file__).parent / "capi"
+ctypes.CDLL(str(folder / "libonnxruntime_providers_shared.so"), ctypes.RTLD_GLOBAL)
+ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
+"""
+
+
+def test_cuda_lacks_nothing_but_the_driver(image: Image, container: Container) -> None:
+    if image.name.endswith("cpu"):
+        pytest.skip("CUDA is not in it")
+    done = container.run("python3", "-c", LOAD)
+    assert done.returncode == 0 or f"OSError: {DRIVER}: cannot open" in done.stderr, done.stderr
 
 
 def test_stop_loses_no_request(image: Image) -> None:
