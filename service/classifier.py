@@ -12,6 +12,7 @@ from typing import Annotated
 
 import bentoml
 import numpy as np
+from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml.exceptions import BentoMLConfigException
 from bentoml.validators import ContentType, Shape
 from numpy.typing import NDArray
@@ -84,6 +85,8 @@ class FashionClassifier:
         settings = read_settings()
         if settings.tracing:
             check_tracing()
+        if settings.metrics_port is not None:
+            _serve_metrics(settings.metrics_port)
         try:
             if settings.device == "cuda":
                 _try_in_a_process_of_its_own(settings)
@@ -230,6 +233,22 @@ def check_tracing() -> None:
         raise BentoMLConfigException(f"FASHION_TRACING=1: {error}: {remedy}") from error
     except TracingError as error:
         raise BentoMLConfigException(f"FASHION_TRACING=1: {error}") from error
+
+
+def _serve_metrics(port: int) -> None:
+    """Serve the metrics of all workers from this process, their parent.
+
+    Raises:
+        BentoMLConfigException: the port cannot be had.
+    """
+    # Imported here because Prometheus's client looks for a multi-process folder when it is
+    # imported, and in a worker this module is imported before there is one.
+    from service.metrics_port import serve_metrics
+
+    try:
+        serve_metrics(port, BentoMLContainer.prometheus_multiproc_dir.get())
+    except OSError as error:
+        raise BentoMLConfigException(f"FASHION_METRICS_PORT={port}: {error.strerror}") from error
 
 
 def _try_in_a_process_of_its_own(settings: ServiceSettings) -> None:

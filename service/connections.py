@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.joined_writes import JoinedWrites
+from service.security_headers import ALWAYS, NOTHING
 
 HEAD_BYTES = 32 * 1024  # request line and headers; trailers too
 STALL_SECONDS = 10.0  # for a head to be whole, and for a client to take some of its answer
@@ -175,7 +176,8 @@ class Protocol(HttpToolsProtocol):
         """Write a whole answer, and close when the client has had time to read it."""
         body = orjson.dumps({"error": error})
         own = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
-        defaults = b"".join(b"%b: %b\r\n" % pair for pair in self.server_state.default_headers)
+        every = (*self.server_state.default_headers, *ALWAYS, NOTHING)
+        defaults = b"".join(b"%b: %b\r\n" % pair for pair in every)
         end = b"connection: close\r\n\r\n"
         self.transport.write(STATUS_LINE[status] + defaults + own + headers + end + body)
         if self.transport.can_write_eof():

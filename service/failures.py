@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.answers import json_response
 from service.errors import RequestError
 from service.request_ids import KEY as REQUEST_ID
+from service.security_headers import secure
 
 LONGEST_PATH = 200  # of a path that is no route, in an answer
 
@@ -49,7 +50,9 @@ async def unexpected(request: Request, error: Exception) -> Response:
 async def refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a WebSocket's handshake, which Starlette would answer with an empty 403."""
     message = "there are no WebSockets here: GET /docs.json lists what there is"
-    await json_response({"error": message}, 404)(scope, receive, send)
+    answer = json_response({"error": message}, 404)
+    secure(answer.raw_headers)
+    await answer(scope, receive, send)
 
 
 HANDLERS: dict[Any, Any] = {

@@ -16,6 +16,7 @@ from service.failures import refuse_websocket
 from service.metrics import REQUESTS, SECONDS
 from service.request_ids import HEADER, request_id
 from service.request_ids import KEY as REQUEST_ID
+from service.security_headers import secure
 from service.timing import KEY, Timing
 
 logger = logging.getLogger("bentoml.fashion_lenet")
@@ -101,6 +102,7 @@ class _Exchange:
                 (HEADER, self.identity.encode()),
                 (b"server-timing", self.timing.header().encode()),
             ]
+            secure(message["headers"])
             if self.timing.model_version:
                 message["headers"].append((MODEL_VERSION, self.timing.model_version))
         await self._send(message)

@@ -35,5 +35,5 @@ ROUTES = [
     Route("/livez", livez),
     Route("/readyz", readyz),
     Route("/healthz", healthz),
-    Route("/metrics", metrics),
 ]
+METRICS = [Route("/metrics", metrics)]  # where they have no port of their own

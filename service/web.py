@@ -24,10 +24,12 @@ from service import demonstration, metric_files, open_inference, pictures, predi
 from service.access_log import AccessLog
 from service.admission import Admission
 from service.api_keys import APIKeys
+from service.cross_origin import cross_origin
 from service.errors import NotReady
 from service.failures import HANDLERS, JSONErrors
 from service.freed_memory import give_back_large_blocks
 from service.openapi import OpenAPI
+from service.security_headers import DOCUMENTATION
 from service.settings import ServiceSettings
 from service.short_way import ShortWay
 
@@ -55,12 +57,14 @@ class WebService(bentoml.Service["FashionClassifier"]):
 
         HTTP_PROTOCOLS["auto"] = "service.connections:Protocol"  # the worker makes uvicorn next
         settings = ServiceSettings()
-        app = build_app(super().to_asgi(is_main))
+        app = build_app(super().to_asgi(is_main), settings.metrics_port is None)
         routes = [route for route in app.routes if isinstance(route, Route)]
         answering: ASGIApp = ShortWay(app, routes)
         answering = Admission(answering, routes, settings)
         if settings.api_key:
             answering = APIKeys(answering, routes, settings.api_key)
+        if settings.cors_origins:
+            answering = cross_origin(answering, settings.cors_origins)
         if settings.tracing:
             from service.tracing import Traced
 
@@ -73,8 +77,8 @@ class WebService(bentoml.Service["FashionClassifier"]):
         return OpenAPI(ServiceSettings())
 
 
-def build_app(bentoml_app: Starlette) -> Starlette:
-    """Put our routes in front of BentoML's application."""
+def build_app(bentoml_app: Starlette, with_metrics: bool = True) -> Starlette:
+    """Put our routes in front of BentoML's application, /metrics among them or not."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -96,6 +100,7 @@ def build_app(bentoml_app: Starlette) -> Starlette:
             *open_inference.ROUTES,
             *demonstration.ROUTES,
             *probes.ROUTES,
+            *(probes.METRICS if with_metrics else ()),
             *(Route(path, JSONErrors(bentoml_app), methods=["GET"]) for path in BENTOMLS),
         ],
         exception_handlers=HANDLERS,
@@ -110,7 +115,7 @@ def build_app(bentoml_app: Starlette) -> Starlette:
 
 async def page(request: Request) -> Response:
     """Answer `GET /`: the API to read and to try."""
-    return FileResponse(PAGE, media_type="text/html")
+    return FileResponse(PAGE, headers=DOCUMENTATION, media_type="text/html")
 
 
 def _note_model(classifier: "FashionClassifier") -> None:

@@ -1,11 +1,12 @@
 """Swagger's page at `/`: a picture is tried out with a few clicks."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page
+from playwright.sync_api import BrowserContext, ConsoleMessage, Locator, Page
 
 from tests.serving import Server
 
@@ -13,12 +14,20 @@ SECONDS = 30_000
 
 
 @pytest.fixture
-def documentation(context: BrowserContext, server: Server) -> Page:
+def documentation(context: BrowserContext, server: Server) -> Iterator[Page]:
     page = context.new_page()
     page.set_default_timeout(SECONDS)
+    refused: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text:
+            refused.append(message.text)
+
+    page.on("console", note)
     page.goto(server.url)
     page.wait_for_selector(".opblock")
-    return page
+    yield page
+    assert not refused
 
 
 def test_every_group_and_route_is_shown(documentation: Page) -> None:

@@ -61,7 +61,7 @@ def test_every_route_is_described() -> None:
     routes = {
         re.sub(":path}", "}", route.path): {method.lower() for method in route.methods} - {"head"}
         for room in ROOMS
-        for route in room.ROUTES
+        for route in [*room.ROUTES, *getattr(room, "METRICS", ())]
         if route.methods
     }
     assert {path: set(methods) for path, methods in DESCRIPTION["paths"].items()} == routes
