@@ -3,9 +3,9 @@
     python -m benchmarks.bad_input [--servers "ours,FastAPI by hand"] [--paths 10000]
 
 Each gets the picture cases of tests/hostile in a form, the forms of tests/hostile, paths that
-nobody has asked for, and a form of 300 MB; each kind goes to a server just started and warmed up.
-Statuses are counted, and how much resident memory grew. One that gives no answer in 30 s is
-started again, and the requests that did it are named.
+nobody has asked for, and 300 MB, in a form and as the body; each kind goes to a server just started
+and warmed up. Statuses are counted, and how much resident memory grew. One that gives no answer in
+30 s is started again, and the requests that did it are named.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import itertools
 import json
 import tempfile
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -78,7 +78,8 @@ def kinds(paths: int) -> dict[str, list[Request]]:
         "pictures": [(case.name, partial(picture_form, case)) for case in pictures],
         "forms": [(case.name, partial(whole, case)) for case in forms.CASES],
         "random paths": [("", partial(path, index)) for index in range(paths)],
-        "300 MB": [("300 MB", large_form)],
+        "300 MB in a form": [("", large_form)],
+        "300 MB as the body": [("", partial(large, "image/png"))],
     }
 
 
@@ -98,17 +99,18 @@ def whole(case: Case) -> Iterable[bytes]:
 
 
 def large_form() -> Iterable[bytes]:
-    """One picture of 300 MiB, in chunks."""
-    headers = [("Content-Type", TYPE), ("Transfer-Encoding", "chunked")]
-    head = Case("", 413, "", path="/classify", headers=headers).request()
-    chunk = b"%x\r\n%b\r\n"
+    """One picture of 300 MiB in a form."""
     first = b"--b\r\n" + FILE + b"\r\n\r\n"
-    middle = chunk % (MIB, bytes(MIB))
-    return itertools.chain(
-        [head, chunk % (len(first), first)],
-        itertools.repeat(middle, LARGE),
-        [chunk % (len(END), END), b"0\r\n\r\n"],
-    )
+    return large(TYPE, before=[first], after=[END])
+
+
+def large(kind: str, before: Sequence[bytes] = (), after: Sequence[bytes] = ()) -> Iterable[bytes]:
+    """Make a body of 300 MiB, in chunks, with something before and after."""
+    headers = [("Content-Type", kind), ("Transfer-Encoding", "chunked")]
+    yield Case("", 413, "", path="/classify", headers=headers).request()
+    for content in itertools.chain(before, itertools.repeat(bytes(MIB), LARGE), after):
+        yield b"%x\r\n%b\r\n" % (len(content), content)
+    yield b"0\r\n\r\n"
 
 
 def send_all(server_in: Callable[[Path], Server], requests: deque[Request]) -> Row:
