@@ -1,0 +1,123 @@
+"""https by BentoML's flags, with certificates that the test's own authority has signed."""
+
+import shutil
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.pages import run
+from tests.service.pictures import encode
+from tests.serving import ROOT, SERVE, Server, start, wait_until
+
+OPENSSL = shutil.which("openssl")
+pytestmark = pytest.mark.skipif(OPENSSL is None, reason="there is no openssl on the PATH")
+
+
+class Authority:
+    """Signs certificates."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+        self.certificate = folder / f"{name}.pem"
+        self._openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                      "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem",
+                      "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
+
+    def sign(self, name: str, usage: str) -> tuple[Path, Path]:
+        """Make a certificate and its key, for 127.0.0.1 and localhost."""
+        self._openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}",
+                      "-keyout", f"{name}.key", "-out", f"{name}.csr")  # fmt: skip
+        extensions = f"subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage={usage}\n"
+        (self.folder / f"{name}.ext").write_text(extensions)
+        self._openssl("x509", "-req", "-in", f"{name}.csr", "-days", "2", "-CAcreateserial",
+                      "-CA", f"{self.name}.pem", "-CAkey", f"{self.name}.key",
+                      "-extfile", f"{name}.ext", "-out", f"{name}.pem")  # fmt: skip
+        return self.folder / f"{name}.pem", self.folder / f"{name}.key"
+
+    def _openssl(self, *arguments: str) -> None:
+        run([str(OPENSSL), *arguments], self.folder, {})
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"), "authority")
+
+
+@pytest.fixture(scope="module")
+def certificate(authority: Authority) -> tuple[Path, Path]:
+    """The server's, and its key."""
+    return authority.sign("server", "serverAuth")
+
+
+def context(authority: Authority, own: tuple[Path, Path] | None = None) -> ssl.SSLContext:
+    """What a client trusts, and shows of itself."""
+    found = ssl.create_default_context(cafile=authority.certificate)
+    if own:
+        found.load_cert_chain(*own)
+    return found
+
+
+@contextmanager
+def serving_tls(
+    folder: Path, certificate: tuple[Path, Path], client: ssl.SSLContext, *flags: str
+) -> Iterator[Server]:
+    path, key = certificate
+    command = [*SERVE, "--ssl-certfile", str(path), "--ssl-keyfile", str(key), *flags]
+    server = start(folder, command, ROOT, {"FASHION_DEVICE": "cpu"})
+
+    def ready() -> bool:
+        assert server.process.poll() is None, server.log()
+        with suppress(httpx.ConnectError):
+            return httpx.get(f"{address(server)}/readyz", verify=client).is_success
+        return False
+
+    try:
+        wait_until(ready, server, 120)
+        yield server
+    finally:
+        server.stop()
+
+
+def address(server: Server) -> str:
+    return server.url.replace("http:", "https:")
+
+
+def test_a_client_that_trusts_the_authority_gets_its_answer(
+    authority: Authority,
+    certificate: tuple[Path, Path],
+    ankle_boot: NDArray[np.uint8],
+    tmp_path: Path,
+) -> None:
+    trusted = context(authority)
+    with serving_tls(tmp_path, certificate, trusted) as server:
+        with httpx.Client(base_url=address(server), verify=trusted) as client:
+            answer = client.post("/classify", files={"image": encode(ankle_boot)})
+            version = answer.extensions["network_stream"].get_extra_info("ssl_object").version()
+        assert answer.json()["label"] == "Ankle boot"
+        assert version == "TLSv1.3"
+        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            httpx.get(f"{address(server)}/livez", verify=ssl.create_default_context())
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"{server.url}/livez")
+
+
+def test_only_clients_with_a_certificate_of_the_authority_get_in(
+    authority: Authority, certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    known = context(authority, authority.sign("client", "clientAuth"))
+    folder = tmp_path / "another"
+    folder.mkdir()
+    forged = context(authority, Authority(folder, "another").sign("client", "clientAuth"))
+    flags = ("--ssl-cert-reqs", "2", "--ssl-ca-certs", str(authority.certificate))
+    with serving_tls(tmp_path, certificate, known, *flags) as server:
+        url = f"{address(server)}/livez"
+        assert httpx.get(url, verify=known).status_code == 200
+        for stranger in (context(authority), forged):
+            with pytest.raises(httpx.TransportError):
+                httpx.get(url, verify=stranger)
