@@ -53,7 +53,14 @@ def test_it_becomes_ready_and_classifies(podman: Podman, url: str) -> None:
     assert httpx.get(f"{url}/livez").is_success
     answer = httpx.post(f"{url}/classify", files={"image": PICTURE.read_bytes()})
     assert answer.json()["label"] == "Ankle boot"
-    assert "fashion_requests_total" in httpx.get(f"{url}/metrics").text
+    assert httpx.get(f"{url}/metrics").status_code == 404
+
+
+def test_its_metrics_have_their_port(podman: Podman, url: str) -> None:
+    command = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8002/metrics').read())"
+    assert (
+        "fashion_requests_total" in podman.run("exec", CONTAINER, "python3", "-c", command).stdout
+    )
 
 
 def is_ready(url: str) -> bool:

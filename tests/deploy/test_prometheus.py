@@ -93,7 +93,7 @@ def configuration(folder: Path, server: Server) -> Path:
     config["rule_files"] = [str(DEPLOY / "prometheus" / "rules.yml")]
     (job,) = config["scrape_configs"]
     (target,) = job["static_configs"]
-    assert target["targets"] == ["fashion:3000"]
+    assert target["targets"] == ["fashion:8002"]
     target["targets"] = [f"127.0.0.1:{server.port}"]
     target["labels"] = {"namespace": "default", "pod": "fashion-lenet-1"}  # as in a cluster
     path = folder / "prometheus.yml"
