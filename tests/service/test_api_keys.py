@@ -2,6 +2,8 @@
 
 import hmac
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,10 +26,10 @@ from service.access import read_keys
 from service.api_keys import APIKeys, needs_key
 from service.openapi import OpenAPI
 from service.settings import ServiceSettings
-from tests.pages import run
+from tests.pages import at_port, blocks, run
 from tests.service.asgi_host import connected, read_answer
 from tests.service.pictures import encode
-from tests.serving import ROOT, Server, environment, serving
+from tests.serving import ROOT, SERVE, Server, environment, serving
 
 FIRST, SECOND = "first-key-0123456789", "second=key/with+signs.~"
 WRONG = "wrong-key-0123456789"
@@ -261,3 +263,20 @@ def test_whatever_a_header_can_carry_can_be_a_key(keys: list[str]) -> None:
 def test_settings_show_no_key() -> None:
     settings = ServiceSettings(api_key=read_keys(FIRST))
     assert FIRST not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl on the PATH")
+def test_the_pages_commands_make_a_key_and_send_it(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    place = tmp_path / "fashion.key"
+    serve, ask = (
+        block.replace("fashion.key", str(place))
+        for block in blocks(page, "sh")
+        if "fashion.key" in block
+    )
+    script = serve.replace("bentoml serve", f'exec {shlex.join(SERVE)} "$@"')
+    with serving(tmp_path, command=["sh", "-ec", script, "sh"], FASHION_DEVICE="cpu") as server:
+        assert '"label":"Ankle boot"' in run(["sh", "-c", at_port(ask, server)], ROOT, {})
+        assert httpx.get(f"{server.url}/docs.json").status_code == 401
+        assert place.read_text() not in server.log()
+    assert re.fullmatch("[0-9a-f]{64}", place.read_text())

@@ -1,5 +1,6 @@
 """https by BentoML's flags, with certificates that the test's own authority has signed."""
 
+import shlex
 import shutil
 import ssl
 from collections.abc import Iterator
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.pages import run
+from tests.pages import blocks, run
 from tests.service.pictures import encode
 from tests.serving import ROOT, SERVE, Server, start, wait_until
 
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+SIMPLE, MUTUAL = (block for block in blocks(PAGE, "sh") if "--ssl-certfile" in block)
 OPENSSL = shutil.which("openssl")
 pytestmark = pytest.mark.skipif(OPENSSL is None, reason="there is no openssl on the PATH")
 
@@ -65,10 +68,13 @@ def context(authority: Authority, own: tuple[Path, Path] | None = None) -> ssl.S
 
 @contextmanager
 def serving_tls(
-    folder: Path, certificate: tuple[Path, Path], client: ssl.SSLContext, *flags: str
+    folder: Path, block: str, certificate: tuple[Path, Path], client: ssl.SSLContext, **more: str
 ) -> Iterator[Server]:
-    path, key = certificate
-    command = [*SERVE, "--ssl-certfile", str(path), "--ssl-keyfile", str(key), *flags]
+    """Run the page's command, with the files that the test has made in the place of its own."""
+    files = dict(zip(("server.pem", "server.key"), map(str, certificate), strict=True)) | more
+    words = [files.get(word, word) for word in shlex.split(block)]
+    assert words[:2] == ["bentoml", "serve"]
+    command = [*SERVE, *words[2:]]
     server = start(folder, command, ROOT, {"FASHION_DEVICE": "cpu"})
 
     def ready() -> bool:
@@ -95,12 +101,15 @@ def test_a_client_that_trusts_the_authority_gets_its_answer(
     tmp_path: Path,
 ) -> None:
     trusted = context(authority)
-    with serving_tls(tmp_path, certificate, trusted) as server:
+    with serving_tls(tmp_path, SIMPLE, certificate, trusted) as server:
         with httpx.Client(base_url=address(server), verify=trusted) as client:
             answer = client.post("/classify", files={"image": encode(ankle_boot)})
             version = answer.extensions["network_stream"].get_extra_info("ssl_object").version()
         assert answer.json()["label"] == "Ankle boot"
         assert version == "TLSv1.3"
+        older = context(authority)
+        older.maximum_version = ssl.TLSVersion.TLSv1_2
+        assert httpx.get(f"{address(server)}/livez", verify=older).status_code == 200
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             httpx.get(f"{address(server)}/livez", verify=ssl.create_default_context())
         with pytest.raises(httpx.TransportError):
@@ -114,8 +123,8 @@ def test_only_clients_with_a_certificate_of_the_authority_get_in(
     folder = tmp_path / "another"
     folder.mkdir()
     forged = context(authority, Authority(folder, "another").sign("client", "clientAuth"))
-    flags = ("--ssl-cert-reqs", "2", "--ssl-ca-certs", str(authority.certificate))
-    with serving_tls(tmp_path, certificate, known, *flags) as server:
+    clients = {"clients.pem": str(authority.certificate)}
+    with serving_tls(tmp_path, MUTUAL, certificate, known, **clients) as server:
         url = f"{address(server)}/livez"
         assert httpx.get(url, verify=known).status_code == 200
         for stranger in (context(authority), forged):
