@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 from bentoml.exceptions import BentoMLConfigException
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from service.classifier import read_settings
 from service.settings import RELEASED_MODEL, ServiceSettings
+
+KEY, ORIGIN = "settings-key-0123456789", "https://shop.example"
 
 VARIABLES = (
     "DEVICE",
@@ -18,6 +20,9 @@ VARIABLES = (
     "TRACING",
     "DRAIN_SECONDS",
     "WATCH",
+    "API_KEY",
+    "CORS_ORIGINS",
+    "METRICS_PORT",
 )
 
 
@@ -37,10 +42,13 @@ def test_the_defaults_serve_the_released_model() -> None:
     assert settings.workers == 1
     assert not settings.tracing
     assert settings.watch
+    assert settings.api_key == ()
+    assert settings.cors_origins == ()
+    assert settings.metrics_port is None
 
 
 def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = ("cpu", "/there/model.onnx", "1000", "784", "3", "1", "2.5", "0")
+    values = ("cpu", "/there/model.onnx", "1000", "784", "3", "1", "2.5", "0", KEY, ORIGIN, "8002")
     for name, value in zip(VARIABLES, values, strict=True):
         monkeypatch.setenv(f"FASHION_{name}", value)
     assert read_settings() == ServiceSettings(
@@ -52,6 +60,9 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         tracing=True,
         drain_seconds=2.5,
         watch=False,
+        api_key=(SecretStr(KEY),),
+        cors_origins=(ORIGIN,),
+        metrics_port=8002,
     )
 
 
@@ -68,6 +79,8 @@ def test_variables_of_others_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         *(("MAX_BODY_BYTES", value) for value in ("0", "-1", "ten", "1.5", "")),
         *(("MAX_IMAGE_PIXELS", value) for value in ("783", "many")),
         *(("WATCH", value) for value in ("maybe", "2", "")),
+        *(("METRICS_PORT", value) for value in ("0", "65536", "many", "")),
+        *(("CORS_ORIGINS", value) for value in ("shop.example", "https://shop.example/", "")),
         *(("TRACING", value) for value in ("maybe", "2", "")),
         *(("DRAIN_SECONDS", value) for value in ("-1", "inf", "nan", "long")),
         *(("WORKERS", value) for value in ("0", "-2", "two")),
