@@ -45,7 +45,8 @@ class Container:
         return self.podman.run("logs", self.name)
 
     def state(self) -> dict[str, Any]:
-        return json.loads(self.podman.run("inspect", self.name).stdout)[0]["State"]
+        state: dict[str, Any] = json.loads(self.podman.run("inspect", self.name).stdout)[0]["State"]
+        return state
 
     def ended(self) -> int:
         """Its exit status, once it has ended by itself."""
@@ -60,7 +61,8 @@ class Image:
     name: str
 
     def inspect(self) -> dict[str, Any]:
-        return json.loads(self.podman.run("image", "inspect", self.name).stdout)[0]
+        said: dict[str, Any] = json.loads(self.podman.run("image", "inspect", self.name).stdout)[0]
+        return said
 
     @contextmanager
     def started(self, **settings: str) -> Iterator[Container]:
