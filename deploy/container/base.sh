@@ -9,6 +9,7 @@ if ! command -v debootstrap >/dev/null || [ "$(id -u)" != 0 ]; then
 fi
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 1' INT TERM
 
 debootstrap --variant=minbase bookworm "$folder/root"
 echo "deb http://deb.debian.org/debian-security bookworm-security main" >>"$folder/root/etc/apt/sources.list"

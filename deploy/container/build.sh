@@ -9,6 +9,7 @@ cd "$(dirname "$0")/../.."
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' INT TERM
 export BENTOML_HOME="$scratch/bentoml" BENTOML_DO_NOT_TRACK=True
 
 # Buildah's parts need neither privileges nor a bridge for this; only Docker's format has HEALTHCHECK.
