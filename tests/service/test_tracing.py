@@ -25,6 +25,7 @@ from service.access_log import AccessLog
 from service.classifier import check_tracing
 from service.failures import HANDLERS
 from service.observation import Observed
+from service.served_model import CPU_BATCH
 from service.settings import ServiceSettings
 from tests.pages import blocks
 from tests.service.collector import Collector, Span, collecting
@@ -119,11 +120,11 @@ def test_who_sends_them_is_told(client: httpx.Client, collector: Collector) -> N
 def test_a_large_request_tells_its_largest_run(
     client: httpx.Client, collector: Collector, images: NDArray[np.uint8]
 ) -> None:
-    content = {"images": images[:1025, None].tolist()}
+    content = {"images": images[: CPU_BATCH + 1, None].tolist()}
     client.post("/predict", json=content, headers={"X-Request-ID": "large"})
     _, parts = collector.request("large")
     assert [part.name for part in parts] == ["decode", "inference"]
-    assert parts[1].attributes["batch_size"] == 1024
+    assert parts[1].attributes["batch_size"] == CPU_BATCH
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_at_least_270_of_the_first_300_are_right(
 def test_every_answer_is_complete(answers: list[dict[str, Any]]) -> None:
     for answer in answers:
         assert list(answer) == [
-            *("label", "class_id", "confidence", "probabilities", "preprocessing", "model")
+            *("label", "class_id", "confidence", "probabilities", "preprocessing", "model", "input")
         ]
         assert tuple(answer["probabilities"]) == LABELS
         assert answer["label"] == LABELS[answer["class_id"]]
