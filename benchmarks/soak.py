@@ -112,6 +112,7 @@ class Soak:
         """Return all that was seen."""
         before, after = self._ends
         tally = self._tally
+        early = {f"{what}, in the warm-up": seen for what, seen in self._warm_up.faults.items()}
         return {
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             "python": platform.python_version(),
@@ -119,7 +120,7 @@ class Soak:
             "requests": tally.total(),
             "left": tally.left,
             "statuses": tally.statuses,
-            "faults": {**tally.faults, "in the warm-up": self._warm_up.faults},
+            "faults": {**tally.faults, **early},
             "killed": {"worker": self._killed, "its requests": tally.killed},
             "before": before,
             "after": after,
@@ -181,9 +182,7 @@ def look_at(process: psutil.Process) -> Sample:
 def judge(found: dict[str, Any]) -> list[str]:
     """Say what was wrong with the answers, if anything was."""
     faults = [
-        f"{len(seen)} x {what}, the first: {seen[0]}"
-        for what, seen in found["faults"].items()
-        if seen
+        f"{len(seen)} x {what}, the first: {seen[0]}" for what, seen in found["faults"].items()
     ]
     workers_then, workers_now = len(found["before"]) - 1, len(found["after"]) - 1
     if workers_now != workers_then:

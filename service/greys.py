@@ -25,10 +25,25 @@ def in_eight_bits(image: Image.Image) -> Image.Image:
         InvalidInput: a pixel of 32 bits is below 0, above 65535, or no number.
     """
     if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+        return Image.fromarray((_values(image) // 257).astype(np.uint8))
     if image.mode in ("I", "F"):
-        return Image.fromarray(_scaled(np.asarray(image)))
+        return Image.fromarray(_scaled(_values(image)))
     return image
+
+
+def _values(image: Image.Image) -> NDArray[Any]:
+    """Copy the pixels (H, W), a few rows at a time.
+
+    Pillow copies 64 KiB at a time before it joins them. The 128 MiB of a large picture filled the
+    heaps that malloc has for a thread, which now and then kept 64 MiB of it.
+    """
+    width, height = image.size
+    rows = max(1, PIECE // width)
+    values = np.empty((height, width), np.asarray(image.crop((0, 0, 1, 1))).dtype)
+    for top in range(0, height, rows):
+        below = min(top + rows, height)
+        values[top:below] = np.asarray(image.crop((0, top, width, below)))
+    return values
 
 
 def _scaled(values: NDArray[np.int32 | np.float32]) -> NDArray[np.uint8]:

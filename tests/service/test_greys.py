@@ -1,6 +1,7 @@
 """Grey of 16 and 32 bits comes out in 8, or is refused with its range."""
 
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -57,6 +58,24 @@ def test_a_range_that_means_no_white_is_refused(
     content = save(grey(np.array(values, dtype)), "TIFF")
     with pytest.raises(InvalidInput, match=re.escape(f"32-bit values {seen}: bring them to 0 to")):
         read_image(content, 1000)
+
+
+@pytest.mark.parametrize("dtype", ["<u2", ">u2", np.int32, np.float32])
+def test_pictures_of_many_rows_keep_them_in_order(dtype: str | type[np.number]) -> None:
+    values = (np.arange(3_000_000) % 65536).reshape(3000, 1000)  # (H, W)
+    image = Image.fromarray(values.astype(dtype))
+    expected = values / 257
+    found = np.asarray(in_eight_bits(image))
+    assert np.abs(found - expected).max() < 1
+
+
+def test_a_large_picture_is_not_copied_twice() -> None:
+    image = Image.new("I", (4000, 4000), 65535)
+    tracemalloc.start()
+    in_eight_bits(image)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 7 * 4000 * 4000  # bytes: 5 a pixel, and 16 for each in a piece; Pillow's way 8
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK"])
