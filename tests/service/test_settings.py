@@ -23,6 +23,8 @@ VARIABLES = (
     "API_KEY",
     "CORS_ORIGINS",
     "METRICS_PORT",
+    "MAX_CONCURRENCY",
+    "TIMEOUT_SECONDS",
 )
 
 
@@ -45,10 +47,15 @@ def test_the_defaults_serve_the_released_model() -> None:
     assert settings.api_key == ()
     assert settings.cors_origins == ()
     assert settings.metrics_port is None
+    assert settings.max_concurrency == 256
+    assert settings.timeout_seconds == 30
 
 
 def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = ("cpu", "/there/model.onnx", "1000", "784", "3", "1", "2.5", "0", KEY, ORIGIN, "8002")
+    values = (
+        *("cpu", "/there/model.onnx", "1000", "784", "3", "1", "2.5", "0"),
+        *(KEY, ORIGIN, "8002", "64", "0.5"),
+    )
     for name, value in zip(VARIABLES, values, strict=True):
         monkeypatch.setenv(f"FASHION_{name}", value)
     assert read_settings() == ServiceSettings(
@@ -63,6 +70,8 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         api_key=(SecretStr(KEY),),
         cors_origins=(ORIGIN,),
         metrics_port=8002,
+        max_concurrency=64,
+        timeout_seconds=0.5,
     )
 
 
@@ -84,6 +93,8 @@ def test_variables_of_others_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
         *(("TRACING", value) for value in ("maybe", "2", "")),
         *(("DRAIN_SECONDS", value) for value in ("-1", "inf", "nan", "long")),
         *(("WORKERS", value) for value in ("0", "-2", "two")),
+        *(("MAX_CONCURRENCY", value) for value in ("0", "many", "1.5")),
+        *(("TIMEOUT_SECONDS", value) for value in ("0", "-1", "inf", "nan", "soon")),
     ],
 )
 def test_a_wrong_value_is_named_with_its_variable(
