@@ -106,3 +106,5 @@ class _Exchange:
             if self.timing.model_version:
                 message["headers"].append((MODEL_VERSION, self.timing.model_version))
         await self._send(message)
+        if message.get("body"):
+            self.timing.stop()

@@ -10,11 +10,12 @@ KEY = "fashion_lenet.timing"
 class Timing:
     """The stopwatch of one request; seconds."""
 
-    __slots__ = ("decode", "inference", "model_version", "parts", "runs", "start")
+    __slots__ = ("decode", "end", "inference", "model_version", "parts", "runs", "start")
 
     def __init__(self) -> None:
         """Start it."""
         self.start = time.perf_counter()
+        self.end = 0.0  # when the last of the answer left, as far as it has
         self.decode = 0.0  # from bytes to the array that the network sees
         self.inference = 0.0  # the network, and waiting for the batch before
         self.model_version = b""  # of the model that answers, once it is asked
@@ -24,8 +25,12 @@ class Timing:
 
     @property
     def total(self) -> float:
-        """What has passed since the request came."""
-        return time.perf_counter() - self.start
+        """What passed from the request's coming to its answer's leaving, or has until now."""
+        return (self.end or time.perf_counter()) - self.start
+
+    def stop(self) -> None:
+        """Note that some of the answer has left; what comes after the last of it is no delay."""
+        self.end = time.perf_counter()
 
     def decoding(self) -> "_Part":
         """Count the block as decoding, waiting for a thread among it."""

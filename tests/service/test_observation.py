@@ -24,6 +24,7 @@ from service.access_log import AccessLog
 from service.connections import Protocol
 from service.failures import HANDLERS
 from service.observation import Observed
+from service.timing import KEY
 
 SECONDS = 30  # a last resort
 
@@ -204,3 +205,27 @@ def test_probes_are_counted_all_the_same(host: Host) -> None:
     httpx.get(f"{host.url}/livez")
     httpx.get(f"{host.url}/nothing")
     assert counted("/livez", 200) == before + 1
+
+
+def test_a_connection_that_is_held_after_its_answer_is_no_slow_request(tmp_path: Path) -> None:
+    found: list[float] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 429, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}", "more_body": True})
+        found.append(scope[KEY].total)
+        await send({"type": "http.response.body"})
+        found.append(scope[KEY].total)
+
+    async def ignore(message: Any) -> None:
+        pass
+
+    async def ask() -> None:
+        with (tmp_path / "log").open("wb") as log:
+            scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "client": None}
+            await Observed(app, [], AccessLog("json", log.fileno()))(scope, ignore, ignore)
+            await asyncio.sleep(0)  # the turn in which the log is written
+
+    asyncio.run(ask())
+    assert found[0] == found[1]
+    assert json.loads((tmp_path / "log").read_text())["total_ms"] == round(found[0] * 1e3, 3)
