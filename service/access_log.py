@@ -34,44 +34,49 @@ class AccessLog:
 
     def __init__(self, style: Format, descriptor: int = STANDARD_OUTPUT) -> None:
         """Choose the style, `off` writing nothing, and the open file that takes the lines."""
-        self._lay_out = {"text": _text, "json": orjson.dumps, "off": None}[style]
+        self._on = style != "off"
+        self._lay_out = orjson.dumps if style == "json" else _text
         self._descriptor = descriptor
-        self._lines: list[bytes] = []
+        self._ended: list[tuple[Scope, str, int, Timing]] = []  # requests without their lines
 
     def write(self, scope: Scope, request_id: str, status: int, timing: Timing) -> None:
         """Write the line of one request; headers and query, where secrets travel, are left out.
 
-        It leaves with the lines of the other requests of this turn of the event loop, and not
-        through `logging`, which takes 25 us a line, as long as an inference.
+        It is laid out and leaves with the lines of the other requests of this turn of the event
+        loop, and not through `logging`, which takes 25 us a line, as long as an inference.
         """
-        if self._lay_out is None:
+        if not self._on:
             return
-        client = scope.get("client")
-        fields: dict[str, Any] = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "request_id": request_id,
-            "client": _plain(client[0].encode(), LONGEST_CLIENT) if client else None,
-            "method": scope["method"],
-            # As it was sent, with its percent signs: no line break or quote of a client's own.
-            "path": _plain(scope.get("raw_path") or scope["path"].encode(), LONGEST_PATH),
-            "status": status,
-            "decode_ms": round(timing.decode * 1e3, 3),
-            "inference_ms": round(timing.inference * 1e3, 3),
-            "total_ms": round(timing.total * 1e3, 3),
-        }
-        if trace_id := scope.get(TRACE_ID):
-            fields["trace_id"] = trace_id
-        if not self._lines:
+        if not self._ended:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._lines.append(self._lay_out(fields) + b"\n")
+        self._ended.append((scope, request_id, status, timing))
 
     def _flush(self) -> None:
-        lines, self._lines = self._lines, []
+        ended, self._ended = self._ended, []
         try:
-            for piece in _pieces(lines):
+            for piece in _pieces([self._lay_out(_fields(*one)) + b"\n" for one in ended]):
                 os.write(self._descriptor, piece)
         except OSError as error:  # a full disk is no reason to answer nobody
-            logger.error("Lines of the access log are lost (%d): %s", len(lines), error)
+            logger.error("Lines of the access log are lost (%d): %s", len(ended), error)
+
+
+def _fields(scope: Scope, request_id: str, status: int, timing: Timing) -> dict[str, Any]:
+    client = scope.get("client")
+    fields: dict[str, Any] = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "request_id": request_id,
+        "client": _plain(client[0].encode(), LONGEST_CLIENT) if client else None,
+        "method": scope["method"],
+        # As it was sent, with its percent signs: no line break or quote of a client's own.
+        "path": _plain(scope.get("raw_path") or scope["path"].encode(), LONGEST_PATH),
+        "status": status,
+        "decode_ms": round(timing.decode * 1e3, 3),
+        "inference_ms": round(timing.inference * 1e3, 3),
+        "total_ms": round(timing.total * 1e3, 3),
+    }
+    if trace_id := scope.get(TRACE_ID):
+        fields["trace_id"] = trace_id
+    return fields
 
 
 def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
