@@ -9,6 +9,8 @@ DEV := .venv/dev
 # KServe's client, which the tests drive the service with, and MLServer want older packages than
 # we do; the servers that `make bench` measures ours against are no part of development.
 KSERVE := .venv/kserve
+# Ray, for --engine ray; more than serving itself, and no part of it.
+RAY := .venv/ray
 PEERS := .venv/peers
 MLSERVER := .venv/mlserver
 # Debian's package, unpacked: installed, it would start a server.
@@ -31,7 +33,7 @@ APT_INSTALL := apt-get update --quiet && apt-get install --quiet --yes
 serve: $(SERVE)/.installed
 	$(SERVE)/bin/bentoml serve --host $(HOST) --port $(PORT)
 
-test: lint data $(KSERVE)/.installed
+test: lint data $(KSERVE)/.installed $(RAY)/.installed
 	@test -f $(OPEN_INFERENCE) || curl --fail --silent --connect-timeout 10 --max-time 60 --output $(OPEN_INFERENCE) $(OPEN_INFERENCE_URL) || echo "The published description of the Open Inference Protocol cannot be fetched; its tests will skip."
 	@command -v chromium >/dev/null || ($(APT_INSTALL) chromium) || true
 	@command -v promtool >/dev/null || test -x $(PROMETHEUS)/usr/bin/promtool || (apt-get update --quiet && mkdir -p $(PROMETHEUS) && cd $(PROMETHEUS) && apt-get download prometheus && dpkg --extract prometheus_*.deb .) || true
@@ -102,6 +104,7 @@ lock: $(DEV)/.installed
 	$(COMPILE) --upgrade --extra train --extra dev -o requirements/dev.lock
 	$(COMPILE) -c requirements/dev.lock -o requirements/serve.lock
 	$(COMPILE) -c requirements/serve.lock --extra cuda -o requirements/cuda.lock
+	$(COMPILE) -c requirements/serve.lock --extra ray -o requirements/ray.lock
 	echo kserve | $(COMPILE_ANY) --upgrade - -o requirements/kserve.lock
 	printf '%s\n' fastapi httptools litserve numpy onnxruntime-gpu orjson pillow python-multipart uvicorn uvloop | $(COMPILE_ANY) --upgrade - -o requirements/peers.lock
 	printf '%s\n' mlserver numpy onnxruntime-gpu pillow | $(COMPILE_ANY) --upgrade - -o requirements/mlserver.lock
@@ -112,9 +115,10 @@ clean:
 $(SERVE)/.installed: $(SERVE_LOCK)
 $(DEV)/.installed: requirements/dev.lock
 $(KSERVE)/.installed: requirements/kserve.lock
+$(RAY)/.installed: requirements/ray.lock
 $(PEERS)/.installed: requirements/peers.lock
 $(MLSERVER)/.installed: requirements/mlserver.lock
-$(SERVE)/.installed $(DEV)/.installed $(KSERVE)/.installed $(PEERS)/.installed $(MLSERVER)/.installed:
+$(SERVE)/.installed $(DEV)/.installed $(KSERVE)/.installed $(RAY)/.installed $(PEERS)/.installed $(MLSERVER)/.installed:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit(f"Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is {v[0]}.{v[1]}: choose another with make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
