@@ -53,17 +53,18 @@ class AccessLog:
 
     def _flush(self) -> None:
         ended, self._ended = self._ended, []
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
         try:
-            for piece in _pieces([self._lay_out(_fields(*one)) + b"\n" for one in ended]):
+            for piece in _pieces([self._lay_out(_fields(now, *one)) + b"\n" for one in ended]):
                 os.write(self._descriptor, piece)
         except OSError as error:  # a full disk is no reason to answer nobody
             logger.error("Lines of the access log are lost (%d): %s", len(ended), error)
 
 
-def _fields(scope: Scope, request_id: str, status: int, timing: Timing) -> dict[str, Any]:
+def _fields(now: str, scope: Scope, request_id: str, status: int, timing: Timing) -> dict[str, Any]:
     client = scope.get("client")
     fields: dict[str, Any] = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "time": now,
         "request_id": request_id,
         "client": _plain(client[0].encode(), LONGEST_CLIENT) if client else None,
         "method": scope["method"],
@@ -94,7 +95,7 @@ def _text(fields: dict[str, Any]) -> bytes:
     """Lay the fields out as `name=value`; what a client chose is quoted, so that it stays one."""
     for name in ("client", "method", "path"):
         fields[name] = _quoted(str(fields[name]))
-    return " ".join([f"{name}={value}" for name, value in fields.items()]).encode()
+    return " ".join(map("%s=%s".__mod__, fields.items())).encode()
 
 
 @lru_cache(LAID_OUT)

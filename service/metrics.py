@@ -1,7 +1,8 @@
 """What Prometheus is told. Labels take their values from short lists, whatever clients send."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from starlette.responses import Response
 
 from service.metric_files import FOLDER
 from service.model import Model
+from service.telling import Telling
 
 
 class CountedAtOnce(Histogram):
@@ -62,7 +64,7 @@ RELOADS = Counter(
 )
 
 
-BATCHES = Histogram(
+BATCHES = CountedAtOnce(
     "fashion_batch_images",
     "Images in one run of the network.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
@@ -82,29 +84,38 @@ def note_model(model: Model, before: Model | None = None) -> None:
     SERVED.labels(model.name, model.version, model.device).set(1)
 
 
-def run_counter(labels: Sequence[str]) -> Callable[[NDArray[np.float32]], None]:
-    """Make what counts the runs of a network.
+class RunCounter:
+    """Counts the runs of a network, their images, and the classes found."""
 
-    Args:
-        labels: K, the names of its classes.
+    def __init__(self, labels: Sequence[str]) -> None:
+        """Count by labels, K, the names of the network's classes."""
+        self._counters = [PREDICTIONS.labels(label) for label in labels]
+        self._runs: deque[NDArray[np.float32]] = deque()
 
-    Returns:
-        A function that takes what a run found, the logits or the probabilities, (N, K).
-    """
-    counters = [PREDICTIONS.labels(label) for label in labels]
+    def add(self, found: NDArray[np.float32]) -> None:
+        """Take what a run found, the logits or the probabilities (N, K); in any thread."""
+        self._runs.append(found)
 
-    def count(found: NDArray[np.float32]) -> None:
-        BATCHES.observe(len(found))
-        images = np.bincount(found.argmax(axis=1), minlength=len(counters))  # (K,)
-        for counter, number in zip(counters, images.tolist(), strict=True):
+    def tell(self) -> None:
+        """Let the metrics know of the runs since the last time."""
+        runs = [self._runs.popleft() for _ in range(len(self._runs))]
+        if not runs:
+            return
+        BATCHES.observe_all(np.array([len(found) for found in runs]))
+        classes = np.concatenate(runs).argmax(axis=1)  # (N,)
+        images = np.bincount(classes, minlength=len(self._counters))  # (K,)
+        for counter, number in zip(self._counters, images.tolist(), strict=True):
             if number:
                 counter.inc(number)
 
-    return count
-
 
 def metrics_response() -> Response:
-    """Answer with the metrics of all workers of this server, in Prometheus's text format."""
+    """Answer with the metrics of all workers of this server, in Prometheus's text format.
+
+    Of this worker all that has happened is among them; what happened to others in the last half
+    second may not be.
+    """
+    Telling.all_now()
     registry = REGISTRY  # of this worker alone, where there was no place for the files of all
     if FOLDER in os.environ:
         registry = CollectorRegistry()

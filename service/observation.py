@@ -1,6 +1,5 @@
 """ASGI middleware around everything: request id, stopwatch, metrics and log line."""
 
-import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from service.metrics import REQUESTS, SECONDS
 from service.request_ids import HEADER, request_id
 from service.request_ids import KEY as REQUEST_ID
 from service.security_headers import secure
+from service.telling import Telling
 from service.timing import KEY, Timing
 
 logger = logging.getLogger("bentoml.fashion_lenet")
@@ -49,6 +49,7 @@ class Observed:
         self.paths: dict[Any, str] = {route.endpoint: route.path for route in routes}
         self.log = log
         self._ended: defaultdict[tuple[str, int], list[float]] = defaultdict(list)  # seconds
+        self._telling = Telling(self._tell)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and note its status and time when it is answered."""
@@ -66,17 +67,12 @@ class Observed:
             logger.exception("Request %s failed:", exchange.identity)
         finally:
             route = self.paths.get(scope.get("endpoint"), "other")
-            self._count_soon(route, exchange.status, exchange.timing.total)
+            self._ended[route, exchange.status].append(exchange.timing.total)
+            self._telling.soon()
             if route not in PROBES or exchange.status != 200:
                 self.log.write(scope, exchange.identity, exchange.status, exchange.timing)
 
-    def _count_soon(self, route: str, status: int, seconds: float) -> None:
-        """Tell the metrics, once for all requests that end in this turn of the event loop."""
-        if not self._ended:
-            asyncio.get_running_loop().call_soon(self._count)
-        self._ended[route, status].append(seconds)
-
-    def _count(self) -> None:
+    def _tell(self) -> None:
         ended, self._ended = self._ended, defaultdict(list)
         for (route, status), seconds in ended.items():
             REQUESTS.labels(route, status).inc(len(seconds))

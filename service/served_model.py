@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +10,12 @@ from numpy.typing import NDArray
 from service.batching import Arrays, Batcher, Infer
 from service.errors import ModelError
 from service.model import Model
+from service.telling import Telling
 from service.timing import Timing
 from service.watchman import Watchman
+
+if TYPE_CHECKING:
+    from service.metrics import RunCounter
 
 # So many images take the CPU a millisecond, and handing them to a thread and back a tenth more.
 INLINE_IMAGES = 64
@@ -37,11 +42,17 @@ class ServedModel:
         self.model = model
         self._header = "".join(c if "!" <= c <= "~" else "?" for c in model.version).encode()
         self._lose = lose
+        from service.metrics import RunCounter  # only a worker has a folder for metrics
+
+        counter = RunCounter(model.labels)
+        run = _counted(model, counter)
+        tell = [counter.tell]
         statistics = model.input_statistics if watch else None
-        run = _counted(model)
         self.watchman = Watchman(statistics, run) if statistics else None
         if self.watchman:
             run = self.watchman.infer
+            tell.append(self.watchman.tell)
+        self._telling = Telling(lambda: [each() for each in tell])  # and does not refer to self
         if model.device == "cpu":
             self._batcher = Batcher(run, min(max_batch, CPU_BATCH), INLINE_IMAGES)
         else:
@@ -68,15 +79,13 @@ class ServedModel:
         except Exception:
             await self._check_again()
             raise
-        if self.watchman:
-            self.watchman.tell_soon()
+        self._telling.soon()
         return found
 
     async def close(self) -> None:
         """Answer what waits, and end the thread that infers."""
         await self._batcher.close()
-        if self.watchman:
-            self.watchman.tell()
+        self._telling.now()
 
     async def _check_again(self) -> None:
         """Tell one bad run from a device that is lost: CUDA then fails until the process ends."""
@@ -86,18 +95,15 @@ class ServedModel:
             self._lose(str(error))
 
 
-def _counted(model: Model) -> Infer:
-    """Return what runs a model and tells the metrics.
+def _counted(model: Model, counter: "RunCounter") -> Infer:
+    """Return what runs a model and counts the runs.
 
     A function, since what refers to itself would outlive its last request.
     """
-    from service.metrics import run_counter  # only a worker has a folder for metrics
-
-    count = run_counter(model.labels)
 
     def run(images: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
         found = model.infer(images, outputs)  # (N, K) each
-        count(found[0])
+        counter.add(found[0])
         return found
 
     return run

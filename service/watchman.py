@@ -4,7 +4,6 @@ The scores are one more output of the network, named `squared_shift`: they are m
 batch at a time, and each request gets its own.
 """
 
-import asyncio
 import math
 from collections import deque
 from collections.abc import Sequence
@@ -21,8 +20,6 @@ from service.input_hints import hint
 from service.input_statistics import PIECE, Floats, InputStatistics, squares
 
 SQUARED_SHIFT = "squared_shift"  # (N, 1), beside the network's own outputs
-
-TELL_SECONDS = 0.5  # how long the metrics wait, to be told of many images at once
 
 # Of images whose shifts nobody asks for a sample will do, scored when the metrics are told.
 SAMPLE = PIECE  # of a batch
@@ -57,7 +54,6 @@ class Watchman:
         self._window = DriftWindow(statistics)
         self._scored: deque[Floats] = deque()  # (f - m) L of each batch
         self._sampled: deque[NDArray[np.uint8]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
 
     def infer(self, images: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
         """Return the outputs named, `squared_shift` (N, 1) among them where it is asked for."""
@@ -72,16 +68,8 @@ class Watchman:
         arrays.insert(outputs.index(SQUARED_SHIFT), squares(whitened)[:, None])  # (N, 1)
         return arrays
 
-    def tell_soon(self) -> None:
-        """On the event loop: let the metrics know, once for all the images of half a second."""
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(TELL_SECONDS, self.tell)
-
     def tell(self) -> None:
-        """Let the metrics know now."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Let the metrics know of the images since the last time."""
         scored = [self._scored.popleft() for _ in range(len(self._scored))]
         sampled = [self._sampled.popleft() for _ in range(len(self._sampled))]
         if sampled:

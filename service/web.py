@@ -32,6 +32,7 @@ from service.openapi import OpenAPI
 from service.security_headers import DOCUMENTATION
 from service.settings import ServiceSettings
 from service.short_way import ShortWay
+from service.telling import Telling
 
 if TYPE_CHECKING:
     from service.classifier import FashionClassifier
@@ -91,6 +92,7 @@ def build_app(bentoml_app: Starlette, with_metrics: bool = True) -> Starlette:
             gc.freeze()
             yield
             await app.state.classifier.close()
+            Telling.all_now()
 
     app = Starlette(
         routes=[

@@ -18,7 +18,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.service.pictures import encode
-from tests.serving import Server, serving
+from tests.serving import Server, serving, wait_until
 
 PNG = {"Content-Type": "image/png"}
 UNKNOWN_PATHS = 2000
@@ -155,7 +155,8 @@ def test_two_workers_share_the_work_and_are_summed(
             assert set(threads.map(classify, range(40))) == {"Ankle boot"}
             rounds += 1
     assert all(map(operator.lt, before, map(seconds, workers))), "one worker did all the work"
-    assert requests(url)["/classify", "200"] - counted == 40 * rounds
+    # The worker that is not asked tells of its own a little later.
+    wait_until(lambda: requests(url)["/classify", "200"] - counted == 40 * rounds, two_workers)
     (sample,) = metrics(url)["fashion_model"].samples
     assert sample.value == 1
 

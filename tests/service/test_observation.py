@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from service import probes
 from service.access_log import AccessLog
 from service.connections import Protocol
 from service.failures import HANDLERS
@@ -68,6 +69,7 @@ class Host:
             Route("/slow", self.slow, methods=["POST"]),
             Route("/echo", self.echo, methods=["POST"]),
             Route("/livez", self.livez),
+            *probes.METRICS,
         ]
 
 
@@ -97,7 +99,8 @@ def running(config: uvicorn.Config, listener: socket.socket) -> Iterator[None]:
         assert not thread.is_alive()
 
 
-def counted(route: str, status: int) -> float:
+def counted(host: Host, route: str, status: int) -> float:
+    httpx.get(f"{host.url}/metrics").raise_for_status()  # who looks has what waits told at once
     labels = {"route": route, "status": str(status)}
     return REGISTRY.get_sample_value("fashion_requests_total", labels) or 0.0
 
@@ -105,13 +108,13 @@ def counted(route: str, status: int) -> float:
 def test_a_fault_of_ours_is_500_in_the_answer_the_metrics_and_the_log(
     host: Host, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = counted("/fault", 500)
+    before = counted(host, "/fault", 500)
     answer = httpx.get(f"{host.url}/fault", headers={"X-Request-ID": "faulty-1"})
     assert answer.status_code == 500
     assert answer.json() == {"error": "the service failed; its log says why, under faulty-1"}
     assert answer.headers["X-Request-ID"] == "faulty-1"
     httpx.get(f"{host.url}/livez")  # answered when the first request is noted
-    assert counted("/fault", 500) == before + 1
+    assert counted(host, "/fault", 500) == before + 1
     (line,) = host.lines()
     assert (line["request_id"], line["status"]) == ("faulty-1", 500)
     traces = [record for record in caplog.records if record.exc_info]
@@ -125,11 +128,11 @@ def test_a_fault_of_ours_is_500_in_the_answer_the_metrics_and_the_log(
 def test_a_fault_in_the_middle_of_an_answer_is_500_too_and_ends_it(
     host: Host, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = counted("/late_fault", 500)
+    before = counted(host, "/late_fault", 500)
     with pytest.raises(httpx.RemoteProtocolError, match="without sending complete message body"):
         httpx.get(f"{host.url}/late_fault", headers={"X-Request-ID": "faulty-2"})
     httpx.get(f"{host.url}/livez")
-    assert counted("/late_fault", 500) == before + 1
+    assert counted(host, "/late_fault", 500) == before + 1
     (line,) = host.lines()
     assert (line["request_id"], line["status"]) == ("faulty-2", 500)
     assert [r.getMessage() for r in caplog.records if r.exc_info] == ["Request faulty-2 failed:"]
@@ -145,17 +148,17 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def test_a_client_that_leaves_while_it_sends_is_499(host: Host) -> None:
-    before = counted("/echo", 499)
+    before = counted(host, "/echo", 499)
     with socket.create_connection(("127.0.0.1", host.port)) as client:
         client.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nbegun")
     wait_for(lambda: bool(host.lines()))
     (line,) = host.lines()
     assert (line["path"], line["status"]) == ("/echo", 499)
-    assert counted("/echo", 499) == before + 1
+    assert counted(host, "/echo", 499) == before + 1
 
 
 def test_a_client_that_leaves_while_it_waits_is_499(host: Host) -> None:
-    before = counted("/slow", 499)
+    before = counted(host, "/slow", 499)
     with socket.create_connection(("127.0.0.1", host.port)) as client:
         client.sendall(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
         assert host.entered.wait(SECONDS)
@@ -164,11 +167,11 @@ def test_a_client_that_leaves_while_it_waits_is_499(host: Host) -> None:
     wait_for(lambda: bool(host.lines()))
     (line,) = host.lines()
     assert (line["path"], line["status"]) == ("/slow", 499)
-    assert counted("/slow", 499) == before + 1
+    assert counted(host, "/slow", 499) == before + 1
 
 
 def test_a_client_that_waits_long_gets_its_answer(host: Host) -> None:
-    before = counted("/slow", 200)
+    before = counted(host, "/slow", 200)
 
     def leave() -> None:
         host.entered.wait(SECONDS)
@@ -180,7 +183,7 @@ def test_a_client_that_waits_long_gets_its_answer(host: Host) -> None:
     thread.join()
     assert (answer.status_code, answer.text) == (200, "late")
     httpx.get(f"{host.url}/livez")
-    assert counted("/slow", 200) == before + 1
+    assert counted(host, "/slow", 200) == before + 1
     assert [line["status"] for line in host.lines()] == [200]
 
 
@@ -201,10 +204,10 @@ def test_probes_are_logged_only_when_they_fail(host: Host) -> None:
 
 
 def test_probes_are_counted_all_the_same(host: Host) -> None:
-    before = counted("/livez", 200)
+    before = counted(host, "/livez", 200)
     httpx.get(f"{host.url}/livez")
     httpx.get(f"{host.url}/nothing")
-    assert counted("/livez", 200) == before + 1
+    assert counted(host, "/livez", 200) == before + 1
 
 
 def test_a_connection_that_is_held_after_its_answer_is_no_slow_request(tmp_path: Path) -> None:

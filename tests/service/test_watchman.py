@@ -1,6 +1,5 @@
 """The watchman: beside the network in this process, and over HTTP as people see it."""
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from service.input_metrics import SHIFT as SHIFT_METRIC
 from service.input_statistics import KEY, InputStatistics
 from service.model import PROBABILITIES, load_model
 from service.settings import ServiceSettings
-from service.watchman import SAMPLE, SQUARED_SHIFT, TELL_SECONDS, Watchman, describe
+from service.watchman import SAMPLE, SQUARED_SHIFT, Watchman, describe
 from tests.service.models import write_model
 from tests.service.pictures import encode
 from tests.service.test_metrics import metrics
@@ -74,24 +73,6 @@ def test_a_run_that_fails_is_not_counted(watchman: Watchman, images: NDArray[np.
         broken.infer(images[:1, None], [PROBABILITIES, SQUARED_SHIFT])
     broken.tell()
     assert counted() == before
-
-
-def test_metrics_are_told_a_little_later_and_once(
-    watchman: Watchman, images: NDArray[np.uint8]
-) -> None:
-    async def run() -> None:
-        before = counted()
-        for image in images[:20]:
-            watchman.infer(image[None, None], [PROBABILITIES, SQUARED_SHIFT])
-            watchman.tell_soon()
-        assert counted() == before
-        async with asyncio.timeout(20 * TELL_SECONDS):
-            while counted() == before:
-                await asyncio.sleep(TELL_SECONDS / 10)
-        assert counted() - before == 20
-
-    watchman.tell()
-    asyncio.run(run())
 
 
 def test_shifts_are_counted_by_size(watchman: Watchman, images: NDArray[np.uint8]) -> None:
