@@ -26,7 +26,7 @@ from service.model import INPUT
 from service.served_model import ServedModel
 from service.tensors import IMAGE_SHAPE
 from service.timing import timing
-from service.uploads import media_type, read_body
+from service.uploads import header, media_type, read_body
 
 if TYPE_CHECKING:
     from service.classifier import FashionClassifier
@@ -36,6 +36,7 @@ SERVER_VERSION = "0.1.0"  # as in pyproject.toml, which is not where the service
 EXTENSIONS = ("binary_tensor_data", "classification")
 PLATFORM = "onnxruntime_onnx"  # Triton's name for it
 
+LENGTH_NAME = HEADER_LENGTH.lower().encode()
 MEDIA_TYPES = ("application/json", "application/octet-stream")
 # A client that names none, and curl, which names a form for any --data, are taken too.
 UNNAMED = ("", "application/x-www-form-urlencoded")
@@ -88,12 +89,12 @@ async def infer(request: Request) -> Response:
     """Answer `POST /v2/models/NAME[/versions/VERSION]/infer`."""
     classifier: FashionClassifier = request.app.state.classifier
     served = named_model(request)
-    _check_media_type(request.headers.get("content-type", ""))
-    encoding = request.headers.get("content-encoding", "")
+    _check_media_type(header(request, b"content-type") or "")
+    encoding = header(request, b"content-encoding") or ""
     compressed = is_compressed(encoding)
     max_bytes = classifier.settings.max_body_bytes
     body = await read_body(request, max_bytes)
-    header_length = request.headers.get(HEADER_LENGTH)
+    header_length = header(request, LENGTH_NAME)
     watch = timing(request.scope)
 
     def read() -> InferenceRequest:

@@ -7,6 +7,7 @@ Pillow's reader, which has the last word on it.
 """
 
 import struct
+import threading
 import zlib
 
 import numpy as np
@@ -33,6 +34,16 @@ START = len(HEAD) + 8  # behind the length and the name of IDAT
 AROUND = START + 4 + len(END)  # all bytes but those of IDAT's content
 
 
+class _Canvas(threading.local):
+    """Where a thread's pictures are decoded; to make a new one each time takes 5 us."""
+
+    def __init__(self) -> None:
+        self.image = Image.new("L", (SIDE, SIDE))
+
+
+CANVAS = _Canvas()
+
+
 def read_plain_png(content: bytes) -> NDArray[np.uint8] | None:
     """Return the pixels (28, 28) of a plain PNG, None for any other file."""
     if not (content.startswith(HEAD) and content.endswith(END)):
@@ -43,8 +54,9 @@ def read_plain_png(content: bytes) -> NDArray[np.uint8] | None:
     crc = content[-len(END) - 4 : -len(END)]
     if struct.pack(">I", zlib.crc32(content[START - 4 : START + length])) != crc:
         return None
+    image = CANVAS.image
     try:
-        image = Image.frombytes("L", (SIDE, SIDE), content[START : -len(END) - 4], "zip", "L")
+        image.frombytes(content[START : -len(END) - 4], "zip", "L")
     except ValueError:
         return None
     return np.frombuffer(image.tobytes(), np.uint8).reshape(SIDE, SIDE)  # (28, 28)

@@ -16,7 +16,7 @@ from service.errors import InvalidInput, UnsupportedType
 from service.images import SIDE
 from service.json_reading import read_json
 from service.timing import timing
-from service.uploads import media_type, read_plain_body
+from service.uploads import header, media_type, read_plain_body
 
 if TYPE_CHECKING:
     from service.classifier import FashionClassifier
@@ -42,7 +42,7 @@ KINDS = {
 async def predict(request: Request) -> Response:
     """Answer `POST /predict`: images as JSON, uint8 N x 1 x 28 x 28."""
     classifier: FashionClassifier = request.app.state.classifier
-    kind = media_type(request.headers.get("content-type", ""))
+    kind = media_type(header(request, b"content-type") or "")
     if kind != JSON:
         raise UnsupportedType(
             f"Content-Type {kind[:60] or '(none)'} is not served here: send {JSON}"

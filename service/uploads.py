@@ -10,6 +10,7 @@ from service.compression import refuse_compressed
 from service.errors import InvalidInput, TooLarge, UnsupportedType
 from service.images import FORMATS
 from service.multipart import Part, parse_multipart
+from service.plain_form import read_plain_form
 
 FIELD, BATCH_FIELD = "image", "images"
 FORM = "multipart/form-data"
@@ -31,7 +32,7 @@ async def read_upload(request: Request, max_bytes: int) -> bytes:
         TooLarge: the body has more bytes than the limit, or the form more parts than its.
         InvalidInput: the form has no field `image`, more than one, or is malformed.
     """
-    content_type = request.headers.get("content-type", "")
+    content_type = header(request, b"content-type") or ""
     kind = media_type(content_type)
     if kind != FORM and kind not in FORMATS:
         raise UnsupportedType(
@@ -41,6 +42,8 @@ async def read_upload(request: Request, max_bytes: int) -> bytes:
     body = await read_plain_body(request, max_bytes)
     if kind != FORM:
         return body
+    if (content := read_plain_form(body, content_type, FIELD)) is not None:
+        return content
     parts = parse_multipart(body, content_type)
     images = [part.content for part in parts if part.name == FIELD]
     if len(images) != 1:
@@ -59,7 +62,7 @@ async def read_uploads(request: Request, max_bytes: int) -> Sequence[Upload]:
         TooLarge: the body has more bytes than the limit, or the form more parts than its.
         InvalidInput: the form has no field `images`, or is malformed.
     """
-    content_type = request.headers.get("content-type", "")
+    content_type = header(request, b"content-type") or ""
     kind = media_type(content_type)
     if kind != FORM:
         raise UnsupportedType(
@@ -76,6 +79,14 @@ async def read_uploads(request: Request, max_bytes: int) -> Sequence[Upload]:
     return uploads
 
 
+def header(request: Request, name: bytes) -> str | None:
+    """Return the first header of that name, in small letters; Starlette's own way takes 1.5 us."""
+    for key, value in request.scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return None
+
+
 def media_type(content_type: str) -> str:
     """Return a Content-Type without its parameters; empty where there is none."""
     return content_type.partition(";")[0].strip().lower()
@@ -88,7 +99,7 @@ async def read_plain_body(request: Request, max_bytes: int) -> bytes:
         PlainOnly: it has a Content-Encoding.
         TooLarge, ClientDisconnect: as `read_body` does.
     """
-    refuse_compressed(request.headers.get("content-encoding", ""))
+    refuse_compressed(header(request, b"content-encoding") or "")
     return await read_body(request, max_bytes)
 
 
@@ -99,7 +110,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         TooLarge: it says that it is longer, or turns out to be.
         ClientDisconnect: the client went away before it was whole.
     """
-    length = request.headers.get("content-length", "").lstrip("0")
+    length = (header(request, b"content-length") or "").lstrip("0")
     if length.isdecimal() and (len(length) > LONGEST_NUMBER or int(length) > max_bytes):
         shown = length[:LONGEST_NUMBER]
         raise _too_large(f"{int(shown):,}" if shown == length else f"{shown}...", max_bytes)
