@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
@@ -88,12 +89,12 @@ class Model:
         outputs = [f"{output} float (N, {classes})" for output in (LOGITS, PROBABILITIES)]
         _check_signature("output", session.get_outputs(), outputs)
 
-    @property
+    @cached_property
     def execution_provider(self) -> str:
         """ONNX Runtime's name for what the session really runs on."""
         return str(self.session.get_providers()[0])
 
-    @property
+    @cached_property
     def device(self) -> Literal["cpu", "cuda"]:
         """The same in a word."""
         return "cuda" if self.execution_provider == CUDA else "cpu"

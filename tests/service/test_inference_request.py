@@ -52,6 +52,17 @@ def test_binary_images_are_the_bodys_own_bytes() -> None:
     assert np.shares_memory(parse_request(body, length).images, np.frombuffer(body, np.uint8))
 
 
+def test_the_same_json_before_other_images_is_another_request() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(3):
+        images = generator.integers(0, 256, (3, 1, 28, 28), np.uint8)
+        body, length = binary(images, id="a")
+        np.testing.assert_array_equal(parse_request(body, length).images, images)
+        assert "2,351 bytes follow the JSON" in refused(body[:-1], length)
+        wrong, length = binary(images, id=7)
+        assert "id 7" in refused(wrong, length)
+
+
 def test_a_header_length_of_0_makes_the_body_the_images() -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 1, 28, 28), np.uint8)
     found = parse_request(images.tobytes(), "0")
