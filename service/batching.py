@@ -18,7 +18,11 @@ Arrays = list[NDArray[np.float32]]  # (N, K) each
 Infer = Callable[[Images, Sequence[str]], Arrays]
 Running = Callable[[int], object]
 
-INLINE_BATCH = 64  # images; the event loop is held up for a millisecond at most
+# On the event loop, in images: a run takes a millisecond at most, and more images at a time would
+# lie outside the CPU's caches. So many run before the first of them is answered, so that what
+# Python does for their requests is done in one go: between two runs it would find the caches
+# emptied each time, which costs a request for 64 images 5 %.
+INLINE_BATCH, INLINE_TURN = 64, 512
 
 
 class _Waiting(NamedTuple):
@@ -92,11 +96,16 @@ class Batcher:
         return waiting.answer
 
     def _run_small(self) -> None:
-        batch = _next_batch(self._small, self._inline_batch)
+        ran = []
+        room = INLINE_TURN
+        while self._small and room > 0:
+            batch = _next_batch(self._small, self._inline_batch)
+            room -= _begin(batch)
+            ran.append((batch, _outcomes(self._infer, batch)))
+        for batch, outcomes in ran:
+            _answer(batch, outcomes)
         if self._small:
             asyncio.get_running_loop().call_soon(self._run_small)
-        _begin(batch)
-        _answer(batch, _outcomes(self._infer, batch))
 
     def _in_the_thread(
         self, images: Images, outputs: Sequence[str], running: Running
@@ -129,10 +138,12 @@ def _next_batch(queue: deque[_Waiting], room: int) -> list[_Waiting]:
     return batch
 
 
-def _begin(batch: Sequence[_Waiting]) -> None:
+def _begin(batch: Sequence[_Waiting]) -> int:
+    """Tell each that the network begins to run; return on how many images."""
     size = sum([len(waiting.images) for waiting in batch])
     for waiting in batch:
         waiting.running(size)
+    return size
 
 
 def _answer(batch: Sequence[_Waiting], outcomes: Sequence[Arrays | Exception]) -> None:

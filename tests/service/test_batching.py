@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.batching import Arrays, Batcher, Images
+from service.batching import INLINE_BATCH, INLINE_TURN, Arrays, Batcher, Images
 from service.model import INPUT, LOGITS, PROBABILITIES
 
 MAX_BATCH = 8
@@ -225,6 +225,28 @@ def test_few_images_of_many_requests_in_one_turn_run_together(
 
     run(network, use, inline=2)
     assert network.sizes == [8, 8, 2]
+
+
+def test_what_came_in_one_turn_runs_before_any_of_it_is_answered_but_not_without_end(
+    session: ort.InferenceSession, images: NDArray[np.uint8]
+) -> None:
+    network = Network(session)
+    runs: list[int] = []  # before each answer
+
+    async def main() -> None:
+        batcher = Batcher(network, INLINE_BATCH, inline=INLINE_BATCH)
+
+        async def ask() -> None:
+            await batcher.infer(images[:INLINE_BATCH, None], [LOGITS])
+            runs.append(len(network.sizes))
+
+        await asyncio.gather(*(ask() for _ in range(INLINE_TURN // INLINE_BATCH + 1)))
+        await batcher.close()
+
+    asyncio.run(main())
+    in_one_turn = INLINE_TURN // INLINE_BATCH
+    assert runs[:in_one_turn] == [in_one_turn] * in_one_turn
+    assert network.sizes == [INLINE_BATCH] * (in_one_turn + 1)
 
 
 def test_an_error_on_the_event_loop_goes_to_whose_it_is_alone(
