@@ -1,6 +1,7 @@
 """What the service answers."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, NotRequired
 
 import numpy as np
@@ -91,8 +92,28 @@ def most_probable(probabilities: NDArray[np.float32], count: int) -> list[int]:
     return order
 
 
+class Answer(Response):
+    """A body that is whole; Starlette's own way to its headers takes three times as long."""
+
+    def __init__(
+        self,
+        body: bytes,
+        media_type: str,
+        status: int = 200,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.body, self.media_type = body, media_type
+        self.status_code, self.background = status, None
+        self.raw_headers = [
+            (b"content-type", media_type.encode()),
+            (b"content-length", b"%d" % len(body)),
+        ]
+        for name, value in headers.items():
+            self.raw_headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
+
+
 def json_response(
     content: Any, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
+) -> Answer:
     """Write an answer as JSON."""
-    return Response(orjson.dumps(content), status, headers, media_type="application/json")
+    return Answer(orjson.dumps(content), "application/json", status, headers or {})

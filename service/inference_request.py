@@ -32,6 +32,7 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 # them are remembered as they were understood, if they have no more bytes.
 REMEMBERED, REMEMBERED_BYTES = 128, 1024
 
+LENGTH = re.compile("[0-9]{1,18}")
 DATATYPE = "UINT8"
 OUTPUTS = (LOGITS, PROBABILITIES)
 KINDS = {
@@ -97,7 +98,7 @@ def parse_request(body: bytes, header_length: str | None) -> InferenceRequest:
 def _json_length(body: bytes, header_length: str | None) -> int:
     if header_length is None:
         return len(body)
-    if not re.fullmatch("[0-9]{1,18}", header_length) or int(header_length) > len(body):
+    if not LENGTH.fullmatch(header_length) or int(header_length) > len(body):
         raise InvalidInput(
             f"{HEADER_LENGTH} is {seen(header_length)}, the number of the body's bytes that are "
             f"JSON is right, at most all {len(body):,}"

@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from starlette.responses import Response
 
-from service.answers import most_probable
+from service.answers import Answer, most_probable
 from service.inference_request import HEADER_LENGTH, InferenceRequest, RequestedOutput
 from service.model import Model
 
 
 def write_response(
     model: Model, request: InferenceRequest, arrays: Sequence[NDArray[np.float32]]
-) -> Response:
+) -> Answer:
     """Write what the network found, as the client wants it.
 
     Args:
@@ -40,11 +39,11 @@ def write_response(
     # client reads is the same number, to the last bit.
     text = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
     if not tensors:
-        return Response(text, media_type="application/json")
-    return Response(
+        return Answer(text, "application/json")
+    return Answer(
         b"".join([text, *tensors]),
+        "application/octet-stream",
         headers={HEADER_LENGTH: str(len(text))},
-        media_type="application/octet-stream",
     )
 
 

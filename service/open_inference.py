@@ -4,7 +4,7 @@ Source: `specification/protocol/inference_rest.md` of kserve/open-inference-prot
 """
 
 import asyncio
-import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -17,6 +17,7 @@ from service.errors import NotFound, UnsupportedType
 from service.inference_request import (
     DATATYPE,
     HEADER_LENGTH,
+    LENGTH,
     OUTPUTS,
     InferenceRequest,
     parse_request,
@@ -67,12 +68,13 @@ async def server_ready(request: Request) -> Response:
 async def model_ready(request: Request) -> Response:
     """Answer `GET /v2/models/NAME[/versions/VERSION]/ready`."""
     _ = request.app.state.classifier.ready_model
-    return json_response({"name": named_model(request).model.name, "ready": True})
+    model = named_model(request.app.state.classifier, request.path_params).model
+    return json_response({"name": model.name, "ready": True})
 
 
 async def model_metadata(request: Request) -> Response:
     """Answer `GET /v2/models/NAME[/versions/VERSION]`: what goes in and what comes out."""
-    model = named_model(request).model
+    model = named_model(request.app.state.classifier, request.path_params).model
     outputs = [_tensor(name, "FP32", len(model.labels)) for name in OUTPUTS]
     return json_response(
         {
@@ -88,7 +90,7 @@ async def model_metadata(request: Request) -> Response:
 async def infer(request: Request) -> Response:
     """Answer `POST /v2/models/NAME[/versions/VERSION]/infer`."""
     classifier: FashionClassifier = request.app.state.classifier
-    served = named_model(request)
+    served = named_model(classifier, request.path_params)
     _check_media_type(header(request, b"content-type") or "")
     encoding = header(request, b"content-encoding") or ""
     compressed = is_compressed(encoding)
@@ -111,16 +113,16 @@ async def infer(request: Request) -> Response:
     return await asyncio.to_thread(write_response, served.model, asked, arrays)
 
 
-def named_model(request: Request) -> ServedModel:
-    """Return the model that a request's path names.
+def named_model(classifier: "FashionClassifier", names: Mapping[str, str]) -> ServedModel:
+    """Return the model of the name, and the version if there is one, that a path has.
 
     Raises:
-        NotFound: there is none of that name or version.
+        NotFound: there is none.
         NotReady: the model could not be loaded.
     """
-    served: ServedModel = request.app.state.classifier.served
+    served = classifier.served
     model = served.model
-    name, version = request.path_params["name"], request.path_params.get("version", model.version)
+    name, version = names["name"], names.get("version", model.version)
     if name != model.name:
         raise NotFound(f"there is no model {name[:60]!r}: there is {model.name!r}")
     if version != model.version:
@@ -132,8 +134,8 @@ def named_model(request: Request) -> ServedModel:
 
 def _json_bytes(body: bytes, header_length: str | None) -> int:
     """Say how much of a body is JSON, before it is known to be right."""
-    told = re.fullmatch("[0-9]{1,9}", header_length or "")
-    return int(told.group()) if told else len(body)
+    told = LENGTH.fullmatch(header_length) if header_length else None
+    return int(told[0]) if told else len(body)
 
 
 def _check_media_type(content_type: str) -> None:

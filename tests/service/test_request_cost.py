@@ -17,10 +17,10 @@ Costs = dict[str, dict[str, float]]
 
 # Function calls in Python and in C, and the most memory at a time for a body of 1 MiB, in bodies.
 LIMITS: Costs = {
-    FORM: {"python": 275, "c": 310, "copies": 2.3},
-    PICTURE: {"python": 245, "c": 265, "copies": 2.3},
-    JSON: {"python": 250, "c": 240},
-    BINARY: {"python": 255, "c": 255, "copies": 2.3},
+    FORM: {"python": 156, "c": 187, "copies": 2.3},
+    PICTURE: {"python": 155, "c": 176, "copies": 2.3},
+    JSON: {"python": 170, "c": 152},
+    BINARY: {"python": 124, "c": 148, "copies": 2.3},
 }
 
 
