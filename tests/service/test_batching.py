@@ -227,6 +227,27 @@ def test_few_images_of_many_requests_in_one_turn_run_together(
     assert network.sizes == [8, 8, 2]
 
 
+def test_the_network_waits_for_what_each_turn_brings_and_no_longer(
+    network: Network, images: NDArray[np.uint8]
+) -> None:
+    async def use(batcher: Batcher) -> None:
+        tasks = []
+        for _ in range(3):
+            tasks += await asking(batcher, [images[:1, None]])  # and a turn passes
+        await asyncio.gather(*tasks)
+        assert network.sizes == [3]
+        (late,) = await asking(batcher, [images[:1, None]])
+        turns = 0
+        while not network.sizes[1:]:
+            await asyncio.sleep(0)
+            turns += 1
+        await late
+        assert turns <= 2
+
+    run(network, use, inline=2)
+    assert network.sizes == [3, 1]
+
+
 def test_what_came_in_one_turn_runs_before_any_of_it_is_answered_but_not_without_end(
     session: ort.InferenceSession, images: NDArray[np.uint8]
 ) -> None:
