@@ -1,4 +1,4 @@
-"""The command line of `python -m service`: `classify FILE|DIR|- ...` and `info`.
+"""The command line of `python -m service`: `classify INPUT ...` and `info`.
 
 It is argparse's, since pydantic-settings would split a file's name at its commas.
 """
@@ -24,17 +24,22 @@ def main(arguments: Sequence[str]) -> int:
     # --help and usage errors need not wait for ONNX Runtime.
     from pydantic import ValidationError
 
-    from service.errors import ModelError
+    from service.errors import EngineError, InputError, ModelError
     from service.settings import ServiceSettings, describe_faults
 
     given = {"device": options.device, "model": options.model}
     try:
         settings = ServiceSettings(**{k: v for k, v in given.items() if v is not None})
-        return _info(settings) if options.program == "info" else _classify(settings, options)
+        if options.program == "info":
+            return _info(settings)
+        return _classify(settings, options) if options.out is None else _bulk(settings, options)
     except ValidationError as error:
         _complain(describe_faults(error))
         return USAGE
-    except ModelError as error:
+    except InputError as error:
+        _complain(str(error))
+        return USAGE
+    except (ModelError, EngineError) as error:
         _complain(str(error))
         return FAILURE
 
@@ -62,15 +67,34 @@ def _parser() -> ArgumentParser:
     )
     classify.add_argument(
         "pictures",
-        metavar="FILE|DIR|-",
+        metavar="INPUT",
         nargs="+",
-        help="a picture, a folder (all pictures in it and below), or - for standard input",
+        help="a picture, a folder (all pictures in it and below), or - for standard input; with "
+        "--out also a tar archive, an IDX or a Parquet file",
     )
     layout = classify.add_mutually_exclusive_group()
     layout.add_argument("--json", action="store_true", help="JSON lines instead of a table")
     layout.add_argument("--csv", action="store_true", help="CSV instead of a table")
     classify.add_argument("--mode", choices=("auto", "raw", "photo"), default="auto")
     classify.add_argument("--top-k", metavar="K", type=_count, help="how many classes to name")
+    large = classify.add_argument_group("large inputs")
+    large.add_argument(
+        "--out",
+        metavar="PATH",
+        type=Path,
+        help="write a row for each picture to PATH.jsonl or to the folder PATH.parquet",
+    )
+    large.add_argument("--resume", action="store_true", help="go on with what --out has")
+    large.add_argument(
+        "--processes", metavar="N", type=_count, help="how many classify; else all processors"
+    )
+    large.add_argument("--column", metavar="NAME", help="of a Parquet file, the pictures")
+    large.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="classify on this machine, or by Ray on a cluster",
+    )
     for program in (classify, info):
         program.add_argument("--model", metavar="PATH", type=Path, help="a model.onnx")
         program.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where to compute")
@@ -79,20 +103,26 @@ def _parser() -> ArgumentParser:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is no number of classes, 1 or more is right")
+        raise ArgumentTypeError(f"{text!r} is no number to count with, 1 or more is right")
     return int(text)
 
 
 def _classify(settings: "ServiceSettings", options: Namespace) -> int:
+    from service.errors import InputError
     from service.listings import CSV, JSONLines, Table
     from service.model import load_model
-    from service.offline import classify_files
+    from service.offline import check_top_k, classify_files
     from service.picture_files import find_pictures
+    from service.shards import of_many
 
+    for given in ("resume", "processes", "column"):
+        if getattr(options, given):
+            raise InputError(f"--{given} is for large inputs: name the results with --out")
+    for argument in options.pictures:
+        if of_many(argument) is not None:
+            raise InputError(f"{argument} holds many pictures: name the results with --out")
     model = load_model(settings)
-    if options.top_k is not None and options.top_k > len(model.labels):
-        _complain(f"--top-k {options.top_k}: the model has {len(model.labels)} classes")
-        return USAGE
+    check_top_k(model, options.top_k)
     files, faults = find_pictures(options.pictures)
     for fault in faults:
         _complain(fault)
@@ -106,6 +136,33 @@ def _classify(settings: "ServiceSettings", options: Namespace) -> int:
     if failed and len(files) > 1:
         _complain(f"{failed} of {len(files)} pictures could not be classified")
     return FAILURE if failed or faults else 0
+
+
+def _bulk(settings: "ServiceSettings", options: Namespace) -> int:
+    from service.bulk import Job, run
+    from service.errors import InputError
+
+    if options.json or options.csv:
+        raise InputError("--out says by its name how rows are written: leave --json and --csv out")
+    job = Job(
+        options.pictures,
+        options.out,
+        options.resume,
+        options.engine,
+        options.processes,
+        options.column,
+        options.mode,
+        options.top_k,
+    )
+    try:
+        rows, faults = run(settings, job)
+    except OSError as error:
+        _complain(f"--out {options.out}: {error.strerror or error}")
+        return FAILURE
+    print(f"{rows:,} rows written to {options.out}", file=sys.stderr)
+    if faults:
+        _complain(f"{faults:,} of them have no answer: their error says why")
+    return FAILURE if faults else 0
 
 
 def _list(results: "Iterable[list[Result]]", listing: "Listing", total: int) -> int:

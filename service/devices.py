@@ -14,6 +14,8 @@ from service.errors import DeviceError, ModelError
 
 logger = logging.getLogger("bentoml.fashion_lenet")
 
+Device = Literal["auto", "cpu", "cuda"]  # as FASHION_DEVICE has it
+
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 CUDA_OPTIONS = {
     "use_tf32": "0",  # TF32 keeps 10 bits of a convolution's inputs: an error of 1e-3, not 1e-5
@@ -22,7 +24,7 @@ CUDA_OPTIONS = {
 DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
-def open_session(model: bytes, device: Literal["auto", "cpu", "cuda"]) -> ort.InferenceSession:
+def open_session(model: bytes, device: Device) -> ort.InferenceSession:
     """Open a model on the device asked for; with `auto`, on CUDA where there is one.
 
     ONNX Runtime lists the CUDA execution provider on machines that have no GPU, and

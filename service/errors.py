@@ -4,6 +4,8 @@
     ├── ModelError             the model cannot be served at all
     │   └── DeviceError        it cannot be served on the device asked for
     ├── TracingError           a variable of OpenTelemetry's is wrong
+    ├── InputError             what `python -m service` is to read or to write is wrong
+    ├── EngineError            the processes that classify for it cannot go on
     └── RequestError           a request cannot be answered; has an HTTP status
         ├── InvalidInput       400  what was sent is not what it should be
         ├── Unauthorized       401  no key, or none of the service's
@@ -40,6 +42,14 @@ class DeviceError(ModelError):
 
 class TracingError(ServiceError):
     """A variable of OpenTelemetry's is wrong."""
+
+
+class InputError(ServiceError):
+    """What `python -m service` is to read or to write is wrong."""
+
+
+class EngineError(ServiceError):
+    """The processes that classify for `python -m service` cannot go on."""
 
 
 class RequestError(ServiceError):

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from service.answers import Classification, classification
-from service.errors import RequestError
+from service.errors import InputError, RequestError
 from service.images import Mode, Seen, as_network_sees, open_image
 from service.input_statistics import squares
 from service.model import Model
@@ -59,6 +59,16 @@ def classify_files(
     pictures = _in_threads(see, files)
     while batch := list(islice(pictures, BATCH)):
         yield _classify(model, batch, top_k)
+
+
+def check_top_k(model: Model, top_k: int | None) -> None:
+    """See that a model has so many classes.
+
+    Raises:
+        InputError: it has fewer.
+    """
+    if top_k is not None and top_k > len(model.labels):
+        raise InputError(f"--top-k {top_k}: the model has {len(model.labels)} classes")
 
 
 def _see(file: str, max_pixels: int, mode: Mode) -> Seen | str:

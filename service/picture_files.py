@@ -1,7 +1,7 @@
 """Which picture files the arguments of a command line mean."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 STANDARD_INPUT = "-"
@@ -28,20 +28,34 @@ def find_pictures(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             files.append(argument)
             continue
         before = len(files), len(faults)
-        files.extend(_pictures_below(argument, faults))
+        files.extend(
+            walk(argument, lambda error: faults.append(f"{error.filename}: {error.strerror}"))
+        )
         if before == (len(files), len(faults)):
             faults.append(f"{argument}: there is no picture in this folder, by its files' names")
     return files, faults
 
 
-def _pictures_below(folder: str, faults: list[str]) -> Iterator[str]:
-    def note(error: OSError) -> None:
-        faults.append(f"{error.filename}: {error.strerror}")
+def walk(folder: str, onerror: Callable[[OSError], None] | None = None) -> Iterator[str]:
+    """Find the pictures in a folder and below, each folder's names in order.
 
-    found: list[Path] = []
-    for parent, _, names in os.walk(folder, onerror=note):
-        paths = (Path(parent, name) for name in names)
-        pictures = (path for path in paths if path.suffix.lower() in SUFFIXES)
+    Memory grows with the names of one folder, not with all. A folder that cannot be read stands
+    for itself, unless onerror is told of it.
+    """
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        if onerror:
+            onerror(error)
+        else:
+            yield folder
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from walk(entry.path, onerror)
         # Neither pipes nor devices; but links to what is gone, so that they are complained of.
-        found.extend(path for path in pictures if path.is_file() or not path.exists())
-    return map(str, sorted(found))
+        elif Path(entry.name).suffix.lower() in SUFFIXES and (
+            entry.is_file() or not Path(entry.path).exists()
+        ):
+            yield entry.path

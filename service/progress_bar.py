@@ -1,10 +1,10 @@
-"""A progress bar on a terminal."""
+"""How far a long run is, on a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class ProgressBar:
@@ -46,3 +46,29 @@ def progress_bar(total: int) -> Iterator[ProgressBar]:
     )
     with progress:
         yield ProgressBar(progress, total)
+
+
+@contextmanager
+def counter(done: int) -> Iterator[Callable[[int], None]]:
+    """Count what is done on standard error until the block ends; nothing for no terminal.
+
+    Args:
+        done: before.
+
+    Yields:
+        What to tell of more.
+    """
+    console = Console(stderr=True)
+    columns = TextColumn("{task.completed:,.0f} pictures"), TextColumn("{task.fields[speed]}")
+    progress = Progress(
+        *columns, console=console, transient=True, disable=not console.is_interactive
+    )
+    with progress:
+        task = progress.add_task("", total=None, completed=done, speed="")
+
+        def count(more: int) -> None:
+            speed = progress.tasks[0].speed
+            shown = f"{speed:,.0f} a second" if speed else ""
+            progress.update(task, advance=more, speed=shown)
+
+        yield count

@@ -1,0 +1,111 @@
+"""`python -m service classify --out`: a large input, to results that can be gone on with."""
+
+import hashlib
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from service.blocks import Choices, Piece
+from service.errors import InputError
+from service.images import Mode
+from service.manifest import claim, inputs
+from service.model import Model, load_model
+from service.offline import check_top_k
+from service.progress_bar import counter
+from service.result_files import Results, open_results
+from service.settings import ServiceSettings
+from service.shards import find_shards, passed_over
+
+TERMINATED = 128 + signal.SIGTERM
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is asked for."""
+
+    arguments: Sequence[str]
+    out: Path
+    resume: bool = False
+    engine: Literal["local", "ray"] = "local"
+    processes: int | None = None  # None for as many as there are processors
+    column: str | None = None
+    mode: Mode = "auto"
+    top_k: int | None = None
+
+
+def run(settings: ServiceSettings, job: Job) -> tuple[int, int]:
+    """Classify all that has no row yet.
+
+    Returns:
+        How many rows were written, and how many of them have no answer.
+
+    Raises:
+        InputError: the input or the output is not what it should be.
+        EngineError: the processes that classify cannot go on.
+        ModelError: the model cannot be served.
+        OSError: the results cannot be written.
+    """
+    model = load_model(settings)
+    check_top_k(model, job.top_k)
+    content = settings.model.read_bytes()
+    if "-" in job.arguments:
+        raise InputError("-: standard input cannot be read again for --resume: name a file")
+    claim(job.out, _made_of(settings, job, content), job.resume)
+    with _ended_by_sigterm(), closing(open_results(job.out, model, job.top_k)) as results:
+        choices = Choices(results.layout, settings.max_image_pixels, job.mode, settings.watch)
+        rows = faults = 0
+        with counter(results.rows) as count:
+            for piece in _pieces(job, results, content, model, choices):
+                results.write(piece)
+                rows, faults = rows + piece.rows, faults + piece.faults
+                count(piece.rows)
+    return rows, faults
+
+
+def _pieces(
+    job: Job, results: Results, content: bytes, model: Model, choices: Choices
+) -> Iterator[Piece]:
+    shards = find_shards(job.arguments, job.column)
+    if job.engine == "ray":
+        from service.ray_engine import classify_on_ray
+
+        return classify_on_ray(
+            shards, results.rows, results.last, content, model.device, choices, job.processes
+        )
+    from service.local_engine import classify_locally
+
+    # Several processes would only take turns on a GPU.
+    processes = job.processes or (1 if model.device == "cuda" else len(os.sched_getaffinity(0)))
+    work = passed_over(shards, results.rows, results.last)
+    return classify_locally(work, content, model.device, choices, processes)
+
+
+def _made_of(settings: ServiceSettings, job: Job, content: bytes) -> dict[str, object]:
+    """Return what a row depends on."""
+    chosen = {key: asdict(job)[key] for key in ("column", "mode", "top_k")}
+    return {
+        "inputs": inputs(job.arguments),
+        "model_sha256": hashlib.sha256(content).hexdigest(),
+        "max_image_pixels": settings.max_image_pixels,
+        "watch": settings.watch,
+        **chosen,
+    }
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM end the block as an error would, so that what was taken is written."""
+
+    def end(*_: object) -> None:
+        sys.exit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,67 @@
+"""What a result file was made of, in a small file beside it: none is gone on with wrongly."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from service.errors import InputError
+
+
+def inputs(arguments: Iterable[str]) -> list[dict[str, Any]]:
+    """Describe the input: of files size and time, of folders no more than their names."""
+    return [_input(argument) for argument in arguments]
+
+
+def claim(out: Path, content: Mapping[str, Any], resume: bool) -> None:
+    """Make a path ours before anything is written to it, or see that it is.
+
+    Args:
+        out: where the results go.
+        content: what they are made of, as JSON has it.
+        resume: whether to go on with what is there.
+
+    Raises:
+        InputError: there is something already, or it was made of something else.
+        OSError: nothing can be written there.
+    """
+    path = out.with_name(f"{out.name}.manifest.json")
+    if not path.exists():
+        if out.exists():
+            raise InputError(f"--out {out}: it exists, and was not made here: name another")
+        _write(path, content)
+    elif not resume:
+        raise InputError(f"--out {out}: it exists: go on with --resume, or remove it and {path}")
+    else:
+        before = orjson.loads(path.read_bytes())
+        changed = [key for key in content if before.get(key) != content[key]]
+        if changed:
+            was = "; ".join(f"{key} was {_short(before.get(key))}" for key in changed)
+            now = "; ".join(f"{key} is {_short(content[key])}" for key in changed)
+            raise InputError(f"--resume: {out} was made of something else: {was}; now {now}")
+
+
+def _input(argument: str) -> dict[str, Any]:
+    path = Path(argument)
+    described: dict[str, Any] = {"path": os.fsencode(path.resolve()).decode(errors="replace")}
+    if path.is_file():
+        status = path.stat()
+        described |= {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+    return described
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file that is whole or not there."""
+    torn = path.with_name(f"{path.name}.tmp")
+    with torn.open("wb") as file:
+        file.write(orjson.dumps(content, option=orjson.OPT_INDENT_2))
+        file.flush()
+        os.fsync(file.fileno())
+    torn.rename(path)
+
+
+def _short(value: Any) -> str:
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= 200 else f"{text[:200]}..."

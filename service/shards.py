@@ -1,0 +1,211 @@
+"""The input of `python -m service classify --out`: many pictures, read piece by piece.
+
+An argument of the command line becomes shards: a run of a folder's files, an archive, a file of
+the data set's own format, a Parquet file. A shard can be read by itself wherever its files are,
+and gives spans, of which each fits into memory; a span knows how many pictures it has before they
+are read, so that those with answers already can be passed over.
+"""
+
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import InputError
+from service.picture_files import walk
+
+SHARD_FILES, SPAN_FILES = 1024, 64
+LONGEST = 100 * 2**20  # bytes of a picture's file
+
+# How compressed files begin, and who reads them.
+COMPRESSED: Mapping[bytes, Callable[[str], Any]] = {
+    b"\x1f\x8b": gzip.GzipFile,
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ": lzma.LZMAFile,
+}
+
+
+# What the network sees, (N, 1, 28, 28); or of each picture that, (28, 28), or its file, or the
+# reason why there is none.
+Pictures = NDArray[np.uint8] | Sequence[NDArray[np.uint8] | bytes | str]
+
+
+class Block(NamedTuple):
+    """Pictures in memory, with their names."""
+
+    names: Sequence[str]
+    pictures: Pictures
+
+
+class Span(Protocol):
+    """Some pictures that are not read yet, or are; it can be sent to another process."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def read(self) -> Block:
+        """Return them; what cannot be read is a reason in its place."""
+
+
+class Shard(Protocol):
+    """A part of the input that can be read by itself; it can be sent to another machine."""
+
+    def spans(self) -> Iterator[Span]:
+        """Read through it; the same spans in the same order each time."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A span that could only be read in its order, and so has been."""
+
+    block: Block
+
+    def __len__(self) -> int:
+        """How many pictures there are."""
+        return len(self.block.names)
+
+    def read(self) -> Block:
+        """Return them."""
+        return self.block
+
+
+@dataclass(frozen=True)
+class Files:
+    """Pictures in files of their own, as a shard and as a span."""
+
+    paths: tuple[str, ...]
+
+    def spans(self) -> Iterator[Span]:
+        """Read them in order, 64 at a time."""
+        for start in range(0, len(self), SPAN_FILES):
+            yield Files(self.paths[start : start + SPAN_FILES])
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.paths)
+
+    def read(self) -> Block:
+        """Return what is in them."""
+        return Block([shown(path) for path in self.paths], [_read(path) for path in self.paths])
+
+
+def find_shards(arguments: Iterable[str], column: str | None = None) -> Iterator[Shard]:
+    """Divide the input, in its order, in memory that does not grow with it.
+
+    Args:
+        arguments: folders, which stand for all pictures in them and below; tar archives,
+            compressed or not; IDX and Parquet files; anything else is a picture.
+        column: of Parquet files, the one with the pictures; None for the only one that can be.
+    """
+    paths: list[str] = []
+    for argument in arguments:
+        shards = of_many(argument, column)
+        if shards is None and not Path(argument).is_dir():
+            paths.append(argument)
+            continue
+        yield from _in_runs(paths)
+        paths = []
+        yield from shards if shards is not None else _in_runs(walk(argument))
+    yield from _in_runs(paths)
+
+
+def passed_over(shards: Iterable[Shard], rows: int, last: str | None) -> Iterator[tuple[Span, int]]:
+    """Give the spans that have no row yet, each with the number of its pictures that have one.
+
+    Args:
+        shards: the whole input.
+        rows: that there are.
+        last: the name in the last of them, None for none.
+
+    Raises:
+        InputError: there are fewer pictures, or another has that name's place: the input has
+            changed.
+    """
+    for shard in shards:
+        for span in shard.spans():
+            if 0 < rows <= len(span):
+                found = span.read().names[rows - 1]
+                if found != last:
+                    raise InputError(
+                        f"the input has changed: where {last} was is {found}; begin anew"
+                    )
+            if rows < len(span):
+                yield span, rows
+            rows = max(0, rows - len(span))
+    if rows:
+        raise InputError(f"the input has changed: it has {rows:,} pictures fewer; begin anew")
+
+
+def unread(name: str, reason: str) -> Span:
+    """Return a span that stands for something that cannot be read."""
+    return Held(Block([shown(name)], [reason]))
+
+
+def shown(path: str) -> str:
+    """Return a file's name as text; it may be no Unicode."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def opened(path: str) -> tuple[IO[bytes], bool]:
+    """Open a file, decompressed where it is compressed, and say which.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        head = file.read(6)
+    for start, opener in COMPRESSED.items():
+        if head.startswith(start):
+            file_of_it: IO[bytes] = opener(path)
+            return file_of_it, True
+    return Path(path).open("rb"), False
+
+
+def of_many(argument: str, column: str | None = None) -> Iterator[Shard] | None:
+    """Return the shards of a file that holds many pictures, None for any other argument."""
+    from service.idx_shard import IDX, MAGIC
+    from service.parquet_shard import PARQUET, Parquet
+    from service.tar_shard import USTAR, USTAR_AT, Tar
+
+    if not Path(argument).is_file():
+        return None
+    try:
+        file, _ = opened(argument)
+        with file:
+            head = file.read(512)
+    except (OSError, EOFError, lzma.LZMAError):
+        return None  # and, as a picture, is told why not
+    if head.startswith(MAGIC):
+        return IDX.all(argument)
+    if head.startswith(PARQUET):
+        return iter([Parquet(argument, column)])
+    if head[USTAR_AT:].startswith(USTAR) or Path(argument).suffix == ".tar":
+        return iter([Tar(argument)])
+    return None
+
+
+def _in_runs(paths: Iterable[str]) -> Iterator[Shard]:
+    paths = iter(paths)
+    while run := tuple(islice(paths, SHARD_FILES)):
+        yield Files(run)
+
+
+def _read(path: str) -> bytes | str:
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(LONGEST + 1)
+    except OSError as error:
+        return error.strerror or str(error)
+    return content if len(content) <= LONGEST else too_long("the file", f"more than {LONGEST:,}")
+
+
+def too_long(what: str, found: str) -> str:
+    """Say that a picture's file has too many bytes."""
+    return f"{what} has {found} bytes, {LONGEST:,} are the most of a picture"
