@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 from service.blocks import Choices, Piece
+from service.devices import Device
 from service.errors import InputError
 from service.images import Mode
 from service.manifest import claim, inputs
-from service.model import Model, load_model
+from service.model import load_model
 from service.offline import check_top_k
 from service.progress_bar import counter
 from service.result_files import Results, open_results
@@ -50,7 +51,10 @@ def run(settings: ServiceSettings, job: Job) -> tuple[int, int]:
         ModelError: the model cannot be served.
         OSError: the results cannot be written.
     """
-    model = load_model(settings)
+    # Ray's nodes have the device that is asked for; this process need not.
+    by_ray = job.engine == "ray"
+    model = load_model(settings.model_copy(update={"device": "cpu"}) if by_ray else settings)
+    device = settings.device if by_ray else model.device
     check_top_k(model, job.top_k)
     content = settings.model.read_bytes()
     if "-" in job.arguments:
@@ -60,7 +64,7 @@ def run(settings: ServiceSettings, job: Job) -> tuple[int, int]:
         choices = Choices(results.layout, settings.max_image_pixels, job.mode, settings.watch)
         rows = faults = 0
         with counter(results.rows) as count:
-            for piece in _pieces(job, results, content, model, choices):
+            for piece in _pieces(job, results, content, device, choices):
                 results.write(piece)
                 rows, faults = rows + piece.rows, faults + piece.faults
                 count(piece.rows)
@@ -68,21 +72,21 @@ def run(settings: ServiceSettings, job: Job) -> tuple[int, int]:
 
 
 def _pieces(
-    job: Job, results: Results, content: bytes, model: Model, choices: Choices
+    job: Job, results: Results, content: bytes, device: Device, choices: Choices
 ) -> Iterator[Piece]:
     shards = find_shards(job.arguments, job.column)
     if job.engine == "ray":
         from service.ray_engine import classify_on_ray
 
         return classify_on_ray(
-            shards, results.rows, results.last, content, model.device, choices, job.processes
+            shards, results.rows, results.last, content, device, choices, job.processes
         )
     from service.local_engine import classify_locally
 
     # Several processes would only take turns on a GPU.
-    processes = job.processes or (1 if model.device == "cuda" else len(os.sched_getaffinity(0)))
+    processes = job.processes or (1 if device == "cuda" else len(os.sched_getaffinity(0)))
     work = passed_over(shards, results.rows, results.last)
-    return classify_locally(work, content, model.device, choices, processes)
+    return classify_locally(work, content, device, choices, processes)
 
 
 def _made_of(settings: ServiceSettings, job: Job, content: bytes) -> dict[str, object]:
