@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ray.data import Dataset
 
 OBJECT_STORE = 256 * 2**20  # bytes, where Ray would take a third of the memory
-PART = 2**20  # bytes of rows that an actor hands over, where Ray would wait for 128 MiB of them
+PART = 8 * 2**20  # bytes of rows that an actor hands over; Ray would wait for 128 MiB of them
 SECONDS_TO_CONNECT = 5
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to Ray's makers
@@ -65,13 +65,17 @@ class Classifier:
             a pickled Piece, or an error, which would come as 200 lines if it were raised here, as
             the column `piece`.
         """
+        node = socket.gethostname()
         try:
             for piece in self._pieces(pickle.loads(batch["work"][0])):  # noqa: S301 (our own)
-                yield {"piece": [pickle.dumps(piece)]}
+                yield _packed(piece)
         except InputError as error:
-            yield {"piece": [pickle.dumps(error)]}
-        except (ModelError, OSError) as error:
-            yield {"piece": [pickle.dumps(EngineError(f"on {socket.gethostname()}: {error}"))]}
+            yield _packed(error)
+        except ModelError as error:
+            yield _packed(EngineError(f"on {node}: {error}"))
+        except OSError as error:
+            needed = "a node needs the input's files under the names that they have here"
+            yield _packed(EngineError(f"on {node}: {error}; {needed}"))
 
     def _pieces(self, work: Work) -> Iterator[Piece]:
         content, device, choices, folder = self._given
@@ -81,6 +85,10 @@ class Classifier:
             self._model.check()
         for span, rows in work.spans():
             yield classify_block(self._model, without(span.read(), rows), choices)
+
+
+def _packed(piece: Piece | ServiceError) -> dict[str, list[bytes]]:
+    return {"piece": [pickle.dumps(piece)]}
 
 
 def classify_on_ray(
@@ -122,7 +130,9 @@ def classify_on_ray(
                     raise piece
                 yield piece
         except RayError as error:
-            raise EngineError(f"Ray: {_in_short(error)}") from error
+            cause = getattr(error, "cause", None)  # what an actor raised
+            reason = f"{type(cause).__name__}: {_lines(cause)[0]}" if cause else _lines(error)[-1]
+            raise EngineError(f"Ray: {reason}") from error
 
 
 def _left(shards: Iterable[Shard], rows: int, last: str | None) -> Iterator[Work]:
@@ -211,9 +221,8 @@ def _joined(processes: int | None) -> Iterator[None]:
             )
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         where = f"the Ray at RAY_ADDRESS={address}" if address else "a Ray on this machine"
-        raise EngineError(
-            f"{where} cannot be used: {_in_short(error.__cause__ or error)}"
-        ) from error
+        reason = _lines(error.__cause__ or error)[-1]
+        raise EngineError(f"{where} cannot be used: {reason}") from error
     try:
         yield
     finally:
@@ -227,7 +236,7 @@ def _see_that_it_answers(address: str) -> None:
         socket.create_connection((host, int(port)), SECONDS_TO_CONNECT).close()
 
 
-def _in_short(error: BaseException) -> str:
-    """The last line of what Ray says, which names the fault; before it are stacks of calls."""
-    lines = re.sub(r"\x1b\[\d*m", "", str(error)).strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__
+def _lines(error: BaseException) -> list[str]:
+    """Split what Ray says; it ends with the fault, and before that are stacks of calls."""
+    text = re.sub(r"\x1b\[\d*m", "", str(error)).strip()
+    return text.splitlines() or [type(error).__name__]
