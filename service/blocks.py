@@ -17,13 +17,13 @@ from service.images import (
     open_image,
     see_plain,
 )
-from service.input_statistics import squares
+from service.input_hints import hint
 from service.model import Model
 from service.shards import Block, Pictures
-from service.watchman import Input, describe
 
 BATCH = 64  # images in a run of the network on the CPU, which is no faster with more
 CUDA_BATCH = 1024
+WATCHED = 32  # images at a time, with which the watchman is quickest where it has one thread
 
 
 class Rows(NamedTuple):
@@ -34,7 +34,8 @@ class Rows(NamedTuple):
     # Of the rows with an answer, in their order:
     probabilities: NDArray[np.float32]  # (M, K)
     preprocessing: Sequence[Preprocessing]
-    inputs: Sequence[Input]  # none where nobody watches
+    shifts: NDArray[np.float64] | None  # (M,), where somebody watches
+    hints: Mapping[int, str]  # by the answer, of those that are unusual
 
 
 class Layout(Protocol):
@@ -66,13 +67,9 @@ def classify_block(model: Model, block: Block, choices: Choices) -> Piece:
     """Classify some pictures, with one row for each, and lay the rows out."""
     seen, faults = _see_all(block.pictures, choices)
     images, preprocessing = _stacked(seen)
-    rows = Rows(
-        block.names,
-        faults,
-        _probabilities(model, images),
-        preprocessing,
-        _inputs(model, images) if choices.watch else (),
-    )
+    watched = _watched(model, images) if choices.watch else (None, {})
+    probabilities = _probabilities(model, images)  # (M, K)
+    rows = Rows(block.names, faults, probabilities, preprocessing, *watched)
     return Piece(len(block.names), len(faults), choices.layout.lay_out(model, rows))
 
 
@@ -120,11 +117,12 @@ def _probabilities(model: Model, images: Images) -> NDArray[np.float32]:
     return np.concatenate([np.zeros((0, len(model.labels)), np.float32), *runs])  # (M, K)
 
 
-def _inputs(model: Model, images: Images) -> Sequence[Input]:
+def _watched(model: Model, images: Images) -> tuple[NDArray[np.float64] | None, Mapping[int, str]]:
+    """Return how far each image is from the training set, (M,), and what unusual ones look like."""
     statistics = model.input_statistics
-    if statistics is None or not len(images):
-        return ()
-    found = squares(statistics.whitened(images)).tolist()  # (M,)
-    return [
-        describe(statistics, image[0], square) for image, square in zip(images, found, strict=True)
-    ]
+    if statistics is None:
+        return None, {}
+    shifts = statistics.shifts(images, WATCHED).astype(np.float64)  # (M,)
+    unusual = np.flatnonzero(shifts > 1).tolist()
+    hints = {answer: hint(statistics, images[answer, 0]) for answer in unusual}
+    return shifts.round(3), hints

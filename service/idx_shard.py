@@ -16,7 +16,7 @@ from service.shards import Block, Held, Span, opened, shown, unread
 MAGIC = b"\0\0\x08\x03"  # unsigned bytes, three axes
 HEAD = struct.Struct(">4sIII")  # magic, images, rows, columns
 IMAGE_BYTES = SIDE * SIDE
-SPAN_IMAGES, SHARD_IMAGES = 1024, 2**16
+SPAN_IMAGES, SHARD_IMAGES = 2048, 2**16
 
 
 @dataclass(frozen=True)

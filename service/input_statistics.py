@@ -67,16 +67,16 @@ class InputStatistics:
             drift_limit=_positive(content, "drift_limit") / limit,
         )
 
-    def whitened(self, images: NDArray[np.uint8]) -> Floats:
+    def whitened(self, images: NDArray[np.uint8], at_once: int = PIECE) -> Floats:
         """Return (f - m) L, (N, 3C), of images (N, 1, 28, 28); its length is an image's shift."""
-        if len(images) <= PIECE:
+        if len(images) <= at_once:
             return self._whitened(images)
-        pieces = range(0, len(images), PIECE)
-        return np.concatenate([self._whitened(images[i : i + PIECE]) for i in pieces])  # (N, 3C)
+        pieces = range(0, len(images), at_once)
+        return np.concatenate([self._whitened(images[i : i + at_once]) for i in pieces])  # (N, 3C)
 
-    def shifts(self, images: NDArray[np.uint8]) -> Floats:
+    def shifts(self, images: NDArray[np.uint8], at_once: int = PIECE) -> Floats:
         """Return the shifts (N,) of images (N, 1, 28, 28); 1 is the limit."""
-        found: Floats = np.sqrt(squares(self.whitened(images)))
+        found: Floats = np.sqrt(squares(self.whitened(images, at_once)))
         return found
 
     def channel_means(self, whitened: NDArray[np.float64]) -> NDArray[np.float64]:

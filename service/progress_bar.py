@@ -67,6 +67,8 @@ def counter(done: int) -> Iterator[Callable[[int], None]]:
         task = progress.add_task("", total=None, completed=done, speed="")
 
         def count(more: int) -> None:
+            if progress.disable:
+                return
             speed = progress.tasks[0].speed
             shown = f"{speed:,.0f} a second" if speed else ""
             progress.update(task, advance=more, speed=shown)

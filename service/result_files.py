@@ -16,6 +16,7 @@ from service.errors import InputError
 from service.model import Model
 from service.row_layouts import ArrowRows, JSONRows, arrow_schema
 
+FEW_VALUES = ["label", "mode", "hint", "error"]  # columns that a dictionary makes small
 PART_ROWS, PART_SECONDS = 65_536, 30.0
 LINES_AT_ONCE = 2**20  # bytes
 JSON_SUFFIXES, PARQUET_SUFFIX = (".jsonl", ".ndjson"), ".parquet"
@@ -128,7 +129,8 @@ class ParquetFolder:
         part = self._part()
         torn = part.with_suffix(".parquet.tmp")
         with torn.open("wb") as file:
-            self._parquet.write_table(pa.Table.from_batches(self._batches), file)
+            table = pa.Table.from_batches(self._batches)
+            self._parquet.write_table(table, file, use_dictionary=FEW_VALUES, compression="zstd")
             file.flush()
             os.fsync(file.fileno())
         torn.rename(part)

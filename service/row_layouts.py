@@ -1,5 +1,6 @@
 """Rows as JSON lines, and as Arrow's record batches for Parquet."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -7,11 +8,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from service.answers import classification
+from service.answers import most_probable
 from service.blocks import Rows
 from service.model import Model
-
-JSON_OPTIONS = orjson.OPT_APPEND_NEWLINE
 
 
 @dataclass(frozen=True)
@@ -22,19 +21,39 @@ class JSONRows:
 
     def lay_out(self, model: Model, rows: Rows) -> bytes:
         """Return the lines."""
-        lines, answer = [], 0
+        lines = self._lines(model, rows)
+        return b"".join([orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines])
+
+    def _lines(self, model: Model, rows: Rows) -> Iterator[dict[str, Any]]:
+        """Return what `service.answers.classification` does for one, in half of its time each."""
+        served = {"name": model.name, "version": model.version}
+        class_ids = rows.probabilities.argmax(axis=1).tolist()  # (M,)
+        numbers = rows.probabilities.tolist()  # (M, K)
+        shifts = None if rows.shifts is None else rows.shifts.tolist()  # (M,)
+        answer = 0
         for row, name in enumerate(rows.names):
-            content: dict[str, Any] = {"file": name}
             if row in rows.faults:
-                content["error"] = rows.faults[row]
-            else:
-                found = rows.probabilities[answer], rows.preprocessing[answer]
-                content |= classification(model, *found, self.top_k)
-                if rows.inputs:
-                    content["input"] = rows.inputs[answer]
-                answer += 1
-            lines.append(orjson.dumps(content, option=JSON_OPTIONS))
-        return b"".join(lines)
+                yield {"file": name, "error": rows.faults[row]}
+                continue
+            class_id, values = class_ids[answer], numbers[answer]
+            named = dict(zip(model.labels, values, strict=True))
+            if self.top_k is not None:
+                best = most_probable(rows.probabilities[answer], self.top_k)
+                named = {model.labels[k]: values[k] for k in best}
+            line = {
+                "file": name,
+                "label": model.labels[class_id],
+                "class_id": class_id,
+                "confidence": values[class_id],
+                "probabilities": named,
+                "preprocessing": rows.preprocessing[answer],
+                "model": served,
+            }
+            if shifts is not None:
+                hint = rows.hints.get(answer, "")
+                line["input"] = {"shift": shifts[answer], "unusual": bool(hint), "hint": hint}
+            answer += 1
+            yield line
 
 
 @dataclass(frozen=True)
@@ -71,9 +90,11 @@ class ArrowRows:
             "negated": [done["negated"] for done in rows.preprocessing],
             "trimmed": [done["trimmed"] for done in rows.preprocessing],
         }
-        nothing = [None] * len(rows.probabilities)
-        for name in ("shift", "unusual", "hint"):
-            columns[name] = [found[name] for found in rows.inputs] or nothing
+        answers = range(len(rows.probabilities))
+        watched = rows.shifts is not None
+        columns["shift"] = rows.shifts if watched else [None for _ in answers]
+        columns["unusual"] = [answer in rows.hints if watched else None for answer in answers]
+        columns["hint"] = [rows.hints.get(answer, "") if watched else None for answer in answers]
         arrays = [pa.array(rows.names, pa.string())]
         arrays += [spread(values, schema.field(name).type) for name, values in columns.items()]
         arrays.append(pa.array([rows.faults.get(row) for row in range(N)], pa.string()))
