@@ -120,7 +120,7 @@ def _probabilities(model: Model, images: Images) -> NDArray[np.float32]:
 def _watched(model: Model, images: Images) -> tuple[NDArray[np.float64] | None, Mapping[int, str]]:
     """Return how far each image is from the training set, (M,), and what unusual ones look like."""
     statistics = model.input_statistics
-    if statistics is None:
+    if statistics is None or not len(images):
         return None, {}
     shifts = statistics.shifts(images, WATCHED).astype(np.float64)  # (M,)
     unusual = np.flatnonzero(shifts > 1).tolist()
