@@ -18,7 +18,7 @@ from service.manifest import claim, inputs
 from service.model import load_model
 from service.offline import check_top_k
 from service.progress_bar import counter
-from service.result_files import Results, open_results
+from service.result_files import Results, results_at
 from service.settings import ServiceSettings
 from service.shards import find_shards, passed_over
 
@@ -59,8 +59,9 @@ def run(settings: ServiceSettings, job: Job) -> tuple[int, int]:
     content = settings.model.read_bytes()
     if "-" in job.arguments:
         raise InputError("-: standard input cannot be read again for --resume: name a file")
+    open_results = results_at(job.out, model, job.top_k)
     claim(job.out, _made_of(settings, job, content), job.resume)
-    with _ended_by_sigterm(), closing(open_results(job.out, model, job.top_k)) as results:
+    with _ended_by_sigterm(), closing(open_results()) as results:
         choices = Choices(results.layout, settings.max_image_pixels, job.mode, settings.watch)
         rows = faults = 0
         with counter(results.rows) as count:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from service.arrow import pyarrow
 from service.errors import InputError
 from service.model import SIDE
 from service.shards import LONGEST, Block, Held, Pictures, Span, shown, too_long, unread
@@ -36,10 +37,10 @@ class Parquet:
         Raises:
             InputError: there is no such column, or pyarrow is missing.
         """
-        pa, parquet = _pyarrow()
+        pa = pyarrow()
         row = 0
         try:
-            with parquet.ParquetFile(self.path) as file:
+            with pa.parquet.ParquetFile(self.path) as file:
                 column = self._column(file.schema_arrow)
                 for batch in file.iter_batches(SPAN_ROWS, columns=[column]):
                     names = [shown(f"{self.path}#{row + n}") for n in range(len(batch))]
@@ -65,7 +66,7 @@ class Parquet:
 
 
 def _can_be(kind: "pa.DataType") -> bool:
-    pa, _ = _pyarrow()
+    pa = pyarrow()
     types = pa.types
     if types.is_struct(kind):
         index = kind.get_field_index("bytes")
@@ -75,13 +76,13 @@ def _can_be(kind: "pa.DataType") -> bool:
 
 
 def _is_bytes(kind: "pa.DataType") -> bool:
-    types = _pyarrow()[0].types
+    types = pyarrow().types
     return bool(types.is_binary(kind) or types.is_large_binary(kind))
 
 
 def _pictures(column: "pa.Array") -> Pictures:
     rows = column.to_pylist()
-    if _pyarrow()[0].types.is_struct(column.type):
+    if pyarrow().types.is_struct(column.type):
         rows = [row and row["bytes"] for row in rows]
     elif not _is_bytes(column.type):
         return _images(rows)
@@ -112,19 +113,3 @@ def _fault(row: Sequence[int | None] | None) -> str:
         return f"the row has {len(row):,} numbers, {IMAGE_BYTES} are right"
     wrong = [value for value in row if value is None or not 0 <= value <= 255]
     return f"the row holds {wrong[0]}, whole numbers from 0 to 255 are right" if wrong else ""
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    """Import it when it is needed: it takes a quarter of a second, and is an extra.
-
-    Raises:
-        InputError: it is missing.
-    """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise InputError(
-            "Parquet needs pyarrow: pip install 'fashion-lenet-bn[parquet]', or pip install pyarrow"
-        ) from error
-    return pyarrow, pyarrow.parquet

@@ -6,11 +6,14 @@ torn is cut off.
 
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import orjson
 
+from service.arrow import pyarrow
 from service.blocks import Layout, Piece
 from service.errors import InputError
 from service.model import Model
@@ -39,21 +42,22 @@ class Results(Protocol):
         """Put all that was taken where it outlives the machine's next moment."""
 
 
-def open_results(path: Path, model: Model, top_k: int | None) -> "Results":
-    """Open the place that a path means by its suffix, and go on behind what is there.
+def results_at(path: Path, model: Model, top_k: int | None) -> Callable[[], Results]:
+    """Return what opens the place that a path means by its suffix, to go on behind what is there.
+
+    That raises OSError if the place cannot be written to.
 
     Raises:
         InputError: the suffix is none of those known, or pyarrow is missing.
-        OSError: it cannot be written to.
     """
     if path.suffix in JSON_SUFFIXES:
-        return JSONLinesFile(path, JSONRows(top_k))
+        return partial(JSONLinesFile, path, JSONRows(top_k))
     if path.suffix != PARQUET_SUFFIX:
         suffixes = ", ".join((*JSON_SUFFIXES, PARQUET_SUFFIX))
         raise InputError(f"--out {path}: the name must end with one of {suffixes}")
     if top_k is not None:
         raise InputError("--top-k: Parquet takes the probabilities of all classes")
-    return ParquetFolder(path, arrow_schema(model.labels, model.name, model.version))
+    return partial(ParquetFolder, path, arrow_schema(model.labels, model.name, model.version))
 
 
 class JSONLinesFile:
@@ -88,8 +92,7 @@ class ParquetFolder:
 
     def __init__(self, path: Path, schema: Any) -> None:
         """Open the folder, and count the rows of its parts."""
-        from pyarrow import parquet
-
+        parquet = pyarrow().parquet
         self.layout = ArrowRows()
         self._path, self._schema, self._parquet = path, schema, parquet
         path.mkdir(exist_ok=True)
@@ -107,8 +110,7 @@ class ParquetFolder:
 
     def write(self, piece: Piece) -> None:
         """Take rows, and write a part if there are enough."""
-        import pyarrow as pa
-
+        pa = pyarrow()
         self._batches.append(pa.ipc.read_record_batch(pa.py_buffer(piece.content), self._schema))
         self.rows += piece.rows
         waiting = sum(map(len, self._batches))
@@ -124,8 +126,7 @@ class ParquetFolder:
         return self._path / f"part-{self._parts:05}.parquet"
 
     def _write_part(self) -> None:
-        import pyarrow as pa
-
+        pa = pyarrow()
         part = self._part()
         torn = part.with_suffix(".parquet.tmp")
         with torn.open("wb") as file:

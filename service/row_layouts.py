@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 
 from service.answers import most_probable
+from service.arrow import pyarrow
 from service.blocks import Rows
 from service.model import Model
 
@@ -62,12 +63,11 @@ class ArrowRows:
 
     def lay_out(self, model: Model, rows: Rows) -> bytes:
         """Return its message."""
-        import pyarrow as pa
-
+        pa = pyarrow()
         N = len(rows.names)
         at = [row for row in range(N) if row not in rows.faults] if rows.faults else None
 
-        def spread(values: Any, kind: pa.DataType) -> pa.Array:
+        def spread(values: Any, kind: Any) -> Any:
             """Put the values of the rows with an answer in their places, and nulls between."""
             array = values if isinstance(values, pa.Array) else pa.array(values, kind)
             if at is None:
@@ -105,8 +105,7 @@ class ArrowRows:
 @cache
 def arrow_schema(labels: tuple[str, ...], name: str, version: str) -> Any:
     """Return the columns of a Parquet file; its metadata names the model and its labels."""
-    import pyarrow as pa
-
+    pa = pyarrow()
     metadata = {"model": name, "model_version": version, "labels": orjson.dumps(labels).decode()}
     return pa.schema(
         [
