@@ -10,6 +10,7 @@ import os
 import pickle
 import re
 import secrets
+import signal
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -206,6 +207,7 @@ def _joined(processes: int | None) -> Iterator[None]:
     for handler in logging.getLogger("ray.data").handlers:
         if handler.name == "console":  # the other one writes to Ray's folder
             handler.setLevel(logging.CRITICAL + 1)
+    at_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         if address:
             _see_that_it_answers(address)
@@ -224,6 +226,7 @@ def _joined(processes: int | None) -> Iterator[None]:
         reason = _lines(error.__cause__ or error)[-1]
         raise EngineError(f"{where} cannot be used: {reason}") from error
     try:
+        signal.signal(signal.SIGTERM, at_sigterm)  # Ray's end would lose rows that are held
         yield
     finally:
         ray.shutdown()

@@ -218,6 +218,20 @@ def test_goes_on_where_it_was_killed_and_replaces_workers(given: Input, cluster:
 
 
 @needs_ray
+def test_sigterm_ends_it_with_what_is_whole(given: Input, cluster: Cluster) -> None:
+    arguments = ["classify", *given.names, "--engine", "ray", "--out", "ended.jsonl"]
+    out = given.folder / "ended.jsonl"
+    with started(arguments, given.folder, cluster.settings) as process:
+        wait_until(lambda: out.exists() and out.stat().st_size > 0, process)
+        process.send_signal(signal.SIGTERM)
+        _, errors = ended(process, 128 + signal.SIGTERM)
+    assert "SIGTERM" not in errors
+    rows = out.read_bytes()
+    assert given.rows.startswith(rows)
+    assert rows.endswith(b"\n")
+
+
+@needs_ray
 @pytest.mark.parametrize("block", BLOCKS)
 def test_the_pages_command_starts_a_ray_of_its_own(block: str, tmp_path: Path) -> None:
     for name in ("service", "models", ".venv"):
