@@ -159,7 +159,7 @@ def _bulk(settings: "ServiceSettings", options: Namespace) -> int:
     except OSError as error:
         _complain(f"--out {options.out}: {error.strerror or error}")
         return FAILURE
-    print(f"{rows:,} rows written to {options.out}", file=sys.stderr)
+    print(f"{rows:,} rows written to {options.out}")
     if faults:
         _complain(f"{faults:,} of them have no answer: their error says why")
     return FAILURE if faults else 0

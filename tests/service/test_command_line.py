@@ -189,10 +189,10 @@ def test_names_in_complaints_do_not_command_the_terminal(tmp_path: Path) -> None
     [
         ((), "the following arguments are required: program"),
         (("serve",), "invalid choice: 'serve'"),
-        (("classify",), "the following arguments are required: FILE|DIR|-"),
+        (("classify",), "the following arguments are required: INPUT"),
         (("classify", "-", "--csv", "--json"), "--json: not allowed with argument --csv"),
         (("classify", "-", "--mode", "x"), "argument --mode: invalid choice: 'x'"),
-        (("classify", "-", "--top-k", "0"), "argument --top-k: '0' is no number of classes"),
+        (("classify", "-", "--top-k", "0"), "argument --top-k: '0' is no number to count with"),
         (("classify", "-", "--top-k", "11"), "error: --top-k 11: the model has 10 classes"),
         (("classify", "-", "--device", "gpu"), "argument --device: invalid choice: 'gpu'"),
         (("info", "--js"), "unrecognized arguments: --js"),
