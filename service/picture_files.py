@@ -36,6 +36,12 @@ def find_pictures(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return files, faults
 
 
+def is_picture(name: str) -> bool:
+    """Say whether a file is a picture, by its suffix."""
+    stem, _, suffix = name.rpartition(".")  # a path's own way takes 3 us
+    return f".{suffix.lower()}" in SUFFIXES and stem[-1:] not in ("", "/")
+
+
 def walk(folder: str, onerror: Callable[[OSError], None] | None = None) -> Iterator[str]:
     """Find the pictures in a folder and below, each folder's names in order.
 
@@ -55,7 +61,5 @@ def walk(folder: str, onerror: Callable[[OSError], None] | None = None) -> Itera
         if entry.is_dir(follow_symlinks=False):
             yield from walk(entry.path, onerror)
         # Neither pipes nor devices; but links to what is gone, so that they are complained of.
-        elif Path(entry.name).suffix.lower() in SUFFIXES and (
-            entry.is_file() or not Path(entry.path).exists()
-        ):
+        elif is_picture(entry.name) and (entry.is_file() or not Path(entry.path).exists()):
             yield entry.path

@@ -9,6 +9,7 @@ are read, so that those with answers already can be passed over.
 import bz2
 import gzip
 import lzma
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -93,7 +94,21 @@ class Files:
 
     def read(self) -> Block:
         """Return what is in them."""
-        return Block([shown(path) for path in self.paths], [_read(path) for path in self.paths])
+        return Block([shown(path) for path in self.paths], _Contents(self.paths))
+
+
+class _Contents(Sequence[bytes | str]):
+    """What is in files, each read when it is asked for: photographs take megabytes."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        found = self._paths[index]
+        return _read(found) if isinstance(found, str) else _Contents(found)
 
 
 def find_shards(arguments: Iterable[str], column: str | None = None) -> Iterator[Shard]:
@@ -200,7 +215,9 @@ def _in_runs(paths: Iterable[str]) -> Iterator[Shard]:
 def _read(path: str) -> bytes | str:
     try:
         with Path(path).open("rb") as file:
-            content = file.read(LONGEST + 1)
+            size = os.fstat(file.fileno()).st_size
+            # What is no file has no size. To ask for LONGEST each time takes as long as an image.
+            content = file.read(size + 1 if 0 < size < LONGEST else LONGEST + 1)
     except OSError as error:
         return error.strerror or str(error)
     return content if len(content) <= LONGEST else too_long("the file", f"more than {LONGEST:,}")

@@ -3,12 +3,12 @@
 import lzma
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from service.picture_files import SUFFIXES
+from service.picture_files import is_picture
 from service.shards import LONGEST, SPAN_FILES, Block, Span, opened, shown, too_long, unread
 
 USTAR, USTAR_AT = b"ustar", 257  # POSIX.1-2017, pax, "ustar Interchange Format"
@@ -26,15 +26,17 @@ class Tar:
         """Read it from its beginning to its end, or to where it is broken."""
         found, fault = 0, ""
         run: list[_Member] = []
+        held = 0  # bytes, here or by whoever reads them
         try:
             file, compressed = opened(self.path)
             with file:
                 for archive, member in _members(file):
                     run.append(_take(archive, member, compressed))
                     found += 1
-                    if len(run) == SPAN_FILES or _bytes_held(run) >= SPAN_BYTES:
+                    held += member.size
+                    if len(run) == SPAN_FILES or held >= SPAN_BYTES:
                         yield Members(self.path, tuple(run))
-                        run = []
+                        run, held = [], 0
         except FAULTS as error:
             fault = f"the archive is broken or cut off behind {found:,} pictures: {error}"
         if run:
@@ -91,7 +93,7 @@ def _members(file: IO[bytes]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo
     with tarfile.open(fileobj=bounded, mode="r:", errors="surrogateescape") as archive:
         while member := archive.next():
             archive.members.clear()  # type: ignore[attr-defined] # it would keep all of them
-            if member.isreg() and Path(member.name).suffix.lower() in SUFFIXES:
+            if member.isreg() and is_picture(member.name):
                 yield archive, member
 
 
@@ -114,7 +116,3 @@ def _content(file: IO[bytes], member: _Member) -> bytes | str:
     file.seek(member.offset)
     content = file.read(member.size)
     return content if len(content) == member.size else "the archive is cut off within it"
-
-
-def _bytes_held(run: Sequence[_Member]) -> int:
-    return sum(len(member.content) for member in run if member.content is not None)
