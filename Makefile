@@ -28,7 +28,7 @@ OPEN_INFERENCE_URL := https://raw.githubusercontent.com/kserve/open-inference-pr
 
 APT_INSTALL := apt-get update --quiet && apt-get install --quiet --yes
 
-.PHONY: serve test test-gpu train export release data lint lock bench bench-gpu soak bento container test-container clean
+.PHONY: serve test test-gpu train export release data lint lock bench bench-gpu soak dist bento container test-container clean
 
 serve: $(SERVE)/.installed
 	$(SERVE)/bin/bentoml serve --host $(HOST) --port $(PORT)
@@ -72,6 +72,10 @@ bench-gpu: $(DEV)/.installed $(SERVE)/.installed
 # 20 minutes of good, bad and slow traffic, and what is left of the service afterwards.
 soak: $(DEV)/.installed $(SERVE)/.installed
 	$(DEV)/bin/python -m benchmarks.soak
+
+# A wheel, which has the released model inside, and the sdist that makes it, in dist/.
+dist: $(DEV)/.installed
+	$(DEV)/bin/uv build --out-dir dist
 
 bento: $(SERVE)/.installed
 	$(SERVE)/bin/bentoml build

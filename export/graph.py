@@ -30,7 +30,7 @@ from export.fold import chain
 OPSET = 13
 IR_VERSION = 7
 
-PRODUCER, PRODUCER_VERSION = "fashion-lenet-bn", "0.1.0"  # as pyproject.toml has them
+PRODUCER, PRODUCER_VERSION = "fashion-lenet-bn", "1.0.0"  # as pyproject.toml has them
 
 INPUT, LOGITS, PROBABILITIES = "image", "logits", "probabilities"
 

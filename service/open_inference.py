@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from service.classifier import FashionClassifier
 
 SERVER = "fashion-lenet-bn"
-SERVER_VERSION = "0.1.0"  # as in pyproject.toml, which is not where the service runs
+SERVER_VERSION = "1.0.0"  # as in pyproject.toml, which is not where the service runs
 EXTENSIONS = ("binary_tensor_data", "classification")
 PLATFORM = "onnxruntime_onnx"  # Triton's name for it
 

@@ -11,7 +11,12 @@ from service.access import read_keys, read_origins
 
 SECRET = frozenset(("api_key",))  # what no message shows
 
-RELEASED_MODEL = Path(__file__).parent.parent / "models" / "fashion_lenet" / "model.onnx"
+HERE = Path(__file__).parent
+RELEASED_MODELS = (
+    HERE / "fashion_lenet" / "model.onnx",  # of a wheel, which has it inside
+    HERE.parent / "models" / "fashion_lenet" / "model.onnx",  # of a clone, or of a Bento
+)
+RELEASED_MODEL = next((path for path in RELEASED_MODELS if path.exists()), RELEASED_MODELS[-1])
 
 
 def _read_if_text(read: Callable[[str], object]) -> BeforeValidator:

@@ -25,6 +25,7 @@ from service.access_log import AccessLog
 from service.classifier import check_tracing
 from service.failures import HANDLERS
 from service.observation import Observed
+from service.open_inference import SERVER_VERSION
 from service.served_model import CPU_BATCH
 from service.settings import ServiceSettings
 from tests.pages import blocks
@@ -114,7 +115,7 @@ def test_who_sends_them_is_told(client: httpx.Client, collector: Collector) -> N
     span, parts = collector.request("resource")
     assert parts == []
     assert span.resource["service.name"] == "fashion-lenet-bn"
-    assert span.resource["service.version"] == "0.1.0"
+    assert span.resource["service.version"] == SERVER_VERSION
 
 
 def test_a_large_request_tells_its_largest_run(
