@@ -193,7 +193,7 @@ def wait_until(true: Callable[[], object], process: subprocess.Popen[str]) -> No
 def test_rows_are_the_local_engines_from_several_workers(given: Input, cluster: Cluster) -> None:
     arguments = ["classify", *given.names, "--engine", "ray", "--out", "ray.jsonl"]
     output, errors = run(arguments, given.folder, cluster.settings, status=1)
-    assert output == ""
+    assert output == "40,600 rows written to ray.jsonl\n"
     assert complaint(errors) == "error: 195 of them have no answer: their error says why"
     assert (given.folder / "ray.jsonl").read_bytes() == given.rows
     assert cluster.workers_that_classified() == 2
@@ -213,7 +213,8 @@ def test_goes_on_where_it_was_killed_and_replaces_workers(given: Input, cluster:
         for actor in cluster.actors():
             actor.kill()
         output, _ = ended(process, 1)
-    assert output == ""
+    assert output.endswith("rows written to killed.jsonl\n")
+    assert output.count("\n") == 1
     assert out.read_bytes() == given.rows
 
 
