@@ -45,7 +45,7 @@ def test_the_server_says_what_it_is(client: httpx.Client, path: str) -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     assert answer.json() == {
         "name": "fashion-lenet-bn",
-        "version": "0.1.0",
+        "version": SERVER_VERSION,
         "extensions": ["binary_tensor_data", "classification"],
     }
 
