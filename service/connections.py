@@ -174,6 +174,9 @@ class Protocol(HttpToolsProtocol):
 
     def _answer(self, status: int, error: str, headers: bytes = b"") -> None:
         """Write a whole answer, and close when the client has had time to read it."""
+        from service.metrics import REQUESTS  # only a worker has a folder for metrics
+
+        REQUESTS.labels("other", status).inc()
         body = orjson.dumps({"error": error})
         own = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
         every = (*self.server_state.default_headers, *ALWAYS, NOTHING)

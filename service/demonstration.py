@@ -1,10 +1,12 @@
 """The page at `/ui`, and what it needs beyond the API: the 28 x 28 pixels that the model saw."""
 
+from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -34,6 +36,8 @@ HEADERS = {
 async def file(request: Request) -> Response:
     """Answer `GET /ui` with the page, and `GET /ui/...` with one of its files."""
     path = request.path_params.get("path", PAGE)
+    if path == "seen":  # no file, but the route below for POST
+        raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
     response = await FILES.get_response(path, request.scope)
     response.headers.update(HEADERS)
     return response

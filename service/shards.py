@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from service.errors import InputError
 from service.picture_files import walk
 
-SHARD_FILES, SPAN_FILES = 1024, 64
+SHARD_FILES, SPAN_FILES = 1024, 256
 LONGEST = 100 * 2**20  # bytes of a picture's file
 
 # How compressed files begin, and who reads them.
@@ -84,7 +84,7 @@ class Files:
     paths: tuple[str, ...]
 
     def spans(self) -> Iterator[Span]:
-        """Read them in order, 64 at a time."""
+        """Read them in order, some at a time."""
         for start in range(0, len(self), SPAN_FILES):
             yield Files(self.paths[start : start + SPAN_FILES])
 

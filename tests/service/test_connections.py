@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from tests.service.asgi_host import (
     read_all,
     read_answer,
 )
-from tests.serving import SERVE, Server, serving
+from tests.serving import SERVE, Server, serving, wait_until
 
 MEBI = 2**20
 FEW_DESCRIPTORS = 192
@@ -131,6 +132,20 @@ def test_a_large_body_beside_its_head_is_no_long_head(port: int) -> None:
 def test_what_is_no_http_is_400_in_json(server: Server, sent: bytes, message: str) -> None:
     with connected(server.port, sent) as connection:
         assert error(400, read_all(connection)).startswith(message)
+
+
+def test_what_the_protocol_refuses_is_counted_too(server: Server) -> None:
+    def counted(status: int) -> float:
+        text = httpx.get(f"{server.url}/metrics").text
+        found = re.search(
+            rf'^fashion_requests_total{{route="other",status="{status}"}} (.*)$', text, re.M
+        )
+        return float(found[1]) if found else 0.0
+
+    for status, head in ((400, b"no HTTP\r\n\r\n"), (431, header(HEAD_BYTES + 1))):
+        before = counted(status)
+        with connected(server.port, b"GET /livez HTTP/1.1\r\nHost: x\r\n" * (status > 400) + head):
+            wait_until(lambda: counted(status) == before + 1, server)  # noqa: B023
 
 
 def test_what_was_asked_for_before_nonsense_is_answered_first(port: int) -> None:

@@ -90,6 +90,12 @@ def test_what_the_model_sees(
             np.testing.assert_array_equal(np.asarray(seen), expected)
 
 
+def test_what_the_model_sees_is_not_to_be_got(client: httpx.Client) -> None:
+    answer = client.get("/ui/seen")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    assert answer.json() == {"error": "/ui/seen does not take GET: see the header Allow"}
+
+
 def test_what_it_cannot_see_is_refused_as_classify_refuses_it(
     client: httpx.Client, ankle_boot: NDArray[np.uint8]
 ) -> None:
