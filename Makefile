@@ -63,6 +63,7 @@ bench: data $(SERVE)/.installed $(PEERS)/.installed $(MLSERVER)/.installed
 	$(DEV)/bin/python -m benchmarks.serving
 	$(DEV)/bin/python -m benchmarks.growth
 	$(DEV)/bin/python -m benchmarks.watchman
+	$(DEV)/bin/python -m benchmarks.offline
 
 # What an NVIDIA GPU gives; elsewhere one line says why there is no table.
 bench-gpu: $(DEV)/.installed $(SERVE)/.installed

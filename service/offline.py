@@ -12,8 +12,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from service.answers import Classification, classification
-from service.errors import InputError, RequestError
-from service.images import Mode, Seen, as_network_sees, open_image
+from service.blocks import see
+from service.errors import InputError
+from service.images import Mode, Seen
 from service.input_statistics import squares
 from service.model import Model
 from service.picture_files import STANDARD_INPUT
@@ -75,11 +76,9 @@ def _see(file: str, max_pixels: int, mode: Mode) -> Seen | str:
     """Decode a file, or say why it cannot be."""
     try:
         content = sys.stdin.buffer.read() if file == STANDARD_INPUT else Path(file).read_bytes()
-        return as_network_sees(open_image(content, max_pixels), mode)
     except OSError as error:
         return error.strerror or str(error)
-    except RequestError as error:
-        return str(error)
+    return see(content, max_pixels, mode)
 
 
 def _classify(
