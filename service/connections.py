@@ -170,13 +170,17 @@ class Protocol(HttpToolsProtocol):
         else:  # within the body of the request that runs
             cycle.disconnected = True
             cycle.message_event.set()
-            self._answer(status, error)
+            self._write(status, error)  # and the request itself is counted
 
     def _answer(self, status: int, error: str, headers: bytes = b"") -> None:
-        """Write a whole answer, and close when the client has had time to read it."""
+        """Answer what is no request of the application's, which then does not count it."""
         from service.metrics import REQUESTS  # only a worker has a folder for metrics
 
         REQUESTS.labels("other", status).inc()
+        self._write(status, error, headers)
+
+    def _write(self, status: int, error: str, headers: bytes = b"") -> None:
+        """Write a whole answer, and close when the client has had time to read it."""
         body = orjson.dumps({"error": error})
         own = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
         every = (*self.server_state.default_headers, *ALWAYS, NOTHING)
