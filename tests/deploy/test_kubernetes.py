@@ -114,6 +114,20 @@ def test_the_autoscaler_has_a_deployment_and_a_metric() -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_prometheus_is_sent_to_the_port_that_needs_no_key(overlay: str) -> None:
+    manifests = built(overlay)
+    (container,) = pod(manifests)["containers"]
+    if "InferenceService" in manifests:
+        annotations = manifests["InferenceService"]["metadata"]["annotations"]
+        assert annotations["serving.kserve.io/enable-prometheus-scraping"] == "true"
+        found = annotations["prometheus.kserve.io/port"], annotations["prometheus.kserve.io/path"]
+    else:
+        annotations = manifests["Deployment"]["spec"]["template"]["metadata"]["annotations"]
+        found = annotations["prometheus.io/port"], annotations.get("prometheus.io/path", "/metrics")
+    assert found == (variables(container)["FASHION_METRICS_PORT"], "/metrics")
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_container_is_confined(overlay: str) -> None:
     """As Kubernetes's Pod Security Standard `restricted` wants it, and read-only."""
     running = pod(built(overlay))
