@@ -189,7 +189,7 @@ def test_killed_again_and_again_it_loses_and_doubles_nothing(
     moments = random.Random(0)  # noqa: S311
     kills = 0
     for _ in range(4):
-        with running(*inputs, "--out", out, "--resume") as process:
+        with running(*inputs, "--out", out, "--resume", "--processes", "2") as process:
             before = size(out)
             # Parts are few: there, a moment after the start will do.
             wait_until(lambda: out.is_dir() or size(out) != before, process)  # noqa: B023
