@@ -58,9 +58,11 @@ def test_it_becomes_ready_and_classifies(podman: Podman, url: str) -> None:
 
 def test_its_metrics_have_their_port(podman: Podman, url: str) -> None:
     command = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8002/metrics').read())"
-    assert (
-        "fashion_requests_total" in podman.run("exec", CONTAINER, "python3", "-c", command).stdout
-    )
+    found = ""
+    deadline = time.monotonic() + 30
+    while "fashion_requests_total" not in found:  # a worker tells twice a second
+        assert time.monotonic() < deadline, found
+        found = podman.run("exec", CONTAINER, "python3", "-c", command).stdout
 
 
 def is_ready(url: str) -> bool:
