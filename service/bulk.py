@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 from service.blocks import Choices, Piece
-from service.devices import Device
 from service.errors import InputError
 from service.images import Mode
 from service.manifest import claim, inputs
@@ -19,7 +18,7 @@ from service.model import load_model
 from service.offline import check_top_k
 from service.progress_bar import counter
 from service.result_files import Results, results_at
-from service.settings import ServiceSettings
+from service.settings import Device, ServiceSettings
 from service.shards import find_shards, passed_over
 
 TERMINATED = 128 + signal.SIGTERM

@@ -4,17 +4,15 @@ import ctypes
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from service.errors import DeviceError, ModelError
+from service.settings import Device
 
 logger = logging.getLogger("bentoml.fashion_lenet")
-
-Device = Literal["auto", "cpu", "cuda"]  # as FASHION_DEVICE has it
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 CUDA_OPTIONS = {

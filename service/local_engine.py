@@ -18,9 +18,10 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 from service.blocks import Choices, Piece, classify_block
-from service.devices import Device, open_session
+from service.devices import open_session
 from service.errors import EngineError
 from service.model import Model
+from service.settings import Device
 from service.shards import Block, Span
 
 AHEAD = 3  # spans for each process that are read, classified, or wait to be written

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from service.blocks import Choices, Piece, classify_block
-from service.devices import Device, open_session
+from service.devices import open_session
 from service.errors import EngineError, InputError, ModelError, ServiceError
 from service.local_engine import without
 from service.model import Model
+from service.settings import Device
 from service.shards import Shard, Span, passed_over
 
 if TYPE_CHECKING:

@@ -38,12 +38,12 @@ class ServedModel:
             lose: is told why, when the model can no longer be run.
             watch: whether to score the images, where the model knows its training set.
         """
+        from service.metrics import RunCounter  # only a worker has a folder for metrics
+
         model.warm_up(max_batch)
         self.model = model
         self._header = "".join(c if "!" <= c <= "~" else "?" for c in model.version).encode()
         self._lose = lose
-        from service.metrics import RunCounter  # only a worker has a folder for metrics
-
         counter = RunCounter(model.labels)
         run = _counted(model, counter)
         tell = [counter.tell]
@@ -52,7 +52,7 @@ class ServedModel:
         if self.watchman:
             run = self.watchman.infer
             tell.append(self.watchman.tell)
-        self._telling = Telling(lambda: [each() for each in tell])  # and does not refer to self
+        self._telling = Telling(*tell)  # which do not refer to self
         if model.device == "cpu":
             self._batcher = Batcher(run, min(max_batch, CPU_BATCH), INLINE_IMAGES)
         else:

@@ -9,6 +9,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.access import read_keys, read_origins
 
+Device = Literal["auto", "cpu", "cuda"]
+
 SECRET = frozenset(("api_key",))  # what no message shows
 
 HERE = Path(__file__).parent
@@ -37,7 +39,7 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FASHION_", frozen=True, hide_input_in_errors=True)
 
-    device: Literal["auto", "cpu", "cuda"] = Field(
+    device: Device = Field(
         "auto", description="where to compute; auto: on CUDA if there is one, else on the CPU"
     )
     model: Path = Field(RELEASED_MODEL, description="the model.onnx to serve")

@@ -12,28 +12,29 @@ TELL_SECONDS = 0.5
 
 
 class Telling:
-    """Calls a function a little after it was first wanted."""
+    """Calls functions a little after it was first wanted."""
 
     _wanted: ClassVar[set["Telling"]] = set()
 
-    def __init__(self, tell: Callable[[], object]) -> None:
-        """Call tell, which takes what has come together until then."""
+    def __init__(self, *tell: Callable[[], object]) -> None:
+        """Call each of tell, which takes what has come together until then."""
         self._tell = tell
         self._timer: asyncio.TimerHandle | None = None
 
     def soon(self) -> None:
-        """On the event loop: have it called within half a second, once for all that want it."""
+        """On the event loop: have them called within half a second, once for all that want it."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(TELL_SECONDS, self.now)
             self._wanted.add(self)
 
     def now(self) -> None:
-        """Call it now, for what waits and what never asked."""
+        """Call them now, for what waits and what never asked."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
             self._wanted.discard(self)
-        self._tell()
+        for tell in self._tell:
+            tell()
 
     @classmethod
     def all_now(cls) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -25,7 +25,7 @@ from pyarrow import parquet
 
 from tests.service.models import write_model
 from tests.service.pictures import encode
-from tests.service.test_command_line import program_environment, run
+from tests.service.test_command_line import program_environment, run, wait_until
 from tests.serving import ROOT
 
 SECONDS = 120
@@ -90,14 +90,6 @@ def running(
             yield process
         finally:
             process.kill()
-
-
-def wait_until(true: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not true():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def size(out: Path) -> int:

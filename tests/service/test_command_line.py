@@ -9,10 +9,12 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -63,6 +65,15 @@ def program_environment(settings: dict[str, str]) -> dict[str, str]:
     return environment(
         ROOT, {"PYTHONPATH": str(ROOT), "FASHION_DEVICE": "cpu", "COLUMNS": "80", **settings}
     )
+
+
+def wait_until(true: Callable[[], object], process: subprocess.Popen[Any]) -> None:
+    """Wait for what a program that runs is about to do."""
+    deadline = time.monotonic() + 2 * SECONDS
+    while not true():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 @pytest.fixture

@@ -8,11 +8,9 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tarfile
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,9 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
+from tests.service import test_command_line
 from tests.service.pictures import encode
+from tests.service.test_command_line import program_environment, wait_until
 from tests.service.test_devices import no_gpu
 from tests.serving import ROOT, environment
 
@@ -177,18 +177,6 @@ def complaint(errors: str) -> str:
     return line
 
 
-def program_environment(settings: dict[str, str]) -> dict[str, str]:
-    return environment(ROOT, {"PYTHONPATH": str(ROOT), "FASHION_DEVICE": "cpu", **settings})
-
-
-def wait_until(true: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not true():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 @needs_ray
 def test_rows_are_the_local_engines_from_several_workers(given: Input, cluster: Cluster) -> None:
     arguments = ["classify", *given.names, "--engine", "ray", "--out", "ray.jsonl"]
@@ -303,17 +291,8 @@ def test_a_cluster_that_does_not_answer_is_named(given: Input) -> None:
 
 
 def test_without_ray_the_extra_is_named(tmp_path: Path) -> None:
-    arguments = ["classify", "service/ui/samples", "--engine", "ray", "--out"]
-    done = subprocess.run(
-        [sys.executable, "-m", "service", *arguments, tmp_path / "rows.jsonl"],
-        cwd=ROOT,
-        env=program_environment({}),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert complaint(done.stderr) == (
+    arguments = ("classify", "service/ui/samples", "--engine", "ray", "--out")
+    _, errors = test_command_line.run(*arguments, tmp_path / "rows.jsonl", status=1)
+    assert complaint(errors) == (
         "error: --engine ray needs Ray: install requirements/ray.lock, or the package's extra ray"
     )
