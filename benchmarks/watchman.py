@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.stopwatch import pace
 from benchmarks.unlike_images import CHANGES, Images, digits, kinds
 from service.drift import DriftWindow
-from service.input_hints import hint
+from service.input_hints import hints
 from service.input_statistics import InputStatistics
 from service.model import PROBABILITIES, Model, load_model
 from service.settings import ServiceSettings
@@ -76,9 +76,9 @@ def print_detection(statistics: InputStatistics, test: Images) -> dict[str, Arra
     for name, images in kinds(test).items():
         images = np.ascontiguousarray(images)
         shifts = found[name] = statistics.shifts(images[:, None]).astype(np.float64)
-        hints = Counter(hint(statistics, image) for image in images[shifts > 1][:1000])
-        said, count = hints.most_common(1)[0] if hints else ("", 0)
-        share = f" ({count / hints.total():.0%})" if hints else ""
+        looks = Counter(hints(statistics, images[shifts > 1][:1000]))
+        said, count = looks.most_common(1)[0] if looks else ("", 0)
+        share = f" ({count / looks.total():.0%})" if looks else ""
         print(
             f"| {name} | {len(images):,} | {np.median(shifts):.2f} | "
             f"{(shifts > 1).mean():.1%} | {said}{share} |",

@@ -17,7 +17,7 @@ from service.images import (
     open_image,
     see_plain,
 )
-from service.input_hints import hint
+from service.input_hints import hints
 from service.model import Model
 from service.shards import Block, Pictures
 
@@ -123,6 +123,6 @@ def _watched(model: Model, images: Images) -> tuple[NDArray[np.float64] | None, 
     if statistics is None or not len(images):
         return None, {}
     shifts = statistics.shifts(images, WATCHED).astype(np.float64)  # (M,)
-    unusual = np.flatnonzero(shifts > 1).tolist()
-    hints = {answer: hint(statistics, images[answer, 0]) for answer in unusual}
-    return shifts.round(3), hints
+    unusual = np.flatnonzero(shifts > 1)
+    found = hints(statistics, images[unusual, 0])
+    return shifts.round(3), dict(zip(unusual.tolist(), found, strict=True))

@@ -12,6 +12,7 @@ from typing import Literal
 
 from service.blocks import Choices, Piece
 from service.errors import InputError
+from service.freed_memory import keep_freed_memory
 from service.images import Mode
 from service.manifest import claim, inputs
 from service.model import load_model
@@ -60,6 +61,7 @@ def run(settings: ServiceSettings, job: Job) -> tuple[int, int]:
         raise InputError("-: standard input cannot be read again for --resume: name a file")
     open_results = results_at(job.out, model, job.top_k)
     claim(job.out, _made_of(settings, job, content), job.resume)
+    keep_freed_memory()
     with _ended_by_sigterm(), closing(open_results()) as results:
         choices = Choices(results.layout, settings.max_image_pixels, job.mode, settings.watch)
         rows = faults = 0

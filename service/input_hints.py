@@ -13,32 +13,40 @@ NOISE = 0.8  # mean step to the next pixel, in standard deviations; white noise 
 LIGHT = 127  # as `service.photographs` tells a light background from a dark one
 
 
-def hint(statistics: InputStatistics, image: NDArray[np.uint8]) -> str:
-    """Say what an unusual image (28, 28) looks like."""
-    pixels = image.astype(np.float32)  # (28, 28)
-    deviation = float(pixels.std())
-    if deviation < BLANK:
-        return "looks blank: one shade all over"
-    steps = np.abs(np.diff(pixels)).mean() + np.abs(np.diff(pixels, axis=0)).mean()
-    if steps / 2 > NOISE * deviation:
-        return "looks like noise: neighbouring pixels have little in common"
-    if np.median(_edge(image)) > LIGHT and _is_nearer_negated(statistics, image):
-        return "looks negated: light background?"
+def hints(statistics: InputStatistics, images: NDArray[np.uint8]) -> list[str]:
+    """Say what each of some unusual images (M, 28, 28) looks like."""
+    pixels = images.astype(np.float32)  # (M, 28, 28)
+    means = pixels.mean(axis=(1, 2))  # (M,)
+    deviations = _sizes(pixels - means[:, None, None])  # (M,)
+    across, down = pixels[:, :, 1:] - pixels[:, :, :-1], pixels[:, 1:] - pixels[:, :-1]
+    steps = (np.abs(across).mean(axis=(1, 2)) + np.abs(down).mean(axis=(1, 2))) / 2  # (M,)
     low, high = statistics.brightness
-    mean = float(pixels.mean())
-    if mean > high:
-        return "brighter than the training images"
-    if mean < low:
-        return "darker than the training images"
-    return "unlike the training images"
+    found = {
+        "looks blank: one shade all over": deviations < BLANK,
+        "looks like noise: neighbouring pixels have little in common": steps > NOISE * deviations,
+        "looks negated: light background?": _are_negated(statistics, images),
+        "brighter than the training images": means > high,
+        "darker than the training images": means < low,
+        "unlike the training images": np.full(len(images), True),
+    }
+    texts = list(found)
+    first = np.argmax(list(found.values()), axis=0)  # (M,), of those that hold
+    return [texts[index] for index in first.tolist()]
 
 
-def _edge(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    sides = image[0], image[-1], image[:, 0], image[:, -1]
-    return np.concatenate(sides)
+def _sizes(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the root mean squares (M,) of pixels (M, 28, 28)."""
+    flat = pixels.reshape(-1, SIDE**2)  # (M, 784)
+    sizes: NDArray[np.float32] = np.sqrt(np.vecdot(flat, flat) / SIDE**2)
+    return sizes  # (M,)
 
 
-def _is_nearer_negated(statistics: InputStatistics, image: NDArray[np.uint8]) -> bool:
-    both = np.stack([image, 255 - image]).reshape(2, 1, SIDE, SIDE)
-    found, negated = statistics.shifts(both)
-    return bool(negated < found)
+def _are_negated(statistics: InputStatistics, images: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether images (M, 28, 28) have a light edge, and are less unusual when negated."""
+    edges = [images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]]  # (M, 28) each
+    light: NDArray[np.bool_] = (np.concatenate(edges, axis=1) > LIGHT).mean(axis=1) > 0.5  # (M,)
+    if light.any():
+        both = np.concatenate([images[light], 255 - images[light]])[:, None]  # (2L, 1, 28, 28)
+        found, negated = statistics.shifts(both).reshape(2, -1)  # (L,) each
+        light[light] = negated < found
+    return light  # (M,)

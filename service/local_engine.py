@@ -5,6 +5,7 @@ executor's one queue for all has its readers and writers wait for each other at 
 """
 
 import fcntl
+import gc
 import multiprocessing
 import os
 import queue
@@ -20,20 +21,13 @@ from typing import NamedTuple
 from service.blocks import Choices, Piece, classify_block
 from service.devices import open_session
 from service.errors import EngineError
+from service.freed_memory import keep_freed_memory
 from service.model import Model
 from service.settings import Device
 from service.shards import Block, Span
 
 AHEAD = 3  # spans for each process that are read, classified, or wait to be written
 PIPE_BYTES = 2**20  # Linux's most, for who is not root
-
-ENVIRONMENT = {
-    "OPENBLAS_NUM_THREADS": "1",  # each process has a core; more threads would be in the way
-    # What one span needs is what the next one needs. By itself glibc gives it back to the system
-    # each time, and has it cleared again: a fifth of the time, with JSON lines.
-    "MALLOC_MMAP_THRESHOLD_": str(64 * 2**20),
-    "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
-}
 
 Work = tuple[Span, int]
 
@@ -61,8 +55,8 @@ def classify_locally(
     Raises:
         EngineError: a process ended before its work was done.
     """
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    # Each process has a core: more threads would be in the way. BLAS asks when it is loaded.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     workers = [_start(content, device, choices) for _ in range(processes)]
     turns = cycle(workers)
     waiting: deque[_Worker] = deque()
@@ -109,10 +103,10 @@ def _start(content: bytes, device: Device, choices: Choices) -> _Worker:
 
 
 def _next_piece(worker: _Worker) -> Piece:
-    found: Piece | Exception = worker.pieces.recv()
+    found: tuple[int, int] | Exception = worker.pieces.recv()
     if isinstance(found, Exception):
         raise found
-    return found
+    return Piece(*found, worker.pieces.recv_bytes())
 
 
 def _classify_all(
@@ -124,9 +118,15 @@ def _classify_all(
     threading.Thread(target=_receive, args=(work, waiting), daemon=True).start()
     try:
         model = Model(open_session(content, device))
+        keep_freed_memory()
+        gc.freeze()  # what is there now stays, and need not be looked at
         while True:
             span, passed_over = waiting.get()
-            pieces.send(classify_block(model, without(span.read(), passed_over), choices))
+            rows, faults, content = classify_block(
+                model, without(span.read(), passed_over), choices
+            )
+            pieces.send((rows, faults))
+            pieces.send_bytes(content)  # a pickle would be a copy at each end
     except Exception as error:  # for the parent to raise
         pieces.send(error)
 

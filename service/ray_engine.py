@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from service.blocks import Choices, Piece, classify_block
 from service.devices import open_session
 from service.errors import EngineError, InputError, ModelError, ServiceError
+from service.freed_memory import keep_freed_memory
 from service.local_engine import without
 from service.model import Model
 from service.settings import Device
@@ -85,6 +86,7 @@ class Classifier:
             os.chdir(folder)  # an actor starts where its node's Ray did
             self._model = Model(open_session(content, device))
             self._model.check()
+            keep_freed_memory()
         for span, rows in work.spans():
             yield classify_block(self._model, without(span.read(), rows), choices)
 

@@ -16,7 +16,7 @@ from typing_extensions import TypedDict  # pydantic takes typing's own only from
 
 from service.batching import Arrays, Infer
 from service.drift import DriftWindow
-from service.input_hints import hint
+from service.input_hints import hints
 from service.input_statistics import PIECE, Floats, InputStatistics, squares
 
 SQUARED_SHIFT = "squared_shift"  # (N, 1), beside the network's own outputs
@@ -86,5 +86,5 @@ def describe(statistics: InputStatistics, image: NDArray[np.uint8], squared_shif
     return {
         "shift": round(math.sqrt(squared_shift), 3),
         "unusual": unusual,
-        "hint": hint(statistics, image) if unusual else "",
+        "hint": hints(statistics, image[None])[0] if unusual else "",
     }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.input_hints import hint
+from service.input_hints import hints
 from service.input_statistics import KEY, InputStatistics
 from tests.service.models import metadata
 
@@ -22,10 +22,6 @@ def unusual(statistics: InputStatistics, images: NDArray[np.uint8]) -> NDArray[n
     return images[statistics.shifts(images[:, None]) > 1]
 
 
-def hints(statistics: InputStatistics, images: NDArray[np.uint8]) -> list[str]:
-    return [hint(statistics, image) for image in images]
-
-
 def test_negated_pictures(statistics: InputStatistics, images: NDArray[np.uint8]) -> None:
     found = hints(statistics, 255 - images[:300])
     assert found.count(NEGATED) > 290
@@ -33,7 +29,7 @@ def test_negated_pictures(statistics: InputStatistics, images: NDArray[np.uint8]
 
 @pytest.mark.parametrize("shade", [0, 1, 128, 255])
 def test_blank_pictures(statistics: InputStatistics, shade: int) -> None:
-    assert hint(statistics, np.full((28, 28), shade, np.uint8)) == BLANK
+    assert hints(statistics, np.full((1, 28, 28), shade, np.uint8)) == [BLANK]
 
 
 def test_noise(statistics: InputStatistics) -> None:
@@ -44,12 +40,17 @@ def test_noise(statistics: InputStatistics) -> None:
 
 
 def test_brightness(statistics: InputStatistics) -> None:
-    dark = np.zeros((28, 28), np.uint8)
-    dark[10:14, 8:20] = 150
-    assert hint(statistics, dark) == "darker than the training images"
-    bright = np.zeros((28, 28), np.uint8)
-    bright[2:26, 2:26] = 230
-    assert hint(statistics, bright) == "brighter than the training images"
+    images = np.zeros((2, 28, 28), np.uint8)
+    images[0, 10:14, 8:20] = 150
+    images[1, 2:26, 2:26] = 230
+    assert hints(statistics, images) == [
+        "darker than the training images",
+        "brighter than the training images",
+    ]
+
+
+def test_no_images(statistics: InputStatistics) -> None:
+    assert hints(statistics, np.zeros((0, 28, 28), np.uint8)) == []
 
 
 def test_what_is_odd_in_no_way_that_has_a_name(
