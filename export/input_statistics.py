@@ -29,6 +29,8 @@ from export.errors import ExportError
 from training.batch_norm import BatchNorm
 from training.evaluation import BATCH
 
+KEY = "input_statistics"  # of a model's metadata
+
 BORDER = 2
 PATCHES = slice(1, None, 5)  # 1, 6, ..., 21 of 24
 FLOOR = 1e-3  # of a black image all is 0
@@ -39,6 +41,7 @@ STREAM = 10_000
 STREAMS = 200
 
 DIGITS = 9  # enough for float32, and few enough to hide in which order sums were added
+TOLERANCE = 1e-6  # of an array's largest number, for machines where that hides too little
 
 Array = NDArray[np.float64]
 
@@ -92,6 +95,26 @@ def measure(model: nn.Sequential, images: Tensor) -> InputStatistics:
         window=WINDOW,
         drift_limit=drift_limit(z),
     )
+
+
+def differences(text: str, right: InputStatistics) -> list[str]:
+    """Say where the `input_statistics` of a model's metadata are not those of its training set."""
+    try:
+        found = json.loads(text)
+        wrong = [
+            key
+            for key, value in asdict(right).items()
+            if not _are_close(np.array(found[key], np.float64), np.asarray(value))
+        ]
+    except (KeyError, ValueError, TypeError) as error:
+        return [f"its input statistics are broken: {type(error).__name__}: {error}"]
+    return [f"its input statistics are not the training set's: {', '.join(wrong)}"] if wrong else []
+
+
+def _are_close(found: Array, right: Array) -> bool:
+    if found.shape != right.shape:
+        return False
+    return bool(np.abs(found - right).max() <= TOLERANCE * np.abs(right).max())
 
 
 def statistics(images: Tensor, weight: Tensor) -> Array:

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from export.equivalence import Equivalence, reference_logits
 from export.errors import ExportError
+from export.input_statistics import KEY as INPUT_STATISTICS
 from export.semantic_version import semantic_version
 
 NAME = "fashion_lenet"
@@ -125,5 +126,5 @@ def attach(
         "golden_samples": golden_samples,
     }
     if input_statistics is not None:
-        properties["input_statistics"] = input_statistics
+        properties[INPUT_STATISTICS] = input_statistics
     onnx.helper.set_model_props(proto, properties)

@@ -9,7 +9,7 @@ from export.semantic_version import semantic_version
 from training.command_line import CommandLineSettings
 
 PROOF = "equivalence.json"
-DATA = "folder with the test set's IDX files; else Fashion-MNIST, found"
+DATA = "folder with the data set's IDX files; else Fashion-MNIST, found"
 
 
 class ExportSettings(CommandLineSettings):
@@ -24,9 +24,7 @@ class ExportSettings(CommandLineSettings):
     checkpoint: CliPositionalArg[Path] = Field(description="a checkpoint.safetensors")
     out: Path = Field(Path("model.onnx"), description=f"the file to write; {PROOF} goes beside it")
     model_version: str = Field("1.0.0", description="semantic version that every answer will name")
-    data: Path | None = Field(
-        None, description="folder with the data set's IDX files; else Fashion-MNIST, found"
-    )
+    data: Path | None = Field(None, description=DATA)
     input_statistics: bool = Field(
         True, description="write in what the training set looks like, for the service to watch by"
     )
@@ -54,6 +52,9 @@ class VerifySettings(CommandLineSettings):
     model: CliPositionalArg[Path] = Field(description="a model.onnx")
     checkpoint: CliPositionalArg[Path] = Field(description="the checkpoint.safetensors it is of")
     data: Path | None = Field(None, description=DATA)
+    input_statistics: bool = Field(
+        True, description="hold what the service watches by against the training set"
+    )
     json_report: Path | None = Field(None, alias="json", description="file for all the figures")
     plot: Path | None = Field(None, description="PNG file for the errors' distribution")
 

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from export.input_statistics import KEY, differences, measure
 from export.model_file import check_interface, parse_model, read_bytes
-from export.origin import read_origin, read_test_set
+from export.origin import read_origin, read_test_set, read_training_set
 from export.proof import Proof, prove
 from export.proof_file import write_proof
 from export.refolding import metadata_differences, refold
@@ -16,7 +17,7 @@ def verify(settings: VerifySettings) -> Proof:
     Raises:
         ExportError: the model is none of this checkpoint's kind, so that nothing
             can be measured.
-        TrainingError: the checkpoint or the test set cannot be read, or the
+        TrainingError: the checkpoint or the data set cannot be read, or the
             report not be written.
     """
     content = read_bytes(settings.model)
@@ -27,6 +28,10 @@ def verify(settings: VerifySettings) -> Proof:
     test = read_test_set(settings.data, origin)
     proof = prove(origin.model, proto, refolded, test.images)
     of_metadata = metadata_differences(proto, origin.labels, origin.sha256)
+    statistics = {entry.key: entry.value for entry in proto.metadata_props}.get(KEY)
+    if statistics is not None and settings.input_statistics:
+        train = read_training_set(settings.data, origin)
+        of_metadata += differences(statistics, measure(origin.model, train.images))
     proof = replace(proof, differences=(*proof.differences, *of_metadata))
     if settings.json_report is not None:
         write_proof(settings.json_report, content, origin, test, proof)

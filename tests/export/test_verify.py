@@ -1,9 +1,11 @@
 """`python -m export verify`: a right model passes; a wrong one fails, and one is told why."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,6 +16,7 @@ from torch import nn
 
 from export.__main__ import main
 from export.export import export
+from export.input_statistics import KEY
 from export.settings import ExportSettings
 from tests.export import mutants
 from tests.export.mutants import Mutant, emitted, replace
@@ -150,8 +153,9 @@ def test_a_stale_checkpoint_is_caught(verification: Verification) -> None:
     status, _, errors = verification.run()
     assert status == 1
     assert "with optimisation default its largest logit error against float64 is " in errors[0]
-    assert "it says that it comes from a checkpoint with SHA-256 " in errors[-1]
-    assert errors[-1].endswith("the checkpoint or the model is stale")
+    assert "it says that it comes from a checkpoint with SHA-256 " in errors[-2]
+    assert "its input statistics are not the training set's: weight, mean, " in errors[-1]
+    assert errors[-2].endswith("the checkpoint or the model is stale")
 
 
 def test_a_checkpoint_with_the_same_network_and_another_file_is_caught(
@@ -207,6 +211,73 @@ def test_no_text_of_a_model_commands_the_terminal(verification: Verification) ->
     assert status == 1
     assert "is %\N{REPLACEMENT CHARACTER}[2Jconv = Conv[" in errors[0]
     assert "\x1b" not in out + "".join(errors)
+
+
+def _change_statistics(verification: Verification, change: Callable[[Any], None]) -> None:
+    def rewrite(proto: onnx.ModelProto) -> None:
+        (entry,) = [entry for entry in proto.metadata_props if entry.key == KEY]
+        content = json.loads(entry.value)
+        change(content)
+        entry.value = json.dumps(content)
+
+    verification.rewrite(rewrite)
+
+
+def _shift_a_mean(content: Any) -> None:
+    content["mean"][3] += 1e-5 * max(map(abs, content["mean"]))
+
+
+def _raise_the_limit(content: Any) -> None:
+    content["shift_limit"] *= 1.001
+
+
+def _put_in_what_is_no_number(content: Any) -> None:
+    content["whitening"][0][0] = math.nan
+
+
+def _forget_the_floor(content: Any) -> None:
+    del content["floor"]
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (_shift_a_mean, "are not the training set's: mean"),
+        (_raise_the_limit, "are not the training set's: shift_limit"),
+        (_put_in_what_is_no_number, "are not the training set's: whitening"),
+        (_forget_the_floor, "are broken: KeyError: 'floor'"),
+    ],
+)
+def test_input_statistics_that_are_not_the_training_sets(
+    change: Callable[[Any], None], fault: str, verification: Verification
+) -> None:
+    _change_statistics(verification, change)
+    status, out, errors = verification.run()
+    assert (status, errors) == (1, [f"error: its input statistics {fault}"])
+    assert out.splitlines()[-1].startswith("FAIL: ")
+    assert verification.run("--no-input-statistics")[0] == 0
+
+
+def test_input_statistics_on_a_machine_that_adds_in_another_order(
+    verification: Verification,
+) -> None:
+    def change(content: Any) -> None:
+        content["mean"] = [number * (1 + 1e-9) for number in content["mean"]]
+
+    _change_statistics(verification, change)
+    assert verification.run()[0] == 0
+
+
+def test_input_statistics_without_a_training_set(
+    verification: Verification, small_test_set: Path, tmp_path: Path
+) -> None:
+    for file in small_test_set.glob("t10k-*"):
+        shutil.copy(file, tmp_path)
+    status, out, errors = verification.run("--data", tmp_path)
+    assert (status, out, len(errors)) == (1, "", 1)
+    assert "the input statistics are those of the training set, but" in errors[0]
+    assert "leave them out with --no-input-statistics" in errors[0]
+    assert verification.run("--data", tmp_path, "--no-input-statistics")[0] == 0
 
 
 def _cut(verification: Verification) -> None:
