@@ -92,8 +92,7 @@ def _parser() -> ArgumentParser:
     large.add_argument(
         "--engine",
         choices=("local", "ray"),
-        default="local",
-        help="classify on this machine, or by Ray on a cluster",
+        help="classify on this machine, as without it, or by Ray on a cluster",
     )
     for program in (classify, info):
         program.add_argument("--model", metavar="PATH", type=Path, help="a model.onnx")
@@ -115,7 +114,7 @@ def _classify(settings: "ServiceSettings", options: Namespace) -> int:
     from service.picture_files import find_pictures
     from service.shards import of_many
 
-    for given in ("resume", "processes", "column"):
+    for given in ("resume", "processes", "column", "engine"):
         if getattr(options, given):
             raise InputError(f"--{given} is for large inputs: name the results with --out")
     for argument in options.pictures:
@@ -148,7 +147,7 @@ def _bulk(settings: "ServiceSettings", options: Namespace) -> int:
         options.pictures,
         options.out,
         options.resume,
-        options.engine,
+        options.engine or "local",
         options.processes,
         options.column,
         options.mode,

@@ -1,7 +1,8 @@
 """Spans classified by processes of this machine, in their order.
 
-The processes take turns, and each has a pipe to it and one back that hold a whole answer: an
-executor's one queue for all has its readers and writers wait for each other at each 64 KiB.
+Each process has a pipe to it and one back that hold a whole answer: an executor's one queue for all
+has its readers and writers wait for each other at each 64 KiB. A span goes to the process that has
+the least to do, since one shares its processor with who reads and writes.
 """
 
 import fcntl
@@ -14,8 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import cycle
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
 from service.blocks import Choices, Piece, classify_block
@@ -38,6 +38,7 @@ class _Worker(NamedTuple):
     process: multiprocessing.process.BaseProcess
     work: Connection
     pieces: Connection
+    turns: deque[int]  # of the spans that it has
 
 
 def classify_locally(
@@ -58,17 +59,27 @@ def classify_locally(
     # Each process has a core: more threads would be in the way. BLAS asks when it is loaded.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     workers = [_start(content, device, choices) for _ in range(processes)]
-    turns = cycle(workers)
-    waiting: deque[_Worker] = deque()
+    found: dict[int, Piece] = {}  # by their turns, which have not come
+    turn = 0
+
+    def pieces(before: int) -> Iterator[Piece]:
+        nonlocal turn
+        while turn < before:
+            if turn not in found:
+                found.update(_receive_some(workers))
+                continue
+            yield found.pop(turn)
+            turn += 1
+
+    sent = 0
     try:
         for item in work:
-            worker = next(turns)
+            worker = min(workers, key=lambda worker: len(worker.turns))
             worker.work.send(item)
-            waiting.append(worker)
-            if len(waiting) > AHEAD * processes:
-                yield _next_piece(waiting.popleft())
-        while waiting:
-            yield _next_piece(waiting.popleft())
+            worker.turns.append(sent)
+            sent += 1
+            yield from pieces(sent - AHEAD * processes)
+        yield from pieces(sent)
     except (EOFError, ConnectionError) as error:
         raise EngineError(
             "a process that classifies has ended, perhaps since there was no more memory; what is "
@@ -99,14 +110,18 @@ def _start(content: bytes, device: Device, choices: Choices) -> _Worker:
     process.start()
     theirs.close()
     ours.close()  # so that the end of the process is the end of what can be read
-    return _Worker(process, work, pieces)
+    return _Worker(process, work, pieces, deque())
 
 
-def _next_piece(worker: _Worker) -> Piece:
-    found: tuple[int, int] | Exception = worker.pieces.recv()
-    if isinstance(found, Exception):
-        raise found
-    return Piece(*found, worker.pieces.recv_bytes())
+def _receive_some(workers: Iterable[_Worker]) -> Iterator[tuple[int, Piece]]:
+    """Wait for pieces, and return those that are there with their turns."""
+    ready = wait([worker.pieces for worker in workers])
+    for worker in workers:
+        if worker.pieces in ready:
+            found: tuple[int, int] | Exception = worker.pieces.recv()
+            if isinstance(found, Exception):
+                raise found
+            yield worker.turns.popleft(), Piece(*found, worker.pieces.recv_bytes())
 
 
 def _classify_all(

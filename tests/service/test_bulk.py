@@ -293,6 +293,7 @@ def test_nothing_is_overwritten_and_nothing_else_is_gone_on_with(
         (["x", "--resume"], "--resume is for large inputs: name the results with --out"),
         (["x", "--processes", "2"], "--processes is for large inputs"),
         (["x", "--column", "a"], "--column is for large inputs"),
+        (["x", "--engine", "ray"], "--engine is for large inputs"),
         (["x", "--processes", "0"], "is no number to count with, 1 or more is right"),
     ],
 )

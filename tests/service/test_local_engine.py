@@ -1,0 +1,56 @@
+"""Processes that classify: whoever is free gets the next span, and the pieces keep their order."""
+
+import io
+import json
+from collections.abc import Iterator
+
+import pytest
+from PIL import Image
+
+from service.blocks import Choices
+from service.local_engine import AHEAD, Work, classify_locally
+from service.row_layouts import JSONRows
+from service.settings import RELEASED_MODEL
+from service.shards import Block, Held
+
+CHOICES = Choices(JSONRows(), max_pixels=32_000_000)
+PROCESSES = 2
+
+
+def picture(side: int) -> bytes:
+    file = io.BytesIO()
+    Image.effect_noise((side, side), 100).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("slow", [{0}, {3, 4, 5}, {1, 9, 17}, set(range(0, 24, 2))])
+def test_pieces_come_in_order_however_long_each_takes(slow: set[int]) -> None:
+    large, small = picture(1500), picture(28)
+    sent = 0
+
+    def work() -> Iterator[Work]:
+        nonlocal sent
+        for span in range(24):
+            sent += 1
+            names = [f"{span}.{n}" for n in range(3)]
+            yield Held(Block(names, [large if span in slow else small] * 3)), span % 2
+
+    content = RELEASED_MODEL.read_bytes()
+    found = []
+    for given, piece in enumerate(classify_locally(work(), content, "cpu", CHOICES, PROCESSES)):
+        assert sent - given <= AHEAD * PROCESSES + 1  # however far the quicker one could go
+        assert piece.rows == piece.content.count(b"\n")
+        found += [json.loads(line)["file"] for line in piece.content.splitlines()]
+    # Of every other span the first picture has its row already.
+    assert found == [f"{span}.{n}" for span in range(24) for n in range(span % 2, 3)]
+
+
+def test_what_a_process_raises_is_raised_here() -> None:
+    work: list[Work] = [(Held(Block(["a"], [picture(28)])), 0)]
+    with pytest.raises(Exception, match=r"^the model"):
+        list(classify_locally(iter(work), b"no model", "cpu", CHOICES, PROCESSES))
+
+
+def test_no_work_is_no_pieces() -> None:
+    content = RELEASED_MODEL.read_bytes()
+    assert list(classify_locally(iter(()), content, "cpu", CHOICES, PROCESSES)) == []
