@@ -15,7 +15,7 @@ from service.errors import InputError
 from service.freed_memory import keep_freed_memory
 from service.images import Mode
 from service.manifest import claim, inputs
-from service.model import load_model
+from service.model import load_model, read_model
 from service.offline import check_top_k
 from service.progress_bar import counter
 from service.result_files import Results, results_at
@@ -53,10 +53,11 @@ def run(settings: ServiceSettings, job: Job) -> tuple[int, int]:
     """
     # Ray's nodes have the device that is asked for; this process need not.
     by_ray = job.engine == "ray"
-    model = load_model(settings.model_copy(update={"device": "cpu"}) if by_ray else settings)
+    here = settings.model_copy(update={"device": "cpu"}) if by_ray else settings
+    content = read_model(settings.model)
+    model = load_model(here, content)
     device = settings.device if by_ray else model.device
     check_top_k(model, job.top_k)
-    content = settings.model.read_bytes()
     if "-" in job.arguments:
         raise InputError("-: standard input cannot be read again for --resume: name a file")
     open_results = results_at(job.out, model, job.top_k)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
@@ -171,21 +172,18 @@ class Model:
         }
 
 
-def load_model(settings: ServiceSettings) -> Model:
+def load_model(settings: ServiceSettings, content: bytes | None = None) -> Model:
     """Open the model that the settings name, and see that it computes what it should.
+
+    Args:
+        settings: the file and the device.
+        content: of the file, where it has been read.
 
     Raises:
         ModelError: the file cannot be read, is no such model, or fails its golden samples.
         DeviceError: the device asked for is not to be had.
     """
-    try:
-        content = settings.model.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"cannot read the model {settings.model}: {error.strerror}; "
-            "set FASHION_MODEL to a model.onnx that `python -m export` wrote"
-        ) from error
-    model = Model(open_session(content, settings.device))
+    model = Model(open_session(content or read_model(settings.model), settings.device))
     model.check()
     logger.info(
         "Model %s %s runs on %s (%s).",
@@ -195,6 +193,21 @@ def load_model(settings: ServiceSettings) -> Model:
         model.execution_provider,
     )
     return model
+
+
+def read_model(path: Path) -> bytes:
+    """Return what is in a model's file.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"cannot read the model {path}: {error.strerror}; "
+            "set FASHION_MODEL to a model.onnx that `python -m export` wrote"
+        ) from error
 
 
 def _parse(metadata: Mapping[str, str], key: str, parse: Callable[[str], Parsed]) -> Parsed:

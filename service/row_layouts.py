@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -125,12 +126,11 @@ class ArrowRows:
         columns = {
             "label": pa.array(model.labels).take(pa.array(class_ids)),
             "class_id": class_ids,
-            "confidence": rows.probabilities.max(axis=1, initial=0),
+            "confidence": np.take_along_axis(rows.probabilities, class_ids[:, None], 1)[:, 0],
             "probabilities": probabilities,
-            "mode": [done["mode"] for done in rows.preprocessing],
-            "negated": [done["negated"] for done in rows.preprocessing],
-            "trimmed": [done["trimmed"] for done in rows.preprocessing],
         }
+        for key in ("mode", "negated", "trimmed"):
+            columns[key] = list(map(itemgetter(key), rows.preprocessing))
         M = len(class_ids)
         if rows.shifts is None:
             columns |= dict.fromkeys(("shift", "unusual", "hint"), pa.nulls(M))
