@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from service.blocks import Choices, Piece, classify_block
 from service.devices import open_session
@@ -58,7 +58,7 @@ def classify_locally(
     """
     # Each process has a core: more threads would be in the way. BLAS asks when it is loaded.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    workers = [_start(content, device, choices) for _ in range(processes)]
+    workers = [_start() for _ in range(processes)]
     found: dict[int, Piece] = {}  # by their turns, which have not come
     turn = 0
 
@@ -73,6 +73,8 @@ def classify_locally(
 
     sent = 0
     try:
+        for worker in workers:  # all of them start meanwhile: this waits for each to read
+            worker.work.send((content, device, choices))
         for item in work:
             worker = min(workers, key=lambda worker: len(worker.turns))
             worker.work.send(item)
@@ -98,15 +100,14 @@ def without(block: Block, passed_over: int) -> Block:
     return Block(block.names[passed_over:], block.pictures[passed_over:])
 
 
-def _start(content: bytes, device: Device, choices: Choices) -> _Worker:
+def _start() -> _Worker:
     context = multiprocessing.get_context("spawn")
     theirs, work = context.Pipe(duplex=False)
     pieces, ours = context.Pipe(duplex=False)
     if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux
         with suppress(OSError):  # of many pipes each gets less, and all goes on, more slowly
             fcntl.fcntl(pieces.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    arguments = theirs, ours, content, device, choices
-    process = context.Process(target=_classify_all, args=arguments, daemon=True)
+    process = context.Process(target=_classify_all, args=(theirs, ours), daemon=True)
     process.start()
     theirs.close()
     ours.close()  # so that the end of the process is the end of what can be read
@@ -124,29 +125,26 @@ def _receive_some(workers: Iterable[_Worker]) -> Iterator[tuple[int, Piece]]:
             yield worker.turns.popleft(), Piece(*found, worker.pieces.recv_bytes())
 
 
-def _classify_all(
-    work: Connection, pieces: Connection, content: bytes, device: Device, choices: Choices
-) -> None:
+def _classify_all(work: Connection, pieces: Connection) -> None:
     """In a process of its own: classify what comes, until the parent closes its pipe or ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too
-    waiting: queue.SimpleQueue[Work] = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()  # what is given to all, and then Work
     threading.Thread(target=_receive, args=(work, waiting), daemon=True).start()
     try:
+        content, device, choices = waiting.get()
         model = Model(open_session(content, device))
         keep_freed_memory()
         gc.freeze()  # what is there now stays, and need not be looked at
         while True:
             span, passed_over = waiting.get()
-            rows, faults, content = classify_block(
-                model, without(span.read(), passed_over), choices
-            )
-            pieces.send((rows, faults))
-            pieces.send_bytes(content)  # a pickle would be a copy at each end
+            piece = classify_block(model, without(span.read(), passed_over), choices)
+            pieces.send((piece.rows, piece.faults))
+            pieces.send_bytes(piece.content)  # a pickle would be a copy at each end
     except Exception as error:  # for the parent to raise
         pieces.send(error)
 
 
-def _receive(work: Connection, waiting: "queue.SimpleQueue[Work]") -> None:
+def _receive(work: Connection, waiting: "queue.SimpleQueue[Any]") -> None:
     """Take all that comes at once, since the parent does nothing else while it sends."""
     with suppress(EOFError):
         while True:
