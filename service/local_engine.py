@@ -76,7 +76,7 @@ def classify_locally(
         for worker in workers:  # all of them start meanwhile: this waits for each to read
             worker.work.send((content, device, choices))
         for item in work:
-            worker = min(workers, key=lambda worker: len(worker.turns))
+            worker = min(workers, key=lambda one: len(one.turns))
             worker.work.send(item)
             worker.turns.append(sent)
             sent += 1
