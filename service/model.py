@@ -183,7 +183,9 @@ def load_model(settings: ServiceSettings, content: bytes | None = None) -> Model
         ModelError: the file cannot be read, is no such model, or fails its golden samples.
         DeviceError: the device asked for is not to be had.
     """
-    model = Model(open_session(content or read_model(settings.model), settings.device))
+    if content is None:
+        content = read_model(settings.model)
+    model = Model(open_session(content, settings.device))
     model.check()
     logger.info(
         "Model %s %s runs on %s (%s).",

@@ -47,3 +47,41 @@ def mebibytes_kept(given_back: bool) -> int:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's way")
 def test_large_blocks_are_given_back() -> None:
     assert mebibytes_kept(given_back=True) < 10 < mebibytes_kept(given_back=False)
+
+
+REPEATED = """
+import resource
+
+from service.freed_memory import keep_freed_memory
+
+def work():
+    held = [b"x" * (mebibytes * 2**20) for mebibytes in (1, 2, 3, 4)]
+    return len(held)
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+if {kept}:
+    keep_freed_memory()
+work()
+before = faults()
+for _ in range(20):
+    work()
+print(faults() - before)
+"""
+
+
+def faults_of_repeated_work(kept: bool) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", REPEATED.format(kept=kept)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's way")
+def test_what_is_kept_is_not_cleared_again() -> None:
+    assert faults_of_repeated_work(kept=True) < 100 < faults_of_repeated_work(kept=False)
