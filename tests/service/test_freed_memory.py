@@ -33,15 +33,16 @@ with ThreadPoolExecutor(2) as threads:
 """
 
 
-def mebibytes_kept(given_back: bool) -> int:
+def printed(program: str) -> int:
+    """Run a program in a process of its own, whose malloc is as it was; return what it prints."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(given_back=given_back)],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        timeout=60,
+        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, timeout=60
     )
     return int(done.stdout)
+
+
+def mebibytes_kept(given_back: bool) -> int:
+    return printed(PROGRAM.format(given_back=given_back))
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's way")
@@ -72,14 +73,7 @@ print(faults() - before)
 
 
 def faults_of_repeated_work(kept: bool) -> int:
-    done = subprocess.run(
-        [sys.executable, "-c", REPEATED.format(kept=kept)],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
-    return int(done.stdout)
+    return printed(REPEATED.format(kept=kept))
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's way")
