@@ -146,7 +146,8 @@ def _classify_all(work: Connection, pieces: Connection) -> None:
 
 def _receive(work: Connection, waiting: "queue.SimpleQueue[Any]") -> None:
     """Take all that comes at once, since the parent does nothing else while it sends."""
-    with suppress(EOFError):
+    try:
         while True:
             waiting.put(work.recv())
-    os._exit(0)
+    finally:  # it is closed, or the parent ended within a message, or memory cannot hold one
+        os._exit(0)

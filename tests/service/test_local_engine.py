@@ -2,13 +2,15 @@
 
 import io
 import json
+import os
+import struct
 from collections.abc import Iterator
 
 import pytest
 from PIL import Image
 
 from service.blocks import Choices
-from service.local_engine import AHEAD, Work, classify_locally
+from service.local_engine import AHEAD, Work, _start, classify_locally
 from service.row_layouts import JSONRows
 from service.settings import RELEASED_MODEL
 from service.shards import Block, Held
@@ -54,3 +56,12 @@ def test_what_a_process_raises_is_raised_here() -> None:
 def test_no_work_is_no_pieces() -> None:
     content = RELEASED_MODEL.read_bytes()
     assert list(classify_locally(iter(()), content, "cpu", CHOICES, PROCESSES)) == []
+
+
+def test_a_process_ends_with_a_parent_that_ends_within_a_message() -> None:
+    worker = _start()
+    os.write(worker.work.fileno(), struct.pack("!i", 400_000) + b"torn")
+    worker.work.close()
+    worker.process.join(60)
+    assert worker.process.exitcode == 0
+    worker.pieces.close()
