@@ -188,8 +188,8 @@ def test_killed_again_and_again_it_loses_and_doubles_nothing(
             before = size(out)
             # Parts are few: there, a moment after the start will do.
             wait_until(lambda: out.is_dir() or size(out) != before, process)  # noqa: B023
-            workers = psutil.Process(process.pid).children(recursive=True)
             time.sleep(moments.uniform(0, 0.15))
+            workers = psutil.Process(process.pid).children(recursive=True)
             kills += process.poll() is None
             process.kill()
             process.wait()
