@@ -21,7 +21,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -155,18 +155,21 @@ def _limit(pool: ProcessPoolExecutor, given: str) -> float:
 
 
 def _infer(images: int) -> int:
-    for start in range(0, images, BATCH):
-        start %= len(_images)
+    for start in _starts(images, len(_images)):
         _model.classify(_images[start : start + BATCH])
     return images
 
 
 def _decode_and_infer(images: int) -> int:
-    for start in range(0, images, BATCH):
-        start %= len(_files)
+    for start in _starts(images, len(_files)):
         decoded = [read_image(file, PIXELS) for file in _files[start : start + BATCH]]
         _model.classify(np.stack(decoded)[:, None])
     return images
+
+
+def _starts(images: int, there: int) -> Iterator[int]:
+    """Give where each batch begins, over and over through what is there."""
+    return (start % there for start in range(0, images, BATCH))
 
 
 LIMITS: dict[str, tuple[Callable[[int], int], int]] = {

@@ -47,7 +47,7 @@ class JSONRows:
         probabilities: Any = {_literal(label): SLOT for label in model.labels}
         values: list[Iterable[bytes]] = [numbers[k::K] for k in range(K)]
         if self.top_k is not None:
-            probabilities, values = SLOT, [self._most_probable(model, rows, numbers)]
+            probabilities, values = SLOT, [_most_probable(model, rows, numbers, self.top_k)]
         line = {
             "file": SLOT,
             "label": SLOT,
@@ -70,12 +70,14 @@ class JSONRows:
             columns.append(_inputs(rows.shifts, rows.hints))
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE), columns
 
-    def _most_probable(self, model: Model, rows: Rows, numbers: list[bytes]) -> Iterator[bytes]:
-        for answer, values in enumerate(rows.probabilities):
-            first = answer * len(values)
-            best = most_probable(values, self.top_k or len(values))
-            named = {model.labels[k]: orjson.Fragment(numbers[first + k]) for k in best}
-            yield orjson.dumps(named)
+
+def _most_probable(model: Model, rows: Rows, numbers: list[bytes], top_k: int) -> Iterator[bytes]:
+    """Write the probabilities of each answer's most probable classes."""
+    for answer, values in enumerate(rows.probabilities):
+        first = answer * len(values)
+        best = most_probable(values, top_k)
+        named = {model.labels[k]: orjson.Fragment(numbers[first + k]) for k in best}
+        yield orjson.dumps(named)
 
 
 def _numbers(values: NDArray[np.floating]) -> list[bytes]:
