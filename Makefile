@@ -124,7 +124,7 @@ $(RAY)/.installed: requirements/ray.lock
 $(PEERS)/.installed: requirements/peers.lock
 $(MLSERVER)/.installed: requirements/mlserver.lock
 $(SERVE)/.installed $(DEV)/.installed $(KSERVE)/.installed $(RAY)/.installed $(PEERS)/.installed $(MLSERVER)/.installed:
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit(f"Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is {v[0]}.{v[1]}: choose another with make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 14) or sys.exit(f"Python 3.11, 3.12, 3.13 or 3.14 is needed, and $(PYTHON) is {v[0]}.{v[1]}: choose another with make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
