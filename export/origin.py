@@ -14,6 +14,7 @@ from training.checkpoint import LAST_LAYER, load_checkpoint
 from training.dataset import Split, SplitName, read_split
 from training.errors import DatasetError
 from training.fashion_mnist import load_split
+from training.labels import label_fault
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ def _labels(metadata: Mapping[str, str], path: Path, num_classes: int) -> list[s
         raise ExportError(
             f"{path} does not name its classes: its metadata needs `labels`, a JSON list of names"
         )
+    if (fault := label_fault(labels)) is not None:
+        raise ExportError(f"in {path} {fault}: train with a name of its own for each class")
     if len(labels) != num_classes:
         raise ExportError(
             f"{path} names {len(labels)} classes, but its network tells {num_classes} apart: its "

@@ -7,7 +7,8 @@ from typing import Literal
 import torch
 
 from training import fashion_mnist
-from training.dataset import Split, SplitName, read_labels, read_split
+from training.dataset import Split, SplitName, read_split
+from training.labels import read_labels
 from training.holdout import hold_out
 
 

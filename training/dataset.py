@@ -69,25 +69,6 @@ def find_file(directory: Path, stem: str) -> Path:
     raise DatasetError(f"{directory} holds neither {stem} nor {stem}.gz")
 
 
-def read_labels(path: Path) -> tuple[str, ...]:
-    """Read a labels file: one class name per line, class 0 first; blank lines are skipped.
-
-    Raises:
-        DatasetError: the file cannot be read, names a class twice, or fewer than two.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read the labels in {path}: {error}") from error
-    labels = tuple(line.strip() for line in lines if line.strip())
-    if len(labels) < 2:
-        raise DatasetError(f"{path} names {len(labels)} classes: put two or more, one per line")
-    repeated = sorted({label for label in labels if labels.count(label) > 1})
-    if repeated:
-        raise DatasetError(f"{path} names {repeated[0]!r} more than once: each class needs its own")
-    return labels
-
-
 def _check_images(images: Tensor, path: Path) -> None:
     if images.dim() != 3 or images.shape[1:] != (SIDE, SIDE):
         raise DatasetError(

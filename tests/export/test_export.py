@@ -229,6 +229,21 @@ def test_labels_that_name_no_classes_or_too_few(
     refuse(path, small_test_set, Fault(ExportError, f"{path} {text}"))
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Bag", "classes 8 and 9 are both called 'Bag'"),
+        ("", "class 9 has an empty name"),
+        ("a\nb", "class 9's name 'a\\nb' has U+000A in it"),
+    ],
+)
+def test_a_checkpoint_with_bad_names(
+    name: str, text: str, network: nn.Sequential, small_test_set: Path, tmp_path: Path
+) -> None:
+    path = write_checkpoint(tmp_path / "c", network, labels=json.dumps([*LABELS[:9], name]))
+    refuse(path, small_test_set, Fault(ExportError, f"in {path} {text}"))
+
+
 def test_a_checkpoint_without_labels(
     network: nn.Sequential,
     small_test_set: Path,

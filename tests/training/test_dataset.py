@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.dataset import STEMS, read_labels, read_split
+from training.dataset import STEMS, read_split
 from training.errors import DatasetError
 from training.idx import format_idx
 
@@ -64,30 +64,3 @@ def test_a_missing_half_is_named(tmp_path: Path) -> None:
     write(tmp_path, zeros(1, 28, 28), zeros(1))
     with pytest.raises(DatasetError, match="holds neither t10k-images-idx3-ubyte nor"):
         read_split(tmp_path, "test", 10)
-
-
-def test_labels_are_lines_without_blank_ones(tmp_path: Path) -> None:
-    path = tmp_path / "labels.txt"
-    path.write_text("zero\n\n  one \nZwölf\n", encoding="utf-8")
-    assert read_labels(path) == ("zero", "one", "Zwölf")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "names 0 classes: put two or more"),
-        (b"only\n", "names 1 classes: put two or more"),
-        (b"a\nb\na\n", "names 'a' more than once"),
-        (b"\xff\xfe", "cannot read the labels in"),
-    ],
-)
-def test_bad_labels_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
-    path = tmp_path / "labels.txt"
-    path.write_bytes(content)
-    with pytest.raises(DatasetError, match=message):
-        read_labels(path)
-
-
-def test_missing_labels_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"cannot read the labels in .*absent"):
-        read_labels(tmp_path / "absent")

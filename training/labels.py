@@ -1,0 +1,105 @@
+"""The names of the classes: read from a text file that anyone may have written with any editor."""
+
+import codecs
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+from training.errors import DatasetError
+
+# How Windows' editors mark what they write; UTF-32's first, for it begins like UTF-16's.
+BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+# Control and format characters and separators of lines: none of them shows in a name, and some
+# reorder or break what stands beside them.
+UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # parts of words, and of emoji
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Read a labels file: one class name per line, class 0 first; blank lines are skipped.
+
+    Lines end with LF, CRLF or CR. The text is UTF-8, or UTF-16 or UTF-32 with a byte order mark,
+    which is no part of the first name. Names come back in Unicode's composed form (NFC), so that
+    two ways to write one name are one name.
+
+    Raises:
+        DatasetError: the file cannot be read, names a class twice, or fewer than two, or has a
+            character that does not show.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(
+            f"cannot read the labels in {path}: {error.strerror}; name a text file with --labels"
+        ) from error
+    labels: dict[str, int] = {}  # name -> its line
+    for number, line in enumerate(_lines(_decode(content, path)), start=1):
+        label = unicodedata.normalize("NFC", line.strip())
+        if not label:
+            continue
+        where = f"{path}, line {number}"
+        if (unseen := unseen_character(label)) is not None:
+            raise DatasetError(
+                f"{where}: {label!r} has {unseen} in it, which does not show: take it out"
+            )
+        if label in labels:
+            raise DatasetError(
+                f"{where}: {label!r} is the name in line {labels[label]} already: each class "
+                "needs its own"
+            )
+        labels[label] = number
+    if len(labels) < 2:
+        raise DatasetError(f"{path} names {len(labels)} classes: put two or more, one per line")
+    return tuple(labels)
+
+
+def _decode(content: bytes, path: Path) -> str:
+    encoding = "utf-8"
+    for mark, marked in BYTE_ORDER_MARKS:
+        if content.startswith(mark):
+            content, encoding = content[len(mark) :], marked
+            break
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        number = len(_lines(content[: error.start].decode(encoding, errors="replace")))
+        found = content[error.start : error.start + 1].hex()
+        raise DatasetError(
+            f"{path}, line {number}: byte 0x{found} is not {encoding.upper()}: save the file as "
+            "UTF-8"
+        ) from error
+
+
+def _lines(text: str) -> list[str]:
+    """Split where editors end a line, and not, as `splitlines` does, at separators of others."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def unseen_character(label: str) -> str | None:
+    """Name the first character of a label that does not show, as "U+0000"."""
+    for character in label:
+        if character not in JOINERS and unicodedata.category(character) in UNSEEN:
+            return f"U+{ord(character):04X}"
+    return None
+
+
+def label_fault(labels: Sequence[str]) -> str | None:
+    """Say what is wrong with names of classes from elsewhere than a labels file; None if nothing.
+
+    The same holds as for a file's names, save that an empty one is one too many.
+    """
+    for number, label in enumerate(labels):
+        if not label.strip():
+            return f"class {number} has an empty name"
+        if (unseen := unseen_character(label)) is not None:
+            return f"class {number}'s name {label!r} has {unseen} in it, which does not show"
+        if (first := labels.index(label)) != number:
+            return f"classes {first} and {number} are both called {label!r}"
+    return None
