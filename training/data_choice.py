@@ -8,8 +8,8 @@ import torch
 
 from training import fashion_mnist
 from training.dataset import Split, SplitName, read_split
-from training.labels import read_labels
 from training.holdout import hold_out
+from training.labels import read_labels
 
 
 @dataclass(frozen=True)
