@@ -96,6 +96,7 @@ lint: $(DEV)/.installed
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/mypy
+	$(DEV)/bin/python -m deptry .
 
 # The full Fashion-MNIST: found; else Debian's package, where we may; else torchvision's download.
 data: $(DEV)/.installed
