@@ -37,7 +37,8 @@ from service.web import WebService
 logger = logging.getLogger("bentoml.fashion_lenet")
 
 Picture = Annotated[Path, ContentType("image/*")]
-Images = Annotated[NDArray[np.uint8], Shape((-1, 1, SIDE, SIDE))]
+# Not NDArray[np.uint8]: newer NumPys have it as an alias, which BentoML takes for no array.
+Images = Annotated[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], Shape((-1, 1, SIDE, SIDE))]
 
 
 def read_settings() -> ServiceSettings:
