@@ -1,6 +1,7 @@
 """A real server process for a test: started on a free port, polled until ready, stopped."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,13 +18,14 @@ import psutil
 ROOT = Path(__file__).parents[1]
 SERVE = (sys.executable, "-m", "bentoml", "serve")
 POLL_SECONDS = 0.1
+EPHEMERAL = 32_768  # Linux gives away ports from here on
 
 # Settings that a server must not take over, and what `make test` would tell a `make` below it.
 OURS = ("FASHION_", "BENTOML_", "PROMETHEUS_", "MAKE", "MFLAGS")
 
 # Last resorts, for a server that hangs: one that dies is noticed at once.
 READY_SECONDS = 120.0
-STOP_SECONDS = 30.0
+STOP_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,17 @@ class Server:
         """All that the server and its workers printed."""
         return self.log_path.read_text(errors="replace")
 
+    def line(self, text: str) -> str:
+        """The one line of the log that has a text: an answer may be read before it is written."""
+
+        def lines() -> list[str]:
+            whole = self.log().rpartition("\n")[0]
+            return [line for line in whole.splitlines() if text in line]
+
+        wait_until(lines, self)
+        (line,) = lines()
+        return line
+
     def workers(self) -> list[psutil.Process]:
         """The processes that answer: the children of `bentoml serve`, in order of their ids."""
         children = psutil.Process(self.process.pid).children(recursive=True)
@@ -54,7 +67,7 @@ class Server:
         return self.process.wait(STOP_SECONDS)
 
 
-def wait_until(true: Callable[[], object], server: Server, seconds: float = 30.0) -> None:
+def wait_until(true: Callable[[], object], server: Server, seconds: float = 60.0) -> None:
     """Wait for what a server is about to do."""
     deadline = time.monotonic() + seconds
     while not true():
@@ -63,10 +76,19 @@ def wait_until(true: Callable[[], object], server: Server, seconds: float = 30.0
 
 
 def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port that nothing listens on, for a server that takes a second to.
+
+    Not of those that the kernel gives away, or a connection or another test could have it by then:
+    of those below, each of the processes that run tests side by side takes its own.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    while True:
+        # Of the system's own, since Hypothesis has `random` begin anew.
+        port = random.SystemRandom().randrange(10_000 + process, EPHEMERAL, processes)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:

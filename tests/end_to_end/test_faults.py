@@ -21,7 +21,7 @@ from tests.traffic import traffic
 
 PNG = {"Content-Type": "image/png"}
 BLANK = np.zeros((28, 28), np.uint8)
-SECONDS = 30
+SECONDS = 60
 FULL = (*("bash", "-c", 'exec "$@" > /dev/full 2>&1', "bash"), *SERVE)
 
 
@@ -66,7 +66,9 @@ def test_a_worker_killed_under_load_loses_its_own_requests_alone_and_is_replaced
         with traffic(server, encode(BLANK)) as seen:
             wait_until(lambda: seen.answers.total() > 100, server)
         assert not seen.failures
-        assert 'fashion_model{device="cpu"' in httpx.get(f"{server.url}/metrics").text
+        wait_until(
+            lambda: 'fashion_model{device="cpu"' in httpx.get(f"{server.url}/metrics").text, server
+        )
         assert server.stop() == 0
 
 
@@ -85,6 +87,7 @@ def test_a_run_that_fails_is_one_500_with_its_id_logged_and_counted(tmp_path: Pa
         assert answer.headers["X-Request-ID"] == "unlucky"
         assert answer.json() == {"error": "the service failed; its log says why, under unlucky"}
         assert classify(server, encode(BLANK)).status_code == 200
+        wait_until(lambda: counted(server).total() == 2, server)
         assert counted(server) == Counter({"200": 1, "500": 1})
         assert server.workers() == [worker]
         assert server.stop() == 0
@@ -149,12 +152,12 @@ def test_a_disk_that_is_full_while_a_server_runs_changes_nothing(tmp_path: Path)
             (worker,) = server.workers()
             assert {classify(server, encode(BLANK)).status_code for _ in range(5)} == {200}
             assert classify(server, b"no picture").status_code == 400
-            assert counted(server) == Counter({"200": 5, "400": 1})
+            wait_until(lambda: counted(server) == Counter({"200": 5, "400": 1}), server)
             assert server.workers() == [worker]
             worker.kill()
             wait_until(lambda: not worker.is_running(), server)
             assert classify(server, encode(BLANK)).status_code == 200  # another, without its files
-            assert counted(server)["200"] > 0
+            wait_until(lambda: counted(server)["200"] > 0, server)
             assert server.stop() == 0
     assert server.log().count("Each worker counts for itself in /metrics: [Errno 28]") == 1
 
@@ -165,7 +168,7 @@ def test_a_server_starts_on_a_full_disk(tmp_path: Path) -> None:
         home = {"BENTOML_HOME": str(disk / "bentoml"), "FASHION_DEVICE": "cpu"}
         with serving(tmp_path, **home) as server:
             assert classify(server, encode(BLANK)).status_code == 200
-            assert counted(server) == Counter({"200": 1})
+            wait_until(lambda: counted(server) == Counter({"200": 1}), server)
             assert server.stop() == 0
 
 
@@ -190,6 +193,6 @@ def test_a_server_needs_one_folder_that_it_can_write_to(tmp_path: Path) -> None:
     settings = {"BENTOML_HOME": str(home), "TMPDIR": str(home), "FASHION_DEVICE": "cpu"}
     with serving(tmp_path, command=command, **settings) as server:
         assert classify(server, encode(BLANK)).status_code == 200
-        assert counted(server) == Counter({"200": 1})
+        wait_until(lambda: counted(server) == Counter({"200": 1}), server)
         assert server.stop() == 0
     assert not list(home.iterdir())  # all that was written is gone with the namespace

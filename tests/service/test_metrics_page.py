@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import service.input_metrics
 import service.metrics  # noqa: F401 (registers them)
+from tests.service.asgi_host import eventually
 from tests.service.pictures import encode
 from tests.serving import ROOT
 
@@ -31,11 +32,15 @@ def test_the_table_has_each_metric_that_is_served_with_its_labels(
     client.post("/classify", content=encode(ankle_boot), headers={"Content-Type": "image/png"})
     client.get("/nothing")
     table = documented()
-    served = {}
-    for family in text_string_to_metric_families(client.get("/metrics").text):
-        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
-        served[family.name] = (family.type, frozenset(labels))
-    assert {"fashion_requests", "fashion_request_seconds", "fashion_model"} <= set(served)
+    served: dict[str, tuple[str, frozenset[str]]] = {}
+
+    def all_are_served() -> bool:  # a request is counted once its answer has left
+        for family in text_string_to_metric_families(client.get("/metrics").text):
+            labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+            served[family.name] = (family.type, frozenset(labels))
+        return {"fashion_requests", "fashion_request_seconds", "fashion_model"} <= set(served)
+
+    eventually(all_are_served)
     assert served == {name: table.get(name) for name in served}
 
 

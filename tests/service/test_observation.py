@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from service import probes
 from service.access_log import AccessLog
-from service.connections import Protocol
+from service.connections import CONNECTION, Protocol
 from service.failures import HANDLERS
 from service.observation import Observed
 from service.timing import KEY
@@ -36,6 +36,7 @@ class Host:
     def __init__(self, url: str, port: int, log: Path) -> None:
         self.url, self.port, self._log = url, port, log
         self.entered, self.leave = threading.Event(), threading.Event()
+        self.is_gone: Callable[[], bool] = lambda: False  # the client that waits for /slow
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self._log.read_text().splitlines()]
@@ -52,6 +53,7 @@ class Host:
 
     async def slow(self, request: Request) -> Response:
         await request.body()
+        self.is_gone = request.scope[CONNECTION].is_gone
         self.entered.set()
         await asyncio.to_thread(self.leave.wait, SECONDS)
         return Response("late")
@@ -99,6 +101,21 @@ def running(config: uvicorn.Config, listener: socket.socket) -> Iterator[None]:
         assert not thread.is_alive()
 
 
+def wait_for(condition: Callable[[], object]) -> None:
+    """Ask until it holds; what is waited for happens in the server, soon."""
+    for _ in range(SECONDS * 100):
+        if condition():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it did not happen")
+
+
+def await_count(host: Host, route: str, status: int, count: float) -> None:
+    """Wait until so many are counted, which is after the answer has left."""
+    wait_for(lambda: counted(host, route, status) >= count)
+    assert counted(host, route, status) == count
+
+
 def counted(host: Host, route: str, status: int) -> float:
     httpx.get(f"{host.url}/metrics").raise_for_status()  # who looks has what waits told at once
     labels = {"route": route, "status": str(status)}
@@ -113,8 +130,8 @@ def test_a_fault_of_ours_is_500_in_the_answer_the_metrics_and_the_log(
     assert answer.status_code == 500
     assert answer.json() == {"error": "the service failed; its log says why, under faulty-1"}
     assert answer.headers["X-Request-ID"] == "faulty-1"
-    httpx.get(f"{host.url}/livez")  # answered when the first request is noted
-    assert counted(host, "/fault", 500) == before + 1
+    await_count(host, "/fault", 500, before + 1)
+    wait_for(host.lines)
     (line,) = host.lines()
     assert (line["request_id"], line["status"]) == ("faulty-1", 500)
     traces = [record for record in caplog.records if record.exc_info]
@@ -131,30 +148,21 @@ def test_a_fault_in_the_middle_of_an_answer_is_500_too_and_ends_it(
     before = counted(host, "/late_fault", 500)
     with pytest.raises(httpx.RemoteProtocolError, match="without sending complete message body"):
         httpx.get(f"{host.url}/late_fault", headers={"X-Request-ID": "faulty-2"})
-    httpx.get(f"{host.url}/livez")
-    assert counted(host, "/late_fault", 500) == before + 1
+    await_count(host, "/late_fault", 500, before + 1)
+    wait_for(host.lines)
     (line,) = host.lines()
     assert (line["request_id"], line["status"]) == ("faulty-2", 500)
     assert [r.getMessage() for r in caplog.records if r.exc_info] == ["Request faulty-2 failed:"]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Ask until it holds; what is waited for happens in the server, soon."""
-    for _ in range(SECONDS * 100):
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("it did not happen")
 
 
 def test_a_client_that_leaves_while_it_sends_is_499(host: Host) -> None:
     before = counted(host, "/echo", 499)
     with socket.create_connection(("127.0.0.1", host.port)) as client:
         client.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nbegun")
-    wait_for(lambda: bool(host.lines()))
+    wait_for(host.lines)
     (line,) = host.lines()
     assert (line["path"], line["status"]) == ("/echo", 499)
-    assert counted(host, "/echo", 499) == before + 1
+    await_count(host, "/echo", 499, before + 1)
 
 
 def test_a_client_that_leaves_while_it_waits_is_499(host: Host) -> None:
@@ -162,12 +170,12 @@ def test_a_client_that_leaves_while_it_waits_is_499(host: Host) -> None:
     with socket.create_connection(("127.0.0.1", host.port)) as client:
         client.sendall(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
         assert host.entered.wait(SECONDS)
-    httpx.get(f"{host.url}/livez")  # answered when the server has noticed
+    wait_for(lambda: host.is_gone())
     host.leave.set()
-    wait_for(lambda: bool(host.lines()))
+    wait_for(host.lines)
     (line,) = host.lines()
     assert (line["path"], line["status"]) == ("/slow", 499)
-    assert counted(host, "/slow", 499) == before + 1
+    await_count(host, "/slow", 499, before + 1)
 
 
 def test_a_client_that_waits_long_gets_its_answer(host: Host) -> None:
@@ -182,8 +190,8 @@ def test_a_client_that_waits_long_gets_its_answer(host: Host) -> None:
     answer = httpx.post(f"{host.url}/slow", content=b"x", timeout=SECONDS)
     thread.join()
     assert (answer.status_code, answer.text) == (200, "late")
-    httpx.get(f"{host.url}/livez")
-    assert counted(host, "/slow", 200) == before + 1
+    await_count(host, "/slow", 200, before + 1)
+    wait_for(host.lines)
     assert [line["status"] for line in host.lines()] == [200]
 
 
@@ -196,7 +204,7 @@ def test_probes_are_logged_only_when_they_fail(host: Host) -> None:
     for status in (200, 503, 200):
         httpx.get(f"{host.url}/livez", params={"status": status})
     httpx.get(f"{host.url}/nothing")
-    httpx.get(f"{host.url}/livez")
+    wait_for(lambda: any(line["path"] == "/nothing" for line in host.lines()))
     assert [(line["path"], line["status"]) for line in host.lines()] == [
         ("/livez", 503),
         ("/nothing", 404),
@@ -206,8 +214,7 @@ def test_probes_are_logged_only_when_they_fail(host: Host) -> None:
 def test_probes_are_counted_all_the_same(host: Host) -> None:
     before = counted(host, "/livez", 200)
     httpx.get(f"{host.url}/livez")
-    httpx.get(f"{host.url}/nothing")
-    assert counted(host, "/livez", 200) == before + 1
+    await_count(host, "/livez", 200, before + 1)
 
 
 def test_a_connection_that_is_held_after_its_answer_is_no_slow_request(tmp_path: Path) -> None:

@@ -110,6 +110,10 @@ def test_a_picture_that_takes_too_long_is_504(
             )
             assert headers["x-request-id"]
         content = encode(ankle_boot)
-        answer = httpx.post(f"{server.url}/classify", files={"image": content}, timeout=60)
-        assert answer.json()["label"] == "Ankle boot"
+
+        def classified() -> bool:  # a tenth of a second may be too short where others compute too
+            answer = httpx.post(f"{server.url}/classify", files={"image": content}, timeout=60)
+            return answer.is_success and answer.json()["label"] == "Ankle boot"
+
+        eventually(classified)
         assert "Traceback" not in server.log()

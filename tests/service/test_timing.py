@@ -45,9 +45,11 @@ def test_a_photograph_takes_longer_to_decode_than_to_classify(
     client: httpx.Client, images: NDArray[np.uint8]
 ) -> None:
     content = photograph(images[1], np.random.default_rng(3))
-    answer = client.post("/classify", content=content, headers={"Content-Type": "image/jpeg"})
-    decode, inference, total = parts(answer)
-    assert inference < decode < total
+    headers = {"Content-Type": "image/jpeg"}
+    found = [parts(client.post("/classify", content=content, headers=headers)) for _ in range(9)]
+    decode, inference, _ = map(min, zip(*found, strict=True))  # what no other process held up
+    assert inference < decode
+    assert all(decode < total for decode, _, total in found)
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/livez", "/classify"])
