@@ -1,0 +1,26 @@
+"""PyTorch: many tensors moved at once, and what its compiler raises.
+
+Stood on by `training.moving_average` and `training.compilation`.
+"""
+
+import pytest
+import torch
+from torch._dynamo.exc import TorchDynamoException
+
+
+def test_foreach_lerp_moves_each_tensor_in_its_place() -> None:
+    moved = [torch.zeros(3), torch.ones(2, 2)]
+    towards = [torch.full((3,), 4.0), torch.zeros(2, 2)]
+    torch._foreach_lerp_(moved, towards, 0.25)
+    assert torch.equal(moved[0], torch.ones(3))
+    assert torch.equal(moved[1], torch.full((2, 2), 0.75))
+
+
+def test_a_compiler_that_fails_raises_what_is_caught() -> None:
+    def broken(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> None:
+        raise OSError("no C++ compiler")
+
+    torch.compiler.reset()
+    with pytest.raises(TorchDynamoException, match=r"no C\+\+ compiler"):
+        torch.compile(lambda x: x + 1, backend=broken)(torch.ones(1))  # type: ignore[arg-type]
+    torch.compiler.reset()
