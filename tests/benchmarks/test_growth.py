@@ -8,6 +8,8 @@ import pytest
 
 from tests.benchmarks.rehearsal import BENTOML, rehearse
 
+pytestmark = pytest.mark.serial  # it measures
+
 SHORT = ("--rounds", "1", "--seconds", "1", "--starts", "1", "--images", "1,64")
 WORKS = ("PNG in a form", "OIP binary, 64 images")
 

@@ -18,6 +18,8 @@ from tests.hostile.tiff import tiff, tiff_file
 from tests.service.pictures import encode
 from tests.serving import Server, serving
 
+pytestmark = pytest.mark.serial  # it measures memory, and takes the whole machine
+
 KEPT = 20 * 2**20  # bytes
 CONNECTIONS = 4
 EACH = 10_000

@@ -17,6 +17,8 @@ from tests.hostile.png import RGBA, SIGNATURE, black, header
 from tests.hostile.tiff import compressed
 from tests.serving import Server
 
+pytestmark = pytest.mark.serial  # it measures memory
+
 MIB = 2**20
 LIMIT = 10 * MIB
 KEPT = 20 * MIB

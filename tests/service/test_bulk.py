@@ -342,6 +342,7 @@ def test_without_pyarrow_parquet_names_the_extra(mixed: list[Path], tmp_path: Pa
 # How much memory it takes.
 
 
+@pytest.mark.serial
 def test_memory_does_not_grow_with_the_input(tmp_path: Path) -> None:
     def peak(images: int) -> float:
         """MiB of all processes together, each at its most."""

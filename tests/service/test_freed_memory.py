@@ -8,6 +8,8 @@ import pytest
 
 from tests.serving import ROOT
 
+pytestmark = pytest.mark.serial  # it measures memory
+
 PROGRAM = """
 from concurrent.futures import ThreadPoolExecutor
 

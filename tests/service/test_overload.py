@@ -14,6 +14,8 @@ from tests.service.asgi_host import connected, eventually, read_answer
 from tests.service.pictures import encode
 from tests.serving import Server, serving
 
+pytestmark = pytest.mark.serial  # it takes the whole machine
+
 CLIENTS = 60
 PROBES = ("/livez", "/readyz", "/v2/health/ready", "/metrics")
 SIDES = (5600, 5600)  # nearly as large as a picture may be: decoding it takes half a second

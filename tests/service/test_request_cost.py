@@ -13,6 +13,8 @@ import pytest
 from tests.service.request_cost import BINARY, FORM, JSON, PICTURE, START
 from tests.serving import ROOT, environment
 
+pytestmark = pytest.mark.serial  # it measures
+
 Costs = dict[str, dict[str, float]]
 
 # Function calls in Python and in C, and the most memory at a time for a body of 1 MiB, in bodies.
