@@ -24,7 +24,7 @@ EPHEMERAL = 32_768  # Linux gives away ports from here on
 OURS = ("FASHION_", "BENTOML_", "PROMETHEUS_", "MAKE", "MFLAGS")
 
 # Last resorts, for a server that hangs: one that dies is noticed at once.
-READY_SECONDS = 120.0
+READY_SECONDS = 180.0
 STOP_SECONDS = 60.0
 
 

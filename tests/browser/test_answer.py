@@ -19,7 +19,7 @@ def run(command: str, folder: Path) -> str:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
     found = re.search(r'"label":"([^"]*)"', done.stdout)

@@ -22,7 +22,7 @@ CONFINED = (
     *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
 )
 POLL_SECONDS = 0.2
-LONGEST_SECONDS = 60.0  # a last resort
+LONGEST_SECONDS = 120.0  # a last resort
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Reads an InferenceService by KServe's own models, which have an environment of their own.
+"""Reads InferenceServices by KServe's own models, which have an environment of their own.
 
-Called as `python kserve_models.py < MANIFEST`; prints what they do not know, or is of another type,
-as a JSON list.
+Called as `python kserve_models.py < MANIFESTS`; prints what they do not know in each, or is of
+another type, as a JSON list of lists.
 """
 
 import json
@@ -36,4 +36,6 @@ def faults(value: Any, kind: str, path: str) -> Iterator[str]:
         yield f"{path} is {value!r}, {kind} is right"
 
 
-print(json.dumps(list(faults(yaml.safe_load(sys.stdin), "V1beta1InferenceService", "$"))))
+manifests = yaml.safe_load_all(sys.stdin)
+found = [list(faults(manifest, "V1beta1InferenceService", "$")) for manifest in manifests]
+print(json.dumps(found))

@@ -30,7 +30,7 @@ INFERENCE = {
 
 SCRAPE = "1s"
 POLL_SECONDS = 0.5
-LONGEST = 60.0  # a last resort
+LONGEST = 120.0  # a last resort
 WINDOW = 256  # images before the watchman speaks of a drift
 
 # What Grafana puts in the place of its variables.

@@ -191,7 +191,7 @@ def test_a_whole_request_with_a_changed_head(server: Server, data: st.DataObject
     try:
         answer = exchange(server.port, [head + ending + body])
     except http.client.BadStatusLine:  # the head became one of HTTP/0.9, which has no status
-        pytest.skip("no HTTP/1.1")
+        return
     assert answer.status < 500
     assert answer.status == 200 or answer.error
 

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.connections import Protocol
 
-SECONDS = 30  # a last resort
+SECONDS = 120  # a last resort
 
 
 @contextmanager

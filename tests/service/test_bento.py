@@ -13,7 +13,7 @@ from service.settings import RELEASED_MODEL
 from tests.service.pictures import encode
 from tests.serving import ROOT, SERVE, environment, serving, start
 
-REFUSAL_SECONDS = 60
+REFUSAL_SECONDS = 120
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from tests.service.pictures import encode
 from tests.service.test_devices import no_gpu
 from tests.serving import ROOT, SERVE, Server, environment, serving, start
 
-REFUSAL_SECONDS = 60
+REFUSAL_SECONDS = 120
 
 
 # BentoML's clients leave folders to be cleaned up by the end of their process: it is its own.
@@ -89,7 +89,7 @@ def test_bentomls_clients_take_paths_pil_images_and_arrays(
         [sys.executable, script, server.url, ankle_boot_file],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -241,7 +241,7 @@ def run_python(
         env=environment(folder, settings),
         input=given,
         capture_output=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()

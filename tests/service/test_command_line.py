@@ -37,7 +37,7 @@ BLOCKS = [  # the others are test_ray_engine.py's
     for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     if PYTHON in block
 ]
-SECONDS = 60
+SECONDS = 120
 
 
 def run(

@@ -16,7 +16,7 @@ HEAD = (  # its body never comes
     b"Host: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
 )
 UPLOADS = 20
-LONGEST = 60.0  # a last resort
+LONGEST = 120.0  # a last resort
 
 
 def in_hand(client: httpx.Client) -> float:

@@ -76,7 +76,7 @@ def _say(port: int, words: str) -> str:
 def test_a_server_with_a_wrong_key_says_so_without_it(tmp_path: Path) -> None:
     settings = {"FASHION_DEVICE": "cpu", "FASHION_API_KEY": f"{KEY},secret-short"}
     server = start(tmp_path, SERVE, ROOT, settings)
-    assert server.process.wait(60) == 1
+    assert server.process.wait(120) == 1
     assert "FASHION_API_KEY: Value error, key 2 of 2 has 12 characters" in server.log()
     assert MARK not in server.log()
     assert "Traceback" not in server.log()

@@ -61,7 +61,7 @@ def test_a_port_that_is_taken_stops_the_start(tmp_path: Path) -> None:
         port = listener.getsockname()[1]
         settings = {"FASHION_DEVICE": "cpu", "FASHION_METRICS_PORT": str(port)}
         server = start(tmp_path, SERVE, ROOT, settings)
-        assert server.process.wait(60) == 1
+        assert server.process.wait(120) == 1
     message = f"FASHION_METRICS_PORT={port}: Address already in use"
     lines = [line for line in server.log().splitlines() if "FASHION_METRICS_PORT" in line]
     assert len(lines) == 1

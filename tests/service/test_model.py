@@ -25,7 +25,7 @@ LABELS = (
 )
 
 
-REFUSAL_SECONDS = 60  # a last resort
+REFUSAL_SECONDS = 120  # a last resort
 
 
 def settings(model: Path = RELEASED_MODEL) -> ServiceSettings:

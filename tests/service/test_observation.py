@@ -27,7 +27,7 @@ from service.failures import HANDLERS
 from service.observation import Observed
 from service.timing import KEY
 
-SECONDS = 30  # a last resort
+SECONDS = 120  # a last resort
 
 
 class Host:

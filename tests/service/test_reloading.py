@@ -30,7 +30,7 @@ from tests.traffic import traffic
 
 PAGE = ROOT / "docs" / "operations.md"
 WORKERS = 2
-SECONDS = 30
+SECONDS = 120
 MODEL = "/v2/models/fashion_lenet"
 
 
