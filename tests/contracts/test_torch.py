@@ -1,4 +1,4 @@
-"""PyTorch: many tensors moved at once, and what its compiler raises.
+"""torch: many tensors moved at once, and what its compiler raises.
 
 Stood on by `training.moving_average` and `training.compilation`.
 """

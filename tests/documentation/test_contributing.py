@@ -1,0 +1,76 @@
+"""CONTRIBUTING.md: its commands, the files it names, and which tests run alone."""
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pages import blocks
+from tests.serving import ROOT
+
+PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+COMMANDS = [
+    shlex.split(line, comments=True)
+    for block in blocks(PAGE, "sh")
+    for line in block.splitlines()
+    if "pytest" in line
+]
+TESTS = ROOT / "tests"
+CONTRACTS = sorted((TESTS / "contracts").glob("test_*.py"))
+
+
+def test_the_command_for_some_of_a_file_finds_them() -> None:
+    python, *arguments = COMMANDS[1]
+    assert python == ".venv/dev/bin/python"
+    done = subprocess.run(
+        [sys.executable, *arguments, "--collect-only", "--quiet"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_make_test_runs_all_the_others_twice_over() -> None:
+    lines = (ROOT / "Makefile").read_text().splitlines()
+    run = [
+        shlex.split(line) for line in lines if line.startswith("\t$(DEV)/bin/python -m pytest -m")
+    ]
+    assert [line[line.index("-m", 3) + 1] for line in run] == ["not serial", "serial"]
+    assert [command[command.index("-m", 3) + 1] for command in COMMANDS[2:]] == [
+        *("not serial", "serial")
+    ]
+
+
+def test_the_files_it_names_are_there() -> None:
+    paths = set(re.findall(r"`([\w./]+[/.](?:\w+)?)`", PAGE)) - {"errors.py"}
+    paths = {path for path in paths if "/" in path}
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_it_lists_what_runs_alone() -> None:
+    marked = {
+        str(path.relative_to(ROOT))
+        for path in TESTS.rglob("test_*.py")
+        if re.search(r"^(pytestmark = |@)pytest\.mark\.serial", path.read_text(), re.MULTILINE)
+    }
+    (said,) = re.findall(r"A test is `serial` if.*?\. All others", PAGE, re.DOTALL)
+    assert set(re.findall(r"`(tests/\S+?)`", said)) == marked
+
+
+@pytest.mark.parametrize("path", CONTRACTS, ids=lambda path: path.stem)
+def test_a_contract_names_its_library_and_who_stands_on_it(path: Path) -> None:
+    """So that a maintainer whose upgrade broke it knows what has to follow."""
+    library = path.stem.removeprefix("test_")
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    assert text.lower().startswith((f"{library}:", f"{library} of the standard library:"))
+    modules = re.findall(r"`([\w.]+)`", text.partition("Stood on by")[2])
+    assert modules
+    assert [m for m in modules if not (ROOT / (m.replace(".", "/") + ".py")).exists()] == []
