@@ -90,12 +90,14 @@ bento: $(SERVE)/.installed
 DEVICES ?= cpu cuda
 container: $(SERVE)/.installed
 	@docker version >/dev/null 2>&1 || command -v podman >/dev/null || command -v buildah >/dev/null || ($(APT_INSTALL) podman runc debootstrap)
-	set -e; for device in $(DEVICES); do PYTHON=$(CURDIR)/$(SERVE)/bin/python deploy/container/build.sh $$device; done
+	set -e; for device in $(DEVICES); do PYTHON=$(CURDIR)/$(SERVE)/bin/python ENGINE=$(ENGINE) deploy/container/build.sh $$device; done
 
-# Builds the image for the CPU, runs it with Podman, and asks it; where that cannot be, says why.
+# Builds the image for the CPU with Podman, runs it, and asks it; DEVICES="cpu cuda" for both.
+test-container: DEVICES = cpu
 test-container: $(DEV)/.installed
-	$(MAKE) container DEVICES=cpu
-	$(DEV)/bin/python -m pytest tests/container tests/deploy/test_kube_play.py
+	@(command -v podman && command -v runc && command -v podman-compose) >/dev/null || ($(APT_INSTALL) podman podman-compose runc debootstrap)
+	$(MAKE) container DEVICES="$(DEVICES)" ENGINE=podman
+	DEVICES="$(DEVICES)" $(DEV)/bin/python -m pytest tests/container
 
 lint: $(DEV)/.installed
 	$(DEV)/bin/ruff format --check .

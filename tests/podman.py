@@ -1,13 +1,10 @@
 """Podman, for tests of containers."""
 
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
-
-from tests.deploy.programs import program
 
 # In a container itself, root may not raise these limits to what Podman would; and runc takes any
 # kind of control groups.
@@ -39,7 +36,7 @@ class Podman:
 
 
 def podman_with(image: str, folder: Path) -> Podman:
-    """Podman where it has an image and can run it; else skips.
+    """Podman that has an image and can run it; `make test-container` sees to both.
 
     Args:
         image: as `make container` names it.
@@ -47,8 +44,8 @@ def podman_with(image: str, folder: Path) -> Podman:
     """
     settings = folder / "containers.conf"
     settings.write_text(SETTINGS)
-    program("runc")
-    found = Podman(program("podman"), settings)
-    if found.run("image", "exists", image).returncode != 0:
-        pytest.skip(f"there is no image {image} here: `make container` builds it")
+    path = shutil.which("podman")
+    assert path, "there is no podman here"
+    found = Podman(path, settings)
+    assert found.run("image", "exists", image).returncode == 0, f"there is no image {image} here"
     return found

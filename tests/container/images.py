@@ -65,18 +65,19 @@ class Image:
         return said
 
     @contextmanager
-    def started(self, **settings: str) -> Iterator[Container]:
-        """Run it with these environment variables until the block ends."""
+    def started(self, *options: str, **settings: str) -> Iterator[Container]:
+        """Run it with these options and environment variables until the block ends."""
         port = free_port()
         given = {"PORT": str(port), "FASHION_DRAIN_SECONDS": "0", **settings}
         variables = [f"--env={name}={value}" for name, value in given.items()]
-        with self.run(["run", "--detach", *CONFINED, *variables, self.name], port) as container:
+        command = ["run", "--detach", *CONFINED, *options, *variables, self.name]
+        with self.run(command, port) as container:
             yield container
 
     @contextmanager
-    def serving(self, **settings: str) -> Iterator[Container]:
+    def serving(self, *options: str, **settings: str) -> Iterator[Container]:
         """The same, once it is ready."""
-        with self.started(**{"FASHION_DEVICE": "auto", **settings}) as container:
+        with self.started(*options, **{"FASHION_DEVICE": "auto", **settings}) as container:
             await_ready(container)
             yield container
 

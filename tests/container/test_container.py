@@ -1,6 +1,7 @@
 """The images of `make container`: what is in them, and how they run as anyone would run them."""
 
 import json
+import os
 import re
 import shlex
 import socket
@@ -9,6 +10,7 @@ import time
 import tomllib
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import httpx
 import pytest
@@ -16,6 +18,7 @@ import pytest
 from service.devices import DRIVER
 from tests.container.images import PICTURE, Container, Image, await_ready, classify, is_ready
 from tests.podman import podman_with
+from tests.service.models import write_model
 from tests.serving import ROOT, free_port
 
 USER = "1034"
@@ -25,7 +28,7 @@ GRACE_SECONDS = 40
 POLL_SECONDS = 0.2
 
 
-@pytest.fixture(scope="module", params=["cpu", "cuda"])
+@pytest.fixture(scope="module", params=os.environ.get("DEVICES", "cpu").split())
 def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Image:
     name = f"fashion-lenet-bn:{request.param}"
     return Image(podman_with(name, tmp_path_factory.mktemp("podman")), name)
@@ -92,8 +95,7 @@ def test_its_labels_say_what_is_in_it(image: Image, container: Container) -> Non
     assert labels["org.opencontainers.image.licenses"] == project["license"]
     model = container.run("sha256sum", "models/fashion_lenet/model.onnx").stdout.split()[0]
     assert labels["fashion-lenet.model.sha256"] == model
-    version = httpx.get(f"{container.url}/readyz").json()["model"]["version"]
-    assert labels["fashion-lenet.model.version"] == version
+    assert labels["fashion-lenet.model.version"] == version(container)
 
 
 def test_settings_come_from_the_environment(image: Image) -> None:
@@ -133,6 +135,26 @@ def test_the_documented_command_runs_it(image: Image) -> None:
         assert classify(container).json()["label"] == "Ankle boot"
 
 
+def test_a_model_in_a_mounted_folder_is_changed(image: Image, tmp_path: Path) -> None:
+    """As Compose mounts it: a file would stay the one that was there at the start."""
+    tmp_path.chmod(0o755)
+    model = write_model(tmp_path / "model.onnx", version="2.0.0")
+    mounted = f"--volume={tmp_path}:/models:ro"
+    with image.serving(mounted, FASHION_MODEL="/models/model.onnx") as container:
+        assert version(container) == "2.0.0"
+        write_model(tmp_path / "model.new", version="3.0.0").replace(model)
+        assert container.podman.run("kill", "--signal", "HUP", container.name).returncode == 0
+        deadline = time.monotonic() + GRACE_SECONDS
+        while version(container) != "3.0.0":
+            assert time.monotonic() < deadline, container.log()
+            time.sleep(POLL_SECONDS)
+
+
+def version(container: Container) -> str:
+    """That of the model that it serves."""
+    return str(httpx.get(f"{container.url}/readyz").json()["model"]["version"])
+
+
 LOAD = """
 import ctypes, onnxruntime, pathlib
 onnxruntime.preload_dlls()
@@ -142,10 +164,13 @@ ctypes.CDLL(str(folder / "libonnxruntime_providers_cuda.so"))
 """
 
 
-def test_cuda_lacks_nothing_but_the_driver(image: Image, container: Container) -> None:
-    if image.name.endswith("cpu"):
-        pytest.skip("CUDA is not in it")
+def test_cuda_is_in_the_image_for_it_alone_and_lacks_nothing_but_the_driver(
+    image: Image, container: Container
+) -> None:
     done = container.run("python3", "-c", LOAD)
+    if image.name.endswith("cpu"):
+        assert "libonnxruntime_providers_cuda.so: cannot open" in done.stderr
+        return
     assert done.returncode == 0 or f"OSError: {DRIVER}: cannot open" in done.stderr, done.stderr
 
 
