@@ -1,14 +1,14 @@
-"""compose.yaml: read as it stands, and by Docker Compose or Podman's where there is one."""
+"""compose.yaml, as it stands; tests/container has a program read it."""
 
 import re
-import shutil
-import subprocess
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.deploy.programs import DEPLOY, program, run
+from service.settings import ServiceSettings
+from tests.deploy.programs import DEPLOY
+from tests.serving import ROOT
 
 PATH = DEPLOY / "compose.yaml"
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(PATH.read_text())["services"]
@@ -32,38 +32,53 @@ def test_images_are_of_one_version(name: str) -> None:
 
 def test_what_is_mounted_is_there() -> None:
     named = set(yaml.safe_load(PATH.read_text())["volumes"])
-    sources = [
-        mount.split(":")[0] for service in SERVICES.values() for mount in service.get("volumes", ())
+    mounts = [
+        re.sub(r"\$\{\w+:-(.+?)\}", r"\1", mount).split(":")
+        for service in SERVICES.values()
+        for mount in service.get("volumes", ())
     ]
-    assert {source for source in sources if not source.startswith("./")} == named
-    folders = [DEPLOY / source for source in sources if source.startswith("./")]
-    assert folders == [DEPLOY / "prometheus", DEPLOY / "grafana"]
-    assert all(folder.is_dir() for folder in folders)
-    assert (DEPLOY / "prometheus" / "prometheus.yml").is_file()  # where its image looks
-    home = {name: value for name, _, value in map(partitioned, SERVICES["grafana"]["environment"])}[
-        "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"
-    ]
-    assert (DEPLOY / "grafana" / home.removeprefix("/etc/grafana/provisioning/")).is_file()
+    assert {source for source, *_ in mounts if source[0] != "."} == named
+    folders = {target: DEPLOY / source for source, target, *_ in mounts if source[0] == "."}
+    for path in (
+        "/etc/prometheus/prometheus.yml",  # where its image looks
+        environment("grafana")["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"],
+        environment("fashion")["FASHION_MODEL"],
+    ):
+        (place,) = [place for place in folders if str(path).startswith(f"{place}/")]
+        assert (folders.pop(place) / str(path).removeprefix(f"{place}/")).is_file()
+    assert not folders
 
 
-def partitioned(setting: str) -> tuple[str, str, str]:
-    return setting.partition("=")
+def environment(name: str) -> dict[str, str | None]:
+    """A service's variables; None for what the shell has."""
+    settings = [setting.partition("=") for setting in SERVICES[name]["environment"]]
+    return {variable: value if sign else None for variable, sign, value in settings}
+
+
+def test_each_setting_can_be_made_and_none_that_there_is_not() -> None:
+    """But for where the model is mounted and where Prometheus asks."""
+    passed = {name: value for name, value in environment("fashion").items() if "FASHION" in name}
+    known = {f"FASHION_{name.upper()}" for name in ServiceSettings.model_fields}
+    assert set(passed) == known
+    assert {name for name, value in passed.items() if value is not None} == {
+        *("FASHION_MODEL", "FASHION_METRICS_PORT", "FASHION_ACCESS_LOG")
+    }
+    assert passed["FASHION_ACCESS_LOG"] == "${FASHION_ACCESS_LOG:-json}"
+
+
+def test_what_opentelemetry_is_told_is_passed_on() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    passed = {name for name in environment("fashion") if name.startswith("OTEL_")}
+    assert passed == set(re.findall(r"OTEL_[A-Z_]+[A-Z]", page))
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_log_fills_the_disk(name: str) -> None:
+    options = SERVICES[name]["logging"]["options"]
+    assert set(options) == {"max-size", "max-file"}
 
 
 def test_only_the_service_is_open_to_others() -> None:
     ports = {name: service["ports"] for name, service in SERVICES.items()}
-    assert ports.pop("fashion") == ["${FASHION_PORT:-3000}:3000"]
+    assert ports.pop("fashion") == ["${PORT:-3000}:3000"]
     assert all(port.startswith("127.0.0.1:") for opened in ports.values() for port in opened)
-
-
-def compose() -> list[str]:
-    """Docker Compose, or else Podman's; skips the test where there is neither."""
-    docker = ["docker", "compose"]
-    if shutil.which("docker") and subprocess.run([*docker, "version"], check=False).returncode == 0:
-        return docker
-    return [program("podman-compose")]
-
-
-def test_a_compose_program_takes_it() -> None:
-    printed = run(*compose(), "-f", PATH, "config")
-    assert all(service["image"] in printed for service in SERVICES.values())
