@@ -70,7 +70,7 @@ class FashionClassifier:
         self.draining = Draining(self.settings.drain_seconds)
         self.reloading = Reloading(self._load, self._serve)
         self._served: ServedModel | None = None
-        self._telling: asyncio.Task[None] | None = None
+        self._telling: list[asyncio.Task[None]] = []
         try:
             self._served = self._load()
         except ModelError as error:
@@ -170,12 +170,15 @@ class FashionClassifier:
         if threading.current_thread() is threading.main_thread():  # the only one that may
             self.reloading.take_signals()
             self.draining.take_signals()
-            self._telling = asyncio.create_task(in_hand.tell(lambda: self.draining.in_hand))
+            from service import worker_metrics  # only a worker has a folder for metrics
+
+            telling = in_hand.tell(lambda: self.draining.in_hand), worker_metrics.tell()
+            self._telling = [asyncio.create_task(task) for task in telling]
 
     async def close(self) -> None:
         """Answer what waits, and end the thread that infers."""
-        if self._telling is not None:
-            self._telling.cancel()
+        for task in self._telling:
+            task.cancel()
         if self._served is not None:
             await self._served.close()
 

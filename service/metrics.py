@@ -49,6 +49,28 @@ SECONDS = CountedAtOnce(
     ["route"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
+STAGES = ("decode", "inference")
+STAGE_SECONDS = CountedAtOnce(
+    "fashion_stage_seconds",
+    "Time that a request spends in a stage, waiting for its turn among it: decode, inference.",
+    ["stage"],
+    buckets=(
+        0.0001,
+        0.00025,
+        0.0005,
+        0.001,
+        0.0025,
+        0.005,
+        0.01,
+        0.025,
+        0.05,
+        0.1,
+        0.25,
+        0.5,
+        1,
+        5,
+    ),
+)
 SERVED = Gauge(
     "fashion_model",
     "1 for the model that is served.",
@@ -62,6 +84,8 @@ RELOADS = Counter(
     "SIGHUPs taken, by what came of them: changed, or kept for a fault of the new model.",
     ["result"],
 )
+for result in ("changed", "kept"):
+    RELOADS.labels(result)  # from 0 on, since Prometheus sees no increase in what was not there
 
 
 BATCHES = CountedAtOnce(

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.access_log import AccessLog
 from service.connections import CONNECTION, Protocol
 from service.failures import refuse_websocket
-from service.metrics import REQUESTS, SECONDS
+from service.metrics import REQUESTS, SECONDS, STAGE_SECONDS, STAGES
 from service.request_ids import HEADER, request_id
 from service.request_ids import KEY as REQUEST_ID
 from service.security_headers import secure
@@ -48,7 +48,8 @@ class Observed:
         self.app = app
         self.paths: dict[Any, str] = {route.endpoint: route.path for route in routes}
         self.log = log
-        self._ended: defaultdict[tuple[str, int], list[float]] = defaultdict(list)  # seconds
+        # Seconds by route and status: from first byte to last, and those of each stage.
+        self._ended: defaultdict[tuple[str, int], list[tuple[float, ...]]] = defaultdict(list)
         self._telling = Telling(self._tell)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,16 +68,22 @@ class Observed:
             logger.exception("Request %s failed:", exchange.identity)
         finally:
             route = self.paths.get(scope.get("endpoint"), "other")
-            self._ended[route, exchange.status].append(exchange.timing.total)
+            timing = exchange.timing
+            self._ended[route, exchange.status].append(
+                (timing.total, timing.decode, timing.inference)
+            )
             self._telling.soon()
             if route not in PROBES or exchange.status != 200:
-                self.log.write(scope, exchange.identity, exchange.status, exchange.timing)
+                self.log.write(scope, exchange.identity, exchange.status, timing)
 
     def _tell(self) -> None:
         ended, self._ended = self._ended, defaultdict(list)
-        for (route, status), seconds in ended.items():
+        for (route, status), times in ended.items():
+            seconds, *stages = np.array(times).T  # (N,) each
             REQUESTS.labels(route, status).inc(len(seconds))
-            SECONDS.labels(route).observe_all(np.array(seconds))
+            SECONDS.labels(route).observe_all(seconds)
+            for name, spent in zip(STAGES, stages, strict=True):
+                STAGE_SECONDS.labels(name).observe_all(spent[spent > 0])
 
 
 class _Exchange:

@@ -14,6 +14,8 @@ from bentoml._internal.utils.circus import Arbiter
 CHECK_SECONDS = 1.0
 BUSY_SECONDS = 0.05
 
+REPLACED = "LENET_REPLACED"  # tells a worker how many started in the place of another
+
 
 class Supervisor(Arbiter):
     """Replaces workers that die, passes SIGHUP on to them, and ends at once if told to twice."""
@@ -23,7 +25,8 @@ class Supervisor(Arbiter):
         super().__init__(*args, **{**kwargs, "check_delay": CHECK_SECONDS})
         for watcher in self.watchers:
             watcher.respawn = True
-            watcher.hooks["before_spawn"] = _hold_hangups
+            watcher.env[REPLACED] = str(-watcher.numprocesses)
+            watcher.hooks["before_spawn"] = _before_spawn
             watcher.hooks["after_spawn"] = _take_hangups
 
     def reload(self, graceful: bool = True, sequential: bool = False) -> None:
@@ -56,7 +59,8 @@ def supervise() -> None:
 # have ended a worker that is still starting.
 
 
-def _hold_hangups(**_: Any) -> bool:
+def _before_spawn(watcher: Any, **_: Any) -> bool:
+    watcher.env[REPLACED] = str(int(watcher.env[REPLACED]) + 1)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     return True
 

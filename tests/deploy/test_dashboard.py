@@ -21,6 +21,11 @@ def test_it_shows_what_one_wants_to_know() -> None:
         "Class distribution",
         "Input shift",
         "Model version and device",
+        "Model reloads",
+        "Decode and inference",
+        "Restarts",
+        "CPU",
+        "Memory",
     } <= {panel["title"] for panel in panels()}
     assert all(panel["description"] for panel in panels())
 

@@ -3,6 +3,7 @@
 import json
 import operator
 import random
+import re
 import string
 from collections import Counter
 from collections.abc import Iterator
@@ -187,3 +188,35 @@ def seconds(worker: psutil.Process) -> float:
     """How long a worker has computed; the clock ticks every 10 ms."""
     times = worker.cpu_times()
     return float(times.user + times.system)
+
+
+def test_stages_are_counted_where_a_request_has_them(
+    server: Server, client: httpx.Client, ankle_boot: NDArray[np.uint8]
+) -> None:
+    before = stages(server.url)
+    timing = client.post("/classify", content=encode(ankle_boot), headers=PNG).headers
+    client.post("/classify", content=b"x", headers=PNG)  # decoded as far as it goes
+    client.get("/nothing")
+    added = {name: value - before[name] for name, value in stages(server.url).items()}
+    assert (added["decode", "count"], added["inference", "count"]) == (2, 1)
+    (milliseconds,) = re.findall(r"inference;dur=([\d.]+)", timing["Server-Timing"])
+    assert added["inference", "sum"] == pytest.approx(float(milliseconds) / 1e3, abs=1e-6)
+
+
+def stages(url: str) -> dict[tuple[str, str], float]:
+    """How often and how long, by stage."""
+    return {
+        (sample.labels["stage"], sample.name.rpartition("_")[2]): sample.value
+        for sample in metrics(url)["fashion_stage_seconds"].samples
+        if not sample.name.endswith("_bucket")
+    }
+
+
+def test_reloads_of_each_outcome_are_there_before_the_first(server: Server) -> None:
+    """Prometheus sees no increase in what was not there."""
+    found = {
+        sample.labels["result"]: sample.value
+        for sample in metrics(server.url)["fashion_model_reloads"].samples
+        if sample.name.endswith("_total")
+    }
+    assert {"changed", "kept"} <= set(found)

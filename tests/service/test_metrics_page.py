@@ -9,7 +9,8 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 import service.input_metrics
-import service.metrics  # noqa: F401 (registers them)
+import service.metrics
+import service.worker_metrics  # noqa: F401 (each registers its own)
 from tests.service.asgi_host import eventually
 from tests.service.pictures import encode
 from tests.serving import ROOT

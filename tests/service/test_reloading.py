@@ -91,7 +91,7 @@ def test_what_is_served_is_told_everywhere(
 ) -> None:
     replace(model, "3.0.0")
     expected = reloads(reloadable)["changed"] + WORKERS
-    (command,) = [block for block in blocks(PAGE.read_text(), "sh") if "kill" in block]
+    (command,) = [block for block in blocks(PAGE.read_text(), "sh") if block.startswith("kill ")]
     command = command.replace("PID_OF_BENTOML_SERVE", str(reloadable.process.pid))
     subprocess.run(["/bin/sh", "-c", command], check=True)
     wait_until(lambda: reloads(reloadable)["changed"] == expected, reloadable)
