@@ -1,25 +1,31 @@
 # Two commands matter: `make serve` and `make test`. Each makes the environment it needs.
-PYTHON ?= python3
+# PYTHON=python3.12 chooses an interpreter; without it an environment keeps the one that it has.
+PYTHON ?=
 HOST ?= 127.0.0.1
 PORT ?= 3000
 MODEL_VERSION ?= 1.1.0
 
-SERVE := .venv/serve
-DEV := .venv/dev
+VENV ?= .venv
+SERVE := $(VENV)/serve
+DEV := $(VENV)/dev
 # KServe's client, which the tests drive the service with, and MLServer want older packages than
 # we do; the servers that `make bench` measures ours against are no part of development.
-KSERVE := .venv/kserve
+KSERVE := $(VENV)/kserve
 # Ray, for --engine ray; more than serving itself, and no part of it.
-RAY := .venv/ray
-PEERS := .venv/peers
-MLSERVER := .venv/mlserver
+RAY := $(VENV)/ray
+PEERS := $(VENV)/peers
+MLSERVER := $(VENV)/mlserver
 # Debian's package, unpacked: installed, it would start a server.
-PROMETHEUS := .venv/prometheus
+PROMETHEUS := $(VENV)/prometheus
 # Where there is an NVIDIA driver, serving gets the CUDA and cuDNN wheels too.
 SERVE_LOCK := requirements/$(if $(shell command -v nvidia-smi),cuda,serve).lock
 
 # No usage statistics leave the machine.
 export BENTOML_DO_NOT_TRACK := True
+
+# Whatever would have Python take modules from elsewhere, or pip put them there.
+unexport CDPATH PYTHONHOME PYTHONPATH PYTHONSAFEPATH PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET
+export PIP_USER := 0
 
 # The Open Inference Protocol's published description, which the tests hold the service to where it
 # can be had.
@@ -28,10 +34,13 @@ OPEN_INFERENCE_URL := https://raw.githubusercontent.com/kserve/open-inference-pr
 
 APT_INSTALL := apt-get update --quiet && apt-get install --quiet --yes
 
-.PHONY: serve test test-gpu train export release data lint lock bench bench-gpu soak dist bento container test-container clean
+.PHONY: serve dev test smoke test-gpu train export release data lint lock bench bench-gpu soak dist bento container test-container clean
 
 serve: $(SERVE)/.installed
-	$(SERVE)/bin/bentoml serve --host $(HOST) --port $(PORT)
+	$(SERVE)/bin/python -m bentoml serve --host $(HOST) --port $(PORT)
+
+# What development needs, for those who do not want to wait for the tests.
+dev: data
 
 test: lint data $(KSERVE)/.installed $(RAY)/.installed
 	@test -f $(OPEN_INFERENCE) || curl --fail --silent --connect-timeout 10 --max-time 60 --output $(OPEN_INFERENCE) $(OPEN_INFERENCE_URL) || echo "The published description of the Open Inference Protocol cannot be fetched; its tests will skip."
@@ -43,6 +52,12 @@ test: lint data $(KSERVE)/.installed $(RAY)/.installed
 	@command -v promtool >/dev/null || test -x $(PROMETHEUS)/usr/bin/promtool || (apt-get update --quiet && mkdir -p $(PROMETHEUS) && cd $(PROMETHEUS) && apt-get download prometheus && dpkg --extract prometheus_*.deb .) || true
 	$(DEV)/bin/python -m pytest -m "not serial" --numprocesses logical --maxprocesses 4 --dist loadfile
 	$(DEV)/bin/python -m pytest -m serial
+
+# All three rooms in short, in environments of their own: make smoke PYTHON=python3.12
+SMOKE := .venv/smoke
+smoke:
+	$(MAKE) VENV=$(SMOKE) $(SMOKE)/serve/.installed data
+	$(SMOKE)/dev/bin/python -m pytest tests/smoke.py
 
 # What needs an NVIDIA GPU; elsewhere each of these skips, and says so.
 test-gpu: data
@@ -81,16 +96,16 @@ soak: $(DEV)/.installed $(SERVE)/.installed
 
 # A wheel, which has the released model inside, and the sdist that makes it, in dist/.
 dist: $(DEV)/.installed
-	$(DEV)/bin/uv build --out-dir dist
+	$(DEV)/bin/python -m uv build --out-dir dist
 
 bento: $(SERVE)/.installed
-	$(SERVE)/bin/bentoml build
+	$(SERVE)/bin/python -m bentoml build
 
 # Images of the Bento, fashion-lenet-bn:cpu and :cuda; `make container DEVICES=cpu` for one.
 DEVICES ?= cpu cuda
 container: $(SERVE)/.installed
 	@docker version >/dev/null 2>&1 || command -v podman >/dev/null || command -v buildah >/dev/null || ($(APT_INSTALL) podman runc debootstrap)
-	set -e; for device in $(DEVICES); do PYTHON=$(CURDIR)/$(SERVE)/bin/python ENGINE=$(ENGINE) deploy/container/build.sh $$device; done
+	set -e; for device in $(DEVICES); do PYTHON="$(abspath $(SERVE))/bin/python" ENGINE=$(ENGINE) deploy/container/build.sh $$device; done
 
 # Builds the image for the CPU with Podman, runs it, and asks it; DEVICES="cpu cuda" for both.
 test-container: DEVICES = cpu
@@ -100,9 +115,9 @@ test-container: $(DEV)/.installed
 	DEVICES="$(DEVICES)" $(DEV)/bin/python -m pytest tests/container
 
 lint: $(DEV)/.installed
-	$(DEV)/bin/ruff format --check .
-	$(DEV)/bin/ruff check .
-	$(DEV)/bin/mypy
+	$(DEV)/bin/python -m ruff format --check .
+	$(DEV)/bin/python -m ruff check .
+	$(DEV)/bin/python -m mypy
 	$(DEV)/bin/python -m deptry .
 
 # The full Fashion-MNIST: found; else Debian's package, where we may; else torchvision's download.
@@ -111,7 +126,7 @@ data: $(DEV)/.installed
 	$(DEV)/bin/python -m training data
 
 # Exact versions for every Python and platform we support; the development lock decides them.
-COMPILE_ANY := $(DEV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+COMPILE_ANY := $(DEV)/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 COMPILE := $(COMPILE_ANY) pyproject.toml
 lock: $(DEV)/.installed
 	$(COMPILE) --upgrade --extra train --extra dev -o requirements/dev.lock
@@ -125,14 +140,13 @@ lock: $(DEV)/.installed
 clean:
 	rm -rf .venv build dist
 
-$(SERVE)/.installed: $(SERVE_LOCK)
-$(DEV)/.installed: requirements/dev.lock
-$(KSERVE)/.installed: requirements/kserve.lock
-$(RAY)/.installed: requirements/ray.lock
-$(PEERS)/.installed: requirements/peers.lock
-$(MLSERVER)/.installed: requirements/mlserver.lock
-$(SERVE)/.installed $(DEV)/.installed $(KSERVE)/.installed $(RAY)/.installed $(PEERS)/.installed $(MLSERVER)/.installed:
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 14) or sys.exit(f"Python 3.11, 3.12, 3.13 or 3.14 is needed, and $(PYTHON) is {v[0]}.{v[1]}: choose another with make PYTHON=python3.11")'
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
-	touch $@
+$(SERVE)/.installed: LOCK = $(SERVE_LOCK)
+$(DEV)/.installed: LOCK = requirements/dev.lock
+$(KSERVE)/.installed: LOCK = requirements/kserve.lock
+$(RAY)/.installed: LOCK = requirements/ray.lock
+$(PEERS)/.installed: LOCK = requirements/peers.lock
+$(MLSERVER)/.installed: LOCK = requirements/mlserver.lock
+# Always asked, for whether an environment still fits its lock, its Python and its folder.
+$(SERVE)/.installed $(DEV)/.installed $(KSERVE)/.installed $(RAY)/.installed $(PEERS)/.installed $(MLSERVER)/.installed: FORCE
+	@requirements/environment.sh $(@D) $(LOCK) '$(PYTHON)'
+FORCE:
