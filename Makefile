@@ -63,12 +63,13 @@ smoke:
 test-gpu: data
 	$(DEV)/bin/python -m pytest tests/gpu
 
-# One thread, so that machines with any number of cores add in the same order.
+# One thread, so that machines with any number of cores add in the same order. A run that was broken
+# off goes on.
 train: data
-	$(DEV)/bin/python -m training --recipe release --seed 0 --threads 1 --out runs/release
+	$(DEV)/bin/python -m training --recipe release --seed 0 --threads 1 --out runs/release $(if $(wildcard runs/release/resume.pt),--resume,--overwrite)
 
 export: $(DEV)/.installed
-	$(DEV)/bin/python -m export runs/release/checkpoint.safetensors --out runs/release/model.onnx --model-version $(MODEL_VERSION)
+	$(DEV)/bin/python -m export runs/release/checkpoint.safetensors --out runs/release/model.onnx --model-version $(MODEL_VERSION) --overwrite
 
 # Train, fold, prove, draw, and put the result where the service looks for it.
 release: train export

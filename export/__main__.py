@@ -1,34 +1,28 @@
 """`python -m export` folds, emits and proves; `... verify` proves, `... inspect` shows a model."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from export.errors import ExportError
 from export.settings import ExportSettings, InspectSettings, VerifySettings
-from export.terminal import printable
-from training.command_line import FAILURE, Settings, complain, parse
+from training.command_line import FAILURE, complain, parse, run
+from training.errors import TrainingError
+
+KNOWN = (ExportError, TrainingError)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the program that the arguments name; return its exit status."""
     match arguments:
         case ["verify", *rest]:
-            return _run(_verify, parse(VerifySettings, rest))
+            return run(_verify, parse(VerifySettings, rest), KNOWN)
         case ["inspect", *rest]:
-            return _run(_inspect, parse(InspectSettings, rest))
+            return run(_inspect, parse(InspectSettings, rest), KNOWN)
         case _:
-            return _run(_export, parse(ExportSettings, arguments))
+            return run(_export, parse(ExportSettings, arguments), KNOWN)
 
 
-def _run(program: Callable[[Settings], int], settings: Settings) -> int:
-    # Each program imports what it needs: --help and usage errors need not wait for torch.
-    from export.errors import ExportError
-    from training.errors import TrainingError
-
-    try:
-        return program(settings)
-    except (ExportError, TrainingError) as error:
-        complain(printable(str(error)))
-        return FAILURE
+# Each program imports what it needs: --help and usage errors need not wait for torch.
 
 
 def _export(settings: ExportSettings) -> int:
@@ -49,7 +43,7 @@ def _verify(settings: VerifySettings) -> int:
     print(describe(proof))
     found = faults(proof)
     for fault in found:
-        complain(printable(fault))
+        complain(fault)
     if found:
         print(f"FAIL: {settings.model} is not {settings.checkpoint}, folded")
         return FAILURE

@@ -12,10 +12,11 @@ from export.input_statistics import measure
 from export.metadata import attach, golden_samples, provenance
 from export.origin import read_origin, read_test_set, read_training_set
 from export.proof import Proof, faults, prove
-from export.proof_file import versions, write_proof
+from export.proof_file import proof_text, versions
 from export.refolding import BYTE, refold
 from export.settings import PROOF, ExportSettings
-from training.atomic_write import write_atomically
+from training.atomic_write import write_together
+from training.folders import check_folder, make_folder
 
 
 def export(settings: ExportSettings) -> Proof:
@@ -26,10 +27,13 @@ def export(settings: ExportSettings) -> Proof:
         TrainingError: the checkpoint or the data set cannot be read, or the
             result not be written.
     """
-    _make_folder(settings.out.parent)
+    proof_path = settings.out.parent / PROOF
+    if not settings.overwrite:
+        _leave_another_model(settings.out, proof_path)
+    check_folder(settings.out.parent)
     origin = read_origin(settings.checkpoint)
     test = read_test_set(settings.data, origin)
-    train = read_training_set(settings.data, origin) if settings.input_statistics else None
+    train = None if settings.no_input_statistics else read_training_set(settings.data, origin)
     num_classes = len(origin.labels)
     proto = emit(fold(origin.model, BYTE), test.images.shape[1:], num_classes)
     proof = prove(origin.model, proto, refold(origin.model, num_classes), test.images)
@@ -45,15 +49,16 @@ def export(settings: ExportSettings) -> Proof:
     )
     onnx.checker.check_model(proto, full_check=True)
     content = proto.SerializeToString()
-    write_atomically(settings.out, content)
-    write_proof(settings.out.parent / PROOF, content, origin, test, proof)
+    make_folder(settings.out.parent)
+    # Together, so that no model stands beside a proof of another.
+    write_together({settings.out: content, proof_path: proof_text(content, origin, test, proof)})
     return proof
 
 
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+def _leave_another_model(model: Path, proof: Path) -> None:
+    found = [path.name for path in (model, proof) if path.exists()]
+    if found:
         raise ExportError(
-            f"cannot make the folder {path}: {error.strerror}; choose another --out"
-        ) from error
+            f"{model.parent} holds {' and '.join(found)} already: choose another --out, or add "
+            "--overwrite to lose what is there"
+        )

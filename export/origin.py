@@ -66,8 +66,8 @@ def read_training_set(directory: Path | None, origin: Origin) -> Split:
         return _read(directory, "train", origin)
     except DatasetError as error:
         raise ExportError(
-            f"the input statistics are those of the training set, but {error}; give the folder "
-            "that has it with --data, or leave them out with --no-input-statistics"
+            f"the input statistics are those of the training set, but {error} (--data), or leave "
+            "them out with --no-input-statistics"
         ) from error
 
 

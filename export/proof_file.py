@@ -23,6 +23,11 @@ def write_proof(path: Path, model: bytes, origin: Origin, test: Split, proof: Pr
     Raises:
         RunError: the file cannot be written.
     """
+    write_atomically(path, proof_text(model, origin, test, proof))
+
+
+def proof_text(model: bytes, origin: Origin, test: Split, proof: Proof) -> str:
+    """Return the file's content."""
     found = faults(proof)
     report = {
         "verdict": "not equal" if found else "equal",
@@ -35,7 +40,7 @@ def write_proof(path: Path, model: bytes, origin: Origin, test: Split, proof: Pr
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
-    write_atomically(path, json.dumps(_finite(report), indent=2, allow_nan=False) + "\n")
+    return json.dumps(_finite(report), indent=2, allow_nan=False) + "\n"
 
 
 def versions() -> dict[str, str]:

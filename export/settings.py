@@ -1,8 +1,11 @@
 """What `python -m export` can be told; its command lines and their help come from here."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
 from export.semantic_version import semantic_version
@@ -25,9 +28,11 @@ class ExportSettings(CommandLineSettings):
     out: Path = Field(Path("model.onnx"), description=f"the file to write; {PROOF} goes beside it")
     model_version: str = Field("1.0.0", description="semantic version that every answer will name")
     data: Path | None = Field(None, description=DATA)
-    input_statistics: bool = Field(
-        True, description="write in what the training set looks like, for the service to watch by"
+    no_input_statistics: bool = Field(
+        False,
+        description="leave out what the training set looks like, which the service watches by",
     )
+    overwrite: bool = Field(False, description="replace the model and the proof that are there")
 
     @field_validator("model_version")
     @classmethod
@@ -43,6 +48,11 @@ class ExportSettings(CommandLineSettings):
             )
         return out
 
+    @model_validator(mode="after")
+    def _leave_the_checkpoint(self) -> Self:
+        leave({"--out": self.out}, self.checkpoint)
+        return self
+
 
 class VerifySettings(CommandLineSettings):
     """Prove that a model is a checkpoint's network, folded; the exit status is 0 if it is."""
@@ -52,11 +62,16 @@ class VerifySettings(CommandLineSettings):
     model: CliPositionalArg[Path] = Field(description="a model.onnx")
     checkpoint: CliPositionalArg[Path] = Field(description="the checkpoint.safetensors it is of")
     data: Path | None = Field(None, description=DATA)
-    input_statistics: bool = Field(
-        True, description="hold what the service watches by against the training set"
+    no_input_statistics: bool = Field(
+        False, description="leave what the service watches by unproved, and the training set unread"
     )
     json_report: Path | None = Field(None, alias="json", description="file for all the figures")
     plot: Path | None = Field(None, description="PNG file for the errors' distribution")
+
+    @model_validator(mode="after")
+    def _leave_what_is_read(self) -> Self:
+        leave({"--json": self.json_report, "--plot": self.plot}, self.model, self.checkpoint)
+        return self
 
 
 class InspectSettings(CommandLineSettings):
@@ -65,3 +80,15 @@ class InspectSettings(CommandLineSettings):
     model_config = SettingsConfigDict(cli_prog_name="python -m export inspect")
 
     model: CliPositionalArg[Path] = Field(description="a model.onnx")
+
+
+def leave(written: Mapping[str, Path | None], *read: Path) -> None:
+    """Refuse options that name a file to write which is one to read.
+
+    Raises:
+        ValueError: one does.
+    """
+    for option, path in written.items():
+        for source in read:
+            if path is not None and os.path.realpath(path) == os.path.realpath(source):
+                raise ValueError(f"{option} {path} is what is read: choose another file to write")

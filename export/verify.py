@@ -29,7 +29,7 @@ def verify(settings: VerifySettings) -> Proof:
     proof = prove(origin.model, proto, refolded, test.images)
     of_metadata = metadata_differences(proto, origin.labels, origin.sha256)
     statistics = {entry.key: entry.value for entry in proto.metadata_props}.get(KEY)
-    if statistics is not None and settings.input_statistics:
+    if statistics is not None and not settings.no_input_statistics:
         train = read_training_set(settings.data, origin)
         of_metadata += differences(statistics, measure(origin.model, train.images))
     proof = replace(proof, differences=(*proof.differences, *of_metadata))

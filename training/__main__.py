@@ -1,36 +1,24 @@
 """`python -m training` trains, `... report RUN` draws, `... data` finds the data set."""
 
-import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from training.command_line import FAILURE, Settings, complain, parse
+from training.command_line import parse, run
 from training.errors import TrainingError
 from training.settings import DataSettings, ReportSettings, TrainingSettings
 
-INTERRUPTED = 128 + signal.SIGINT
+KNOWN = (TrainingError,)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the program that the arguments name; return its exit status."""
     match arguments:
         case ["report", *rest]:
-            return _run(_report, parse(ReportSettings, rest))
+            return run(_report, parse(ReportSettings, rest), KNOWN)
         case ["data", *rest]:
-            return _run(_data, parse(DataSettings, rest))
+            return run(_data, parse(DataSettings, rest), KNOWN)
         case _:
-            return _run(_train, parse(TrainingSettings, arguments))
-
-
-def _run(program: Callable[[Settings], int], settings: Settings) -> int:
-    try:
-        return program(settings)
-    except TrainingError as error:
-        complain(str(error))
-        return FAILURE
-    except KeyboardInterrupt:
-        complain("interrupted")
-        return INTERRUPTED
+            return run(_train, parse(TrainingSettings, arguments), KNOWN)
 
 
 # Each program imports what it needs: --help and usage errors need not wait for torch.

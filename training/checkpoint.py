@@ -6,6 +6,7 @@ names, and these strings as safetensors metadata:
     recipe          the recipe's name
     seed, epochs    what it was trained with
     labels          JSON list, one name per class, class 0 first
+    augmentation    JSON object, how images were changed at random: `training.recipes.Augmentation`
     dataset         JSON object, file name -> SHA-256 of the uncompressed IDX file
     versions        JSON object, package -> version
     test_accuracy   of these weights on the test set; absent where it was not looked at
@@ -42,8 +43,13 @@ def save_checkpoint(path: Path, model: nn.Module, metadata: Mapping[str, str]) -
     Raises:
         RunError: the file cannot be written.
     """
+    write_atomically(path, checkpoint_bytes(model, metadata))
+
+
+def checkpoint_bytes(model: nn.Module, metadata: Mapping[str, str]) -> bytes:
+    """Return the file's content."""
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    write_atomically(path, _with_ordered_header(safetensors.torch.save(tensors, dict(metadata))))
+    return _with_ordered_header(safetensors.torch.save(tensors, dict(metadata)))
 
 
 def _with_ordered_header(content: bytes) -> bytes:

@@ -1,7 +1,10 @@
 """A command line made from a settings class, and its faults told in one line each."""
 
+import io
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -12,7 +15,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from training.terminal import printable
+
 FAILURE, USAGE = 1, 2
+INTERRUPTED = 128 + signal.SIGINT  # as a shell reports a program that a signal ended
+NOBODY_READS = 128 + 13  # SIGPIPE, which not every system has
 Settings = TypeVar("Settings", bound="CommandLineSettings")
 
 
@@ -50,9 +57,53 @@ def parse(kind: type[Settings], arguments: Sequence[str]) -> Settings:
         sys.exit(USAGE)
 
 
+def run(
+    program: Callable[[Settings], int], settings: Settings, known: tuple[type[Exception], ...]
+) -> int:
+    """Run a program and return its exit status; whatever stops it is told in one line.
+
+    Args:
+        program: takes the settings, returns 0 or the status of a failure that it has told.
+        settings: what it was told.
+        known: the exceptions whose message is the whole explanation.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A label or a file's name need not be in the terminal's encoding.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        status = program(settings)
+        if sys.stdout is not None:  # it is None where it was closed before we began
+            sys.stdout.flush()
+        return status
+    except known as error:
+        complain(str(error))
+        return FAILURE
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        _forget_output()
+        return NOBODY_READS
+    except OSError as error:
+        # Files have messages of their own. What is left are paths that the system refuses before
+        # it looks for a file, and a standard output that has no room.
+        if error.filename is None:
+            _forget_output()
+            complain(f"cannot write to standard output: {error.strerror}; send it elsewhere")
+        else:
+            complain(f"cannot use {error.filename}: {error.strerror}; choose another path")
+        return FAILURE
+
+
+def _forget_output() -> None:
+    """What is still in the buffer would be written at the end, and fail once more."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def complain(text: str) -> None:
-    """Tell a person what went wrong, on standard error."""
-    print(f"error: {text}", file=sys.stderr)
+    """Tell a person what went wrong, in one line on standard error."""
+    print(f"error: {printable(' '.join(text.splitlines()))}", file=sys.stderr)
 
 
 def _describe(location: tuple[int | str, ...], message: str, value: object) -> str:

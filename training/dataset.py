@@ -66,7 +66,11 @@ def find_file(directory: Path, stem: str) -> Path:
     for path in (directory / f"{stem}.gz", directory / stem):
         if path.is_file():
             return path
-    raise DatasetError(f"{directory} holds neither {stem} nor {stem}.gz")
+    if not directory.is_dir():
+        raise DatasetError(f"{directory} is not a folder: name the one with the data set's files")
+    raise DatasetError(
+        f"{directory} holds neither {stem} nor {stem}.gz: name the folder that has all four files"
+    )
 
 
 def _check_images(images: Tensor, path: Path) -> None:

@@ -16,6 +16,11 @@ def write_png(path: Path, figure: Figure) -> None:
     Raises:
         RunError: the file cannot be written.
     """
+    write_atomically(path, png_bytes(figure))
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """Return the file's content."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()

@@ -1,7 +1,7 @@
 """Recipes: everything that decides what a network learns, save the seed and the data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from training.errors import RecipeError
@@ -17,6 +17,21 @@ class Augmentation:
     scale: float = 0.0  # at most this share larger or smaller, each axis by itself
     cutout: int = 0  # side of a square painted black
     cutout_probability: float = 0.5
+
+    def __str__(self) -> str:
+        """Say what is done, "" if nothing is."""
+        changes = [
+            (self.flip, f"mirrored ({self.flip:.0%} of them)"),
+            (self.shift, f"shifted by up to {self.shift} pixel{'s' * (self.shift > 1)}"),
+            (self.rotation, f"turned by up to {self.rotation:g} degrees"),
+            (self.scale, f"scaled by up to {self.scale:.0%}"),
+            (
+                self.cutout,
+                f"covered by a square of {self.cutout} x {self.cutout} "
+                f"({self.cutout_probability:.0%} of them)",
+            ),
+        ]
+        return ", ".join(text for amount, text in changes if amount)
 
 
 @dataclass(frozen=True)
@@ -73,14 +88,17 @@ RELEASE = Recipe(
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (SEED, RELEASE)}
 
 
-def find_recipe(name: str) -> Recipe:
-    """Look a recipe up by its name.
+def find_recipe(name: str, *, flip: bool = True) -> Recipe:
+    """Look a recipe up by its name; with flip False, its mirror images are left out.
 
     Raises:
         RecipeError: there is none of that name.
     """
     try:
-        return RECIPES[name]
+        recipe = RECIPES[name]
     except KeyError:
         known = ", ".join(RECIPES)
         raise RecipeError(f"there is no recipe {name!r}: choose one of {known}") from None
+    if flip:
+        return recipe
+    return replace(recipe, augmentation=replace(recipe.augmentation, flip=0.0))

@@ -8,63 +8,103 @@ batch_norm.png         gamma, beta and moving statistics of each layer
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+
+from training.atomic_write import write_together
 from training.batch_norm_histograms import histograms_figure
-from training.checkpoint import Checkpoint, load_checkpoint
+from training.checkpoint import LAST_LAYER, Checkpoint, load_checkpoint
 from training.confusion_matrix import confusion_figure, count_confusions
 from training.curves import curves_figure
 from training.dataset import Split, SplitName, read_split
-from training.errors import RunError
+from training.errors import CheckpointError, RunError
 from training.evaluation import predict
 from training.fashion_mnist import load_split
+from training.folders import check_folder, make_folder
 from training.holdout import hold_out
 from training.mistakes import COLUMNS, ROWS, mistakes_figure, most_confident_mistakes
 from training.per_class import as_table, class_results, per_class_figure
-from training.png import write_png
-from training.run_directory import RunDirectory
+from training.png import png_bytes
+from training.run_directory import PICTURES, RunDirectory
 from training.settings import ReportSettings
+
+NEEDED = ("data", "epochs", "history", "validation")  # of metrics.json
 
 
 def write_report(settings: ReportSettings) -> str:
     """Draw every picture; return the results per class as a Markdown table.
 
     Raises:
-        TrainingError: the run, its checkpoint or its data set is not to be had.
+        TrainingError: the run, its checkpoint or its data set is not to be had, or the pictures
+            cannot be written; then none is.
     """
     directory = RunDirectory(settings.run)
+    folder = settings.out or settings.run
+    check_folder(folder)
+    if not (settings.overwrite or os.path.realpath(folder) == os.path.realpath(settings.run)):
+        _leave_other_pictures(folder)
     metrics = _read_metrics(directory.metrics)
     checkpoint = load_checkpoint(directory.checkpoint)
-    labels = tuple(json.loads(checkpoint.metadata["labels"]))
+    labels = _labels(checkpoint, directory.checkpoint)
     held = _held_images(metrics, checkpoint, labels, settings.data)
     logits = predict(checkpoint.model, held.images)  # (N, K)
     counts = count_confusions(held.labels, logits.argmax(1), len(labels))  # (K, K)
     results = class_results(counts, labels)
     mistakes = most_confident_mistakes(logits, held.labels, ROWS * COLUMNS)
-    figures = {
-        "curves.png": curves_figure(metrics),
-        "confusion_matrix.png": confusion_figure(counts, labels),
-        "per_class.png": per_class_figure(results),
-        "mistakes.png": mistakes_figure(mistakes, held, labels),
-        "batch_norm.png": histograms_figure(checkpoint.model),
-    }
-    for name, figure in figures.items():
-        write_png((settings.out or settings.run) / name, figure)
+    # A label with dollar signs is no formula.
+    with matplotlib.rc_context({"text.parse_math": False}):
+        figures = {
+            "curves.png": curves_figure(metrics),
+            "confusion_matrix.png": confusion_figure(counts, labels),
+            "per_class.png": per_class_figure(results),
+            "mistakes.png": mistakes_figure(mistakes, held, labels),
+            "batch_norm.png": histograms_figure(checkpoint.model),
+        }
+        pictures = {folder / name: png_bytes(figure) for name, figure in figures.items()}
+    make_folder(folder)
+    write_together(pictures)
     return as_table(results)
+
+
+def _leave_other_pictures(folder: Path) -> None:
+    found = [name for name in ("curves.png", *PICTURES) if (folder / name).exists()]
+    if found:
+        raise RunError(
+            f"{folder} holds pictures ({', '.join(found)}): choose another --out, or add "
+            "--overwrite to replace them"
+        )
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:
     try:
-        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        metrics = json.loads(path.read_bytes())
     except OSError as error:
         raise RunError(
-            f"{path.parent} is not a run: cannot read {path}: {error.strerror}"
+            f"{path.parent} is not a run: cannot read {path}: {error.strerror}; name the folder "
+            "that `python -m training` wrote"
         ) from error
     except ValueError as error:
         raise RunError(f"{path} is not JSON ({error}): train again") from error
-    return metrics
+    missing = set(NEEDED) - set(metrics) if isinstance(metrics, dict) else set(NEEDED)
+    if missing:
+        raise RunError(f"{path} is not a run's: it has no {', '.join(sorted(missing))}")
+    return dict(metrics)
+
+
+def _labels(checkpoint: Checkpoint, path: Path) -> tuple[str, ...]:
+    """Read the classes' names out of a checkpoint's metadata."""
+    try:
+        labels = tuple(map(str, json.loads(checkpoint.metadata["labels"])))
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} does not name its classes: train again") from error
+    classes = len(checkpoint.model.state_dict()[LAST_LAYER])
+    if len(labels) != classes:
+        raise CheckpointError(f"{path} names {len(labels)} classes, its network has {classes}")
+    return labels
 
 
 def _held_images(
@@ -74,7 +114,10 @@ def _held_images(
     folder = data or (Path(metrics["data"]) if metrics["data"] else None)
     name: SplitName = "train" if metrics["validation"] else "test"
     split = load_split(name) if folder is None else read_split(folder, name, len(labels))
-    known = json.loads(checkpoint.metadata["dataset"])
+    try:
+        known = dict(json.loads(checkpoint.metadata["dataset"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError("the checkpoint does not name its data set: train again") from error
     for file, digest in split.digests.items():
         if known.get(file) != digest:
             raise RunError(

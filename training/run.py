@@ -1,31 +1,34 @@
 """One run from its settings to its checkpoint."""
 
 import json
+import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
 
-from training.checkpoint import save_checkpoint
+from training.checkpoint import checkpoint_bytes
 from training.compilation import should_compile
 from training.curves import curves_figure
 from training.data_choice import Data, load_data
 from training.devices import choose_device, set_up
-from training.errors import RunError
+from training.errors import DivergenceError, RunError
 from training.evaluation import evaluate
 from training.history import Epoch
 from training.interruption import Interrupted, Interruption
 from training.learner import Glimpse, Learner
-from training.png import write_png
+from training.png import png_bytes
 from training.progress import ProgressDisplay
 from training.recipes import find_recipe
 from training.run_directory import RunDirectory
 from training.settings import TrainingSettings
 from training.versions import software_versions
+
+AT_EACH_START = {"out", "resume", "overwrite"}  # what a run does not keep to when it is resumed
 
 
 def train(settings: TrainingSettings) -> None:
@@ -36,14 +39,16 @@ def train(settings: TrainingSettings) -> None:
         Interrupted: a signal came; the checkpoint so far is written.
     """
     directory = RunDirectory(settings.out)
-    directory.prepare(resume=settings.resume)
-    stored = directory.load_state() if settings.resume else None
-    if stored is not None:
+    directory.check(resume=settings.resume, overwrite=settings.overwrite)
+    if not settings.resume:
+        return _Run(settings, directory).go_on()
+    stored = directory.load_state()
+    with directory.understanding_state():
         settings = settings.over(json.loads(stored["settings"]))
     run = _Run(settings, directory)
-    if stored is not None:
+    with directory.understanding_state():
         run.go_back_to(stored)
-    run.go_on()
+    return run.go_on()
 
 
 class _Run:
@@ -55,9 +60,10 @@ class _Run:
         set_up(settings.threads)
         data = load_data(settings.data, settings.labels, validation=settings.validation)
         self.data: Data = data.to(self.device)
-        self.recipe = find_recipe(settings.recipe)
+        self.recipe = find_recipe(settings.recipe, flip=not settings.no_flip)
         self.epochs = settings.epochs or self.recipe.epochs
-        compiles = should_compile(settings.compile, self.epochs * len(self.data.train))
+        images = self.epochs * len(self.data.train)
+        compiles = should_compile(settings.compile, images, self.device.type)
         self.settings = settings.model_copy(
             update={
                 "epochs": self.epochs,
@@ -93,9 +99,12 @@ class _Run:
         """Train the epochs that are left, then write the results."""
         done = len(self.history)
         held_name = self.data.held_name
+        self.directory.begin(resume=self.settings.resume)
         self.directory.write_log("start", epochs_done=done, **self._identity())
+        self._save_state()  # so that even a run without a whole epoch can be resumed
         with Interruption() as interruption, ProgressDisplay(self.epochs, done, held_name) as shown:
-            shown.say(self._introduction())
+            for line in self._introduction():
+                shown.say(line)
 
             def on_glimpse(now: Glimpse) -> None:
                 shown.glimpse(now)
@@ -116,12 +125,22 @@ class _Run:
             metrics = self._write_finished()
             accuracy = metrics[f"{held_name}_accuracy"]
             shown.say(f"{held_name} accuracy {accuracy:.4f}; wrote {self.directory.checkpoint}")
+            if self.recipe.statistics == "reestimated":
+                shown.say(
+                    "it differs from the last epoch's, for there moving statistics were used, and "
+                    "in the checkpoint are those of the whole training set"
+                )
 
     def _one_epoch(self, on_glimpse: Callable[[Glimpse], None]) -> Epoch:
         start = time.perf_counter()
         trained = self.learner.train_epoch(on_glimpse)
         seconds = time.perf_counter() - start
         held = evaluate(self.learner.trained_network(), self.data.held)
+        if not math.isfinite(held.loss):
+            raise DivergenceError(
+                f"the loss on the {self.data.held_name} images became {held.loss} after epoch "
+                f"{self.learner.epoch}: lower the rate or check the data"
+            )
         epoch = Epoch(self.learner.epoch, trained, held, seconds)
         self.history.append(epoch)
         self.directory.write_log("epoch", **epoch.as_metrics(self.data.held_name))
@@ -131,7 +150,10 @@ class _Run:
     def _save_state(self) -> None:
         self.directory.save_state(
             {
-                "settings": self.settings.model_dump_json(exclude={"out", "resume"}),
+                # Not pydantic's JSON, which has no way to write a path that is no Unicode.
+                "settings": json.dumps(
+                    self.settings.model_dump(exclude=AT_EACH_START), default=str
+                ),
                 "identity": json.dumps(self._identity()),
                 "learner": self.learner.state_dict(),
                 "history": [epoch.as_state() for epoch in self.history],
@@ -160,9 +182,8 @@ class _Run:
     def _write(
         self, network: nn.Sequential, metrics: Mapping[str, Any], extra: Mapping[str, str]
     ) -> None:
-        save_checkpoint(self.directory.checkpoint, network, self._metadata() | dict(extra))
-        self.directory.write_metrics(metrics)
-        write_png(self.directory.curves, curves_figure(metrics))
+        checkpoint = checkpoint_bytes(network, self._metadata() | dict(extra))
+        self.directory.write_results(metrics, png_bytes(curves_figure(metrics)), checkpoint)
 
     def _metadata(self) -> dict[str, str]:
         return {
@@ -170,6 +191,7 @@ class _Run:
             "seed": str(self.settings.seed),
             "epochs": str(len(self.history)),
             "labels": json.dumps(self.data.labels),
+            "augmentation": json.dumps(asdict(self.recipe.augmentation)),
             "dataset": json.dumps(self.data.digests()),
             "versions": json.dumps(software_versions()),
         }
@@ -203,9 +225,19 @@ class _Run:
             "dataset": self.data.digests(),
         }
 
-    def _introduction(self) -> str:
+    def _introduction(self) -> Iterator[str]:
         held, train = len(self.data.held), len(self.data.train)
-        return (
+        yield (
             f"recipe {self.recipe.name}, seed {self.settings.seed}, on {self.device.type}: "
             f"{train:,} training images, {held:,} {self.data.held_name} images"
         )
+        augmentation = self.recipe.augmentation
+        if str(augmentation):
+            # Of garments a mirror image is as good as the image.
+            unknown = self.settings.labels is not None and augmentation.flip
+            yield f"each epoch changes images at random: {augmentation}" + (
+                "; where a mirror image can be of another class, as with digits and letters, "
+                "train with --no-flip"
+                if unknown
+                else ""
+            )

@@ -5,20 +5,31 @@ metrics.json             what it achieved, epoch by epoch
 curves.png               the same as a picture
 log.jsonl                one JSON object per event, for tools
 resume.pt                all that --resume needs; removed when the run is finished
+
+`python -m training report` adds the pictures in `PICTURES`, and `python -m export` may have put a
+model and its proof beside the checkpoint.
 """
 
+import errno
+import hashlib
 import io
 import json
+import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from training.atomic_write import write_atomically
+from training.atomic_write import write_atomically, write_together
 from training.errors import RunError
+from training.folders import check_folder, make_folder
+
+PICTURES = ("confusion_matrix.png", "per_class.png", "mistakes.png", "batch_norm.png")
+PROOF = "equivalence.json"
 
 
 class RunDirectory:
@@ -32,40 +43,96 @@ class RunDirectory:
         self.curves = path / "curves.png"
         self.log = path / "log.jsonl"
         self.state = path / "resume.pt"
+        self.pictures = tuple(path / name for name in PICTURES)
 
-    def prepare(self, *, resume: bool) -> None:
-        """Make the folder and try writing, before any time is spent on training.
+    def check(self, *, resume: bool, overwrite: bool) -> None:
+        """See that a run can be written and that no other is lost; nothing is changed.
 
         Raises:
-            RunError: the folder cannot be made or written, there is nothing to
-                resume, or an unfinished run would be overwritten.
+            RunError: the folder cannot be made or written, there is nothing to resume, or a run
+                that would be overwritten.
         """
+        check_folder(self.path)
         if resume and not self.state.exists():
             raise RunError(
                 f"{self.path} holds no unfinished run (no {self.state.name}): leave out --resume"
             )
-        if not resume and self.state.exists():
+        if resume or overwrite:
+            return
+        if self.state.exists():
             raise RunError(
                 f"{self.path} holds an unfinished run: add --resume to go on with it, choose "
-                f"another --out, or delete {self.state}"
+                "another --out, or add --overwrite to lose it"
             )
+        found = [path.name for path in self._own() if path.exists()]
+        if found:
+            raise RunError(
+                f"{self.path} holds another run ({', '.join(found)}): choose another --out, or add "
+                "--overwrite to lose it"
+            )
+
+    def begin(self, *, resume: bool) -> None:
+        """Make the folder, and remove what belongs to a run that was there.
+
+        Of a run that is resumed only the pictures go, for they show an older checkpoint.
+
+        Raises:
+            RunError: the folder cannot be made or written.
+        """
+        make_folder(self.path)
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            log = self.log.read_bytes() if resume and self.log.exists() else b""
+            for path in self.pictures if resume else [*self._exported(), *self._own()]:
+                path.unlink(missing_ok=True)
         except OSError as error:
             raise RunError(
-                f"cannot make the folder {self.path}: {error.strerror}; choose another --out"
+                f"cannot use the folder {self.path}: {error.strerror} ({error.filename}); choose "
+                "another --out"
             ) from error
-        write_atomically(self.log, self.log.read_bytes() if resume and self.log.exists() else b"")
+        # A machine that failed may have left half a line.
+        write_atomically(self.log, log[: log.rfind(b"\n") + 1])
 
-    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Write metrics.json."""
-        write_atomically(self.metrics, json.dumps(metrics, indent=2) + "\n")
+    def _own(self) -> Iterator[Path]:
+        """What training and its report write; the checkpoint is last, for the rest is of it."""
+        yield from (self.state, self.log, self.metrics, self.curves, *self.pictures)
+        yield self.checkpoint
+
+    def _exported(self) -> Iterator[Path]:
+        """The proof that names this run's checkpoint, and the models that it is a proof of."""
+        proof = self.path / PROOF
+        try:
+            report = json.loads(proof.read_bytes())
+            if report["checkpoint_sha256"] != _sha256(self.checkpoint):
+                return
+            digest = report["model_sha256"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # no proof, or not one of ours
+        yield proof
+        for path in self.path.glob("*.onnx"):
+            if path.is_file() and _sha256(path) == digest:
+                yield path
+
+    def write_results(self, metrics: Mapping[str, Any], curves: bytes, checkpoint: bytes) -> None:
+        """Write metrics.json, curves.png and the checkpoint, all or none."""
+        text = json.dumps(metrics, indent=2) + "\n"
+        write_together({self.metrics: text, self.curves: curves, self.checkpoint: checkpoint})
 
     def write_log(self, event: str, **values: Any) -> None:
-        """Append one event to log.jsonl."""
+        """Append one event to log.jsonl.
+
+        Raises:
+            RunError: it cannot be written; no part of a line is left.
+        """
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event}
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**line, **values}) + "\n")
+        content = (json.dumps({**line, **values}) + "\n").encode()
+        try:
+            with self.log.open("ab", buffering=0) as file:
+                before = file.seek(0, os.SEEK_END)
+                if file.write(content) < len(content):
+                    file.truncate(before)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise RunError(f"cannot write {self.log}: {error.strerror}; make room there") from error
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Write the resume file."""
@@ -77,17 +144,37 @@ class RunDirectory:
         """Read the resume file; tensors arrive on the CPU.
 
         Raises:
-            RunError: it is damaged.
+            RunError: it is damaged, or no resume file.
+        """
+        with self.understanding_state():
+            try:
+                state = torch.load(self.state, map_location="cpu", weights_only=True)
+            except (OSError, EOFError, pickle.UnpicklingError) as error:
+                raise ValueError(str(error) or type(error).__name__) from error
+            if not isinstance(state, dict):
+                raise TypeError(f"it holds {type(state).__name__}, not a run's state")
+            return state
+
+    @contextmanager
+    def understanding_state(self) -> Iterator[None]:
+        """While entered, an error means that the resume file is not what this program wrote.
+
+        Raises:
+            RunError: in its place, with its first line for the reason.
         """
         try:
-            state: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
+            yield
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
             raise RunError(
-                f"{self.state} is damaged ({reason}): delete it and train again"
+                f"{self.state} is damaged, or another version's ({reason}): train again with "
+                "--overwrite, or into another --out"
             ) from error
-        return state
 
     def remove_state(self) -> None:
         """Forget the resume file: the run is finished."""
         self.state.unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -24,8 +24,9 @@ class TrainingSettings(CommandLineSettings):
     seed: int = Field(0, ge=0, lt=2**31, description="decides weights, order and augmentation")
     out: Path = Field(Path("runs/latest"), description="folder for all that the run writes")
     resume: bool = Field(False, description="go on from the last whole epoch in --out")
+    overwrite: bool = Field(False, description="remove the run that --out holds")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA if there is one")
-    threads: int | None = Field(None, ge=1, description="CPU threads; else torch's choice")
+    threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; else torch's choice")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of the layers; batch statistics and weights stay float32"
     )
@@ -40,6 +41,10 @@ class TrainingSettings(CommandLineSettings):
         False, description="hold a twelfth of the training set out and leave the test set alone"
     )
 
+    no_flip: bool = Field(
+        False, description="leave out the recipe's mirror images, which digits and letters are not"
+    )
+
     @field_validator("recipe")
     @classmethod
     def _known(cls, name: str) -> str:
@@ -51,6 +56,12 @@ class TrainingSettings(CommandLineSettings):
     def _labels_name_data(self) -> Self:
         if self.labels is not None and self.data is None:
             raise ValueError("--labels names the classes of a data set: give its --data as well")
+        return self
+
+    @model_validator(mode="after")
+    def _keep_or_lose(self) -> Self:
+        if self.resume and self.overwrite:
+            raise ValueError("--resume goes on with a run and --overwrite removes it: choose one")
         return self
 
     def over(self, stored: dict[str, Any]) -> Self:
@@ -74,4 +85,5 @@ class ReportSettings(CommandLineSettings):
 
     run: CliPositionalArg[Path] = Field(description="folder with checkpoint.safetensors")
     out: Path | None = Field(None, description="folder for the pictures; else the run's own")
+    overwrite: bool = Field(False, description="replace the pictures that --out holds")
     data: Path | None = Field(None, description="folder of IDX files; else the run's own data set")

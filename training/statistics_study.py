@@ -46,8 +46,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None)
     arguments = parser.parse_args()
     set_up(arguments.threads)
-    data = load_data(None, None, validation=False).to(choose_device("auto"))
-    compile_step = should_compile("auto", arguments.epochs * len(data.train))
+    device = choose_device("auto")
+    data = load_data(None, None, validation=False).to(device)
+    compile_step = should_compile("auto", arguments.epochs * len(data.train), device.type)
     results = {seed: study(data, seed, arguments.epochs, compile_step) for seed in arguments.seeds}
     write_atomically(arguments.out.with_suffix(".json"), json.dumps(results, indent=2) + "\n")
     write_png(arguments.out.with_suffix(".png"), study_figure(list(results.values())))

@@ -139,7 +139,7 @@ def test_a_failed_proof_writes_nothing(
     out = tmp_path / "out" / "model.onnx"
     with pytest.raises(EquivalenceError, match="not the network it came from, so it is not writ"):
         export(ExportSettings(checkpoint=checkpoint, out=out, data=small_test_set))
-    assert names(out.parent) == set()
+    assert not out.parent.exists()
 
 
 def test_a_failed_proof_leaves_the_proven_model_that_was_there(
@@ -152,7 +152,7 @@ def test_a_failed_proof_leaves_the_proven_model_that_was_there(
     before = {path.name: path.read_bytes() for path in settings.out.parent.iterdir()}
     _drop_eps(monkeypatch)
     with pytest.raises(EquivalenceError):
-        export(settings)
+        export(settings.model_copy(update={"overwrite": True}))
     assert {path.name: path.read_bytes() for path in settings.out.parent.iterdir()} == before
 
 
@@ -169,7 +169,7 @@ def refuse(checkpoint: Path, data: Path, fault: Fault) -> None:
     with pytest.raises(fault.error) as caught:
         export(ExportSettings(checkpoint=checkpoint, out=out, data=data))
     assert fault.text in str(caught.value)
-    assert names(out.parent) == set()
+    assert not out.parent.exists()
 
 
 def test_a_checkpoint_that_diverged(
@@ -280,7 +280,7 @@ def test_without_data_only_fashion_mnist_itself_will_do(
     out = tmp_path / "out" / "model.onnx"
     with pytest.raises(DatasetError, match="is not Fashion-MNIST's: its SHA-256 is"):
         export(ExportSettings(checkpoint=checkpoint, out=out))
-    assert names(out.parent) == set()
+    assert not out.parent.exists()
 
 
 def test_no_test_set(checkpoint: Path, tmp_path: Path) -> None:
@@ -291,8 +291,8 @@ def test_no_test_set(checkpoint: Path, tmp_path: Path) -> None:
 def test_no_training_set(checkpoint: Path) -> None:
     text = (
         f"the input statistics are those of the training set, but {TEST_SET} holds neither "
-        "train-images-idx3-ubyte nor train-images-idx3-ubyte.gz; give the folder that has it with "
-        "--data, or leave them out with --no-input-statistics"
+        "train-images-idx3-ubyte nor train-images-idx3-ubyte.gz: name the folder that has all four "
+        "files (--data), or leave them out with --no-input-statistics"
     )
     refuse(checkpoint, TEST_SET, Fault(ExportError, text))
 
@@ -311,7 +311,7 @@ def test_another_training_set_than_the_checkpoints(
 
 def test_a_folder_that_cannot_be_made(checkpoint: Path, small_test_set: Path) -> None:
     out = checkpoint / "model.onnx"  # below a file
-    with pytest.raises(ExportError, match=r"cannot make the folder .*; choose another --out"):
+    with pytest.raises(RunError, match=r"cannot write into the folder .* is not a folder; choose"):
         export(ExportSettings(checkpoint=checkpoint, out=out, data=small_test_set))
 
 
@@ -321,5 +321,35 @@ def test_a_model_that_cannot_be_written(
     out = tmp_path / "taken"
     out.mkdir()
     with pytest.raises(RunError, match=f"cannot write {out}: .*choose a folder"):
-        export(ExportSettings(checkpoint=checkpoint, out=out, data=small_test_set))
+        export(ExportSettings(checkpoint=checkpoint, out=out, data=small_test_set, overwrite=True))
     assert names(tmp_path) == {"checkpoint.safetensors", "taken"}
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "equivalence.json"])
+def test_a_model_or_a_proof_that_is_there_is_not_lost(
+    name: str, checkpoint: Path, small_test_set: Path, tmp_path: Path
+) -> None:
+    there = tmp_path / "out" / name
+    there.parent.mkdir()
+    there.write_text("another's")
+    settings = ExportSettings(
+        checkpoint=checkpoint, out=tmp_path / "out" / "model.onnx", data=small_test_set
+    )
+    with pytest.raises(ExportError, match=f"holds {name} already: choose another --out, or add"):
+        export(settings)
+    assert there.read_text() == "another's"
+    export(settings.model_copy(update={"overwrite": True}))
+    proof = json.loads((tmp_path / "out" / "equivalence.json").read_text())
+    assert proof["model_sha256"] == sha256(settings.out)
+    assert names(tmp_path / "out") == {"model.onnx", "equivalence.json"}
+
+
+def test_a_proof_that_cannot_be_written_leaves_no_model(
+    checkpoint: Path, small_test_set: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "equivalence.json").mkdir()
+    out = tmp_path / "model.onnx"
+    out.write_text("another's")
+    with pytest.raises(RunError, match=r"cannot write .*equivalence.json: Is a directory"):
+        export(ExportSettings(checkpoint=checkpoint, out=out, data=small_test_set, overwrite=True))
+    assert out.read_text() == "another's"

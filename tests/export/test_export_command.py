@@ -69,7 +69,7 @@ def test_a_failed_proof_exits_1_with_one_line_and_no_model(
     assert done.stdout == ""
     assert done.stderr.startswith("error: the folded model is not the network it came from")
     assert len(done.stderr.splitlines()) == 1
-    assert list(out.parent.iterdir()) == []
+    assert not out.parent.exists()
 
 
 def test_a_failure_says_why_and_exits_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,6 +96,84 @@ def test_the_model_cannot_take_the_proofs_name(capsys: pytest.CaptureFixture[str
         "error: --out there/equivalence.json: equivalence.json is the proof's name beside the "
         "model: choose another for the model\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["c", "--out", "./c"], "--out c is what is read: choose another file to write"),
+        (["verify", "m", "c", "--json", "m"], "--json m is what is read"),
+        (["verify", "m", "c", "--plot", "../{folder}/c"], "is what is read"),
+    ],
+)
+def test_what_is_read_is_not_written(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        main([text.format(folder=tmp_path.name) for text in arguments])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["{long}"],
+        ["{folder}"],
+        ["{text}"],
+        ["{text}", "--out", "{text}/model.onnx"],
+        ["{text}", "--out", "{long}/model.onnx"],
+        ["inspect", "{long}"],
+        ["inspect", "{folder}"],
+        ["inspect", "{text}"],
+        ["verify", "{folder}", "{text}"],
+        ["verify", "{text}", "{folder}"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_path_is_told_in_one_line(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, folder = tmp_path / "text", tmp_path / "folder"
+    text.write_text("neither a checkpoint\nnor a model\n")
+    folder.mkdir()
+    names = {"long": tmp_path / ("x" * 300), "folder": folder, "text": text}
+    out = [] if "--out" in arguments or len(arguments) > 1 else ["--out", str(tmp_path / "m")]
+    assert main([argument.format(**names) for argument in [*arguments, *out]]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert printed.err.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"text", "folder"}
+
+
+def test_a_full_or_closed_output_is_told_in_one_line(
+    folded_model: onnx.ModelProto, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(folded_model.SerializeToString())
+    inspect = f"{sys.executable} -m export inspect {path}"
+    for shell, status, error in (
+        (f"{inspect} >/dev/full", 1, "error: cannot write to standard output: No space left"),
+        (f"{inspect} >&-", 0, ""),
+        (f"set -o pipefail; {inspect} | true", 141, ""),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", shell],  # noqa: S607
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == status, shell
+        assert done.stderr.startswith(error), shell
+        assert done.stderr.count("\n") == bool(error), shell
 
 
 def test_a_version_that_is_none_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from training.atomic_write import write_atomically
+from training.atomic_write import write_atomically, write_together
 from training.errors import RunError
 
 
@@ -45,3 +45,58 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(
 def test_a_missing_folder_is_told_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"cannot write .*absent/a: No such file or directory; choo"):
         write_atomically(tmp_path / "absent" / "a", "")
+
+
+def test_a_name_as_long_as_a_file_system_takes_is_written(tmp_path: Path) -> None:
+    write_atomically(tmp_path / ("x" * 255), "content")
+    assert (tmp_path / ("x" * 255)).read_text() == "content"
+
+
+@pytest.mark.parametrize("name", ["x" * 256, "folder", "file/below"])
+def test_what_cannot_be_written_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"cannot write .*: .*; choose a folder that exists"):
+        write_atomically(tmp_path / name, "")
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "file"}
+
+
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "target", tmp_path / "link"
+    link.symlink_to(target)
+    for content in ("new", "newer"):
+        write_atomically(link, content)
+        assert link.is_symlink()
+        assert target.read_text() == content
+
+
+def test_a_pipe_is_written_to(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    link = tmp_path / "link"  # as /dev/stdout is one
+    link.symlink_to(f"/proc/self/fd/{writing}")
+    write_atomically(link, "content")
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        assert pipe.read() == "content"
+    assert link.is_symlink()
+
+
+def test_a_full_device_is_told(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("/dev/full")
+    with pytest.raises(RunError, match=r"cannot write .*link: No space left on device"):
+        write_atomically(link, "content")
+    assert link.is_symlink()
+
+
+def test_of_several_files_none_is_replaced_before_all_are_written(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("old")
+    new = {tmp_path / "a": "new", tmp_path / "b": "new", tmp_path / "absent" / "c": "new"}
+    with pytest.raises(RunError, match="absent/c"):
+        write_together(new)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old", "b": "old"}
+    del new[tmp_path / "absent" / "c"]
+    write_together(new)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "new", "b": "new"}

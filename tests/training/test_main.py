@@ -69,7 +69,8 @@ def test_failures_are_one_line_and_exit_with_1(tmp_path: Path) -> None:
     assert status == 1
     assert output == ""
     assert errors == (
-        f"error: {tmp_path} holds neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz\n"
+        f"error: {tmp_path} holds neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz: "
+        "name the folder that has all four files\n"
     )
 
 
@@ -79,7 +80,10 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_is_loaded(
     (tmp_path / "file").write_text("in the way")
     out = tmp_path / "file" / "run"
     assert main(["--out", str(out), "--data", str(tmp_path)]) == 1
-    assert f"error: cannot make the folder {out}: Not a directory" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f"error: cannot write into the folder {out}: {tmp_path / 'file'} is not a folder; choose "
+        "another --out\n"
+    )
 
 
 def test_data_says_where_the_data_set_is(

@@ -1,5 +1,6 @@
 """The pictures of a run, and the figures in them."""
 
+import codecs
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from PIL import Image
 
 from training.__main__ import main
 from training.batch_norm_histograms import histograms_figure
+from training.checkpoint import load_checkpoint, save_checkpoint
 from training.confusion_matrix import confusion_figure, count_confusions
 from training.curves import curves_figure
 from training.dataset import Split
@@ -46,6 +48,53 @@ def test_pictures_can_go_elsewhere(run: Path, tmp_path: Path) -> None:
     assert sorted(path.stem for path in tmp_path.iterdir()) == list(PICTURES)
 
 
+def test_other_pictures_are_not_replaced_unawares(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mistakes.png").write_text("another's")
+    assert main(["report", str(run), "--out", str(tmp_path)]) == 1
+    assert "holds pictures (mistakes.png): choose another --out" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mistakes.png"]
+    assert main(["report", str(run), "--out", str(tmp_path), "--overwrite"]) == 0
+    assert sorted(path.stem for path in tmp_path.iterdir()) == list(PICTURES)
+
+
+def test_a_byte_order_mark_and_labels_like_formulas_do_no_harm(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    metrics = copy / "metrics.json"
+    metrics.write_bytes(codecs.BOM_UTF8 + metrics.read_bytes())
+    kept = load_checkpoint(copy / "checkpoint.safetensors")
+    labels = json.dumps([f"${i}\\frac$" for i in range(10)])
+    metadata = {**kept.metadata, "labels": labels}
+    save_checkpoint(copy / "checkpoint.safetensors", kept.model, metadata)
+    assert main(["report", str(copy), "--out", str(tmp_path / "new" / "folder")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": "{"}, "does not name its classes"),
+        ({"labels": '["one"]'}, "names 1 classes, its network has 10"),
+        ({"dataset": "[1]"}, "does not name its data set"),
+    ],
+)
+def test_a_checkpoint_of_another_kind_is_told(
+    run: Path,
+    tmp_path: Path,
+    change: dict[str, str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copy(run / "metrics.json", tmp_path)
+    kept = load_checkpoint(run / "checkpoint.safetensors")
+    save_checkpoint(tmp_path / "checkpoint.safetensors", kept.model, {**kept.metadata, **change})
+    assert main(["report", str(tmp_path)]) == 1
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert errors.count("\n") == 1
+
+
 def test_a_run_with_a_validation_split_is_judged_by_it(tmp_path: Path, small: Path) -> None:
     data = ["--data", str(small), "--labels", str(small / "labels.txt")]
     assert main(["--epochs", "1", "--validation", "--out", str(tmp_path), *data]) == 0
@@ -68,7 +117,12 @@ def test_another_data_set_is_refused(
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "is not a run: cannot read"), ("{", "is not JSON")],
+    [
+        (None, "is not a run: cannot read"),
+        ("{", "is not JSON"),
+        ("[]", "is not a run's: it has no data, epochs, history, validation"),
+        ('{"data": null}', "is not a run's: it has no epochs, history, validation"),
+    ],
 )
 def test_what_is_no_run_is_told(
     tmp_path: Path, content: str | None, message: str, capsys: pytest.CaptureFixture[str]

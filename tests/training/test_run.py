@@ -12,6 +12,7 @@ from tests.training import program
 from training import run as run_module
 from training.__main__ import main
 from training.checkpoint import load_checkpoint
+from training.interruption import Interrupted
 from training.learner import Glimpse, Learner
 from training.recipes import RECIPES
 
@@ -216,11 +217,113 @@ def test_nothing_to_resume_is_told(
     assert "holds no unfinished run" in capsys.readouterr().err
 
 
-def test_a_finished_run_can_be_repeated_in_its_folder(train: Train, tmp_path: Path) -> None:
-    for seed in (1, 2):
-        assert train("--epochs", 1, "--seed", seed, "--out", tmp_path) == 0
+def test_a_finished_run_is_not_lost_but_by_overwrite(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("--epochs", 1, "--seed", 1, "--out", tmp_path) == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert train("--epochs", 1, "--seed", 2, "--out", tmp_path) == 1
+    assert "holds another run (" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    # Nor is it lost to a run that cannot begin.
+    assert main(["--out", str(tmp_path), "--overwrite", "--data", str(tmp_path)]) == 1
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert train("--epochs", 1, "--seed", 2, "--out", tmp_path, "--overwrite") == 0
     assert load_checkpoint(tmp_path / "checkpoint.safetensors").metadata["seed"] == "2"
     assert [line["event"] for line in read_log(tmp_path)] == ["start", "epoch", "end"]
+
+
+def test_a_run_without_a_whole_epoch_can_be_resumed(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_learner: Learner, _on_glimpse: Callable[[Glimpse], None]) -> object:
+        raise Interrupted(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "train_epoch", stop)
+        assert train("--epochs", 1, "--out", tmp_path / "broken") == 130
+    assert train("--resume", "--out", tmp_path / "broken") == 0
+    assert train("--epochs", 1, "--out", tmp_path / "whole") == 0
+    assert same_weights(tmp_path / "broken", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": None},
+        {"settings": '{"unheard_of": 1}'},
+        {"settings": "[]"},
+        {"identity": "{"},
+        {"learner": {}},
+        {"history": [{"number": 1}]},
+        {"history": 3},
+    ],
+    ids=str,
+)
+def test_a_resume_file_of_another_version_is_told(
+    train: Train,
+    unfinished: Path,
+    change: dict[str, object],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    state = torch.load(unfinished / "resume.pt", weights_only=True)
+    torch.save(state | change, unfinished / "resume.pt")
+    capsys.readouterr()
+    assert train("--resume", "--out", unfinished) == 1
+    errors = capsys.readouterr().err
+    assert "resume.pt is damaged, or another version's (" in errors
+    assert errors.count("\n") == 1
+
+
+def flip(folder: Path) -> float:
+    metadata = load_checkpoint(folder / "checkpoint.safetensors").metadata
+    return float(json.loads(metadata["augmentation"])["flip"])
+
+
+def test_mirror_images_are_told_recorded_and_can_be_left_out(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--recipe", "release", "--epochs", 1)
+    assert train(*arguments, "--out", tmp_path / "with") == 0
+    assert (
+        "each epoch changes images at random: mirrored (50% of them), shifted by up to 1 pixel, "
+        "covered by a square of 8 x 8 (50% of them); where a mirror image can be of another class, "
+        "as with digits and letters, train with --no-flip\n"
+    ) in capsys.readouterr().out
+    assert train(*arguments, "--no-flip", "--out", tmp_path / "without") == 0
+    printed = capsys.readouterr().out
+    assert "each epoch changes images at random: shifted by" in printed
+    assert "--no-flip" not in printed
+    assert (flip(tmp_path / "with"), flip(tmp_path / "without")) == (0.5, 0.0)
+    metrics = json.loads((tmp_path / "without" / "metrics.json").read_text())
+    assert metrics["recipe_values"]["augmentation"]["flip"] == 0.0
+
+
+def test_a_resumed_run_keeps_to_what_it_left_out(
+    train: Train,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stop(_learner: Learner, _on_glimpse: Callable[[Glimpse], None]) -> object:
+        raise Interrupted(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "train_epoch", stop)
+        arguments = ("--recipe", "release", "--epochs", 1, "--no-flip")
+        assert train(*arguments, "--out", tmp_path) == 130
+    assert train("--resume", "--out", tmp_path) == 0
+    assert flip(tmp_path) == 0.0
+    assert "mirrored" not in capsys.readouterr().out
+
+
+def test_the_end_says_why_its_accuracy_is_not_the_last_epochs(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reason = "it differs from the last epoch's, for there moving statistics were used"
+    for recipe, told in (("seed", 1), ("release", 0)):
+        assert train("--recipe", recipe, "--epochs", 1, "--out", tmp_path / recipe) == 0
+        assert capsys.readouterr().out.count(reason) == told
 
 
 def test_divergence_is_an_error_of_one_line(

@@ -11,7 +11,7 @@ DOCS = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="
 
 @pytest.mark.parametrize("name", TrainingSettings.model_fields)
 def test_every_option_is_documented(name: str) -> None:
-    assert f"\n| `--{name}` |" in DOCS
+    assert f"\n| `--{name.replace('_', '-')}` |" in DOCS
 
 
 def test_every_option_has_help() -> None:
