@@ -21,7 +21,7 @@ PRIVATE = {"BENTOML_DO_NOT_TRACK": "True"}
 
 # The interpreter that our own environment was made from: a user has no other.
 PYTHON = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
-MAKE_SECONDS = 300  # most of it is the installation; how long depends on the network
+MAKE_SECONDS = 1800  # a last resort: the installation waits for the network and the machine
 
 
 @pytest.fixture(scope="module")
