@@ -47,7 +47,6 @@ test: lint data $(KSERVE)/.installed $(RAY)/.installed
 	@command -v chromium >/dev/null || ($(APT_INSTALL) chromium) || true
 	@command -v wrk >/dev/null || ($(APT_INSTALL) wrk) || true
 	@command -v kubectl >/dev/null || ($(APT_INSTALL) kubectl) || true
-	@command -v podman-compose >/dev/null || ($(APT_INSTALL) podman-compose) || true
 	@command -v openssl >/dev/null || ($(APT_INSTALL) openssl) || true
 	@command -v promtool >/dev/null || test -x $(PROMETHEUS)/usr/bin/promtool || (apt-get update --quiet && mkdir -p $(PROMETHEUS) && cd $(PROMETHEUS) && apt-get download prometheus && dpkg --extract prometheus_*.deb .) || true
 	$(DEV)/bin/python -m pytest -m "not serial" --numprocesses logical --maxprocesses 4 --dist loadfile
