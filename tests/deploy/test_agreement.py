@@ -166,3 +166,21 @@ def test_pods_are_as_many_and_exchanged_as_the_documentation_says() -> None:
         assert (replicas["minReplicas"], replicas["maxReplicas"]) == (2, 10)
         surge, away = (0, 1) if overlay.endswith("gpu") else (1, 0)
         assert strategy["rollingUpdate"] == {"maxSurge": surge, "maxUnavailable": away}
+
+
+def test_the_commands_for_a_cluster_are_of_what_is_built_and_checked_here() -> None:
+    built_ones = re.findall(r"kubectl apply -k deploy/kubernetes/(\S+?)[`\s]", OPERATIONS)
+    assert built_ones
+    assert set(built_ones) <= set(OVERLAYS)
+    assert re.findall(r"kubectl apply -f (\S+?)[`\s]", OPERATIONS) == [
+        "deploy/kubernetes/monitoring"
+    ]
+
+
+def test_the_commands_for_compose_name_its_file_and_its_service() -> None:
+    commands = re.findall(r"^docker compose (.*)$", OPERATIONS, re.MULTILINE)
+    assert {tuple(command.split()[:2]) for command in commands} == {("-f", "deploy/compose.yaml")}
+    (signalled,) = [command.split() for command in commands if " kill " in command]
+    assert signalled[2:5] == ["kill", "-s", "HUP"]
+    assert signalled[5] in COMPOSE
+    assert "/models/" in compose()["FASHION_MODEL"]
