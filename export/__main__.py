@@ -1,43 +1,62 @@
 """`python -m export` folds, emits and proves; `... verify` proves, `... inspect` shows a model."""
 
+import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from export.errors import ExportError
-from export.settings import ExportSettings, InspectSettings, VerifySettings
-from training.command_line import FAILURE, complain, parse, run
-from training.errors import TrainingError
+from training.interruption import loading
 
-KNOWN = (ExportError, TrainingError)
+if TYPE_CHECKING:
+    from export.settings import ExportSettings, InspectSettings, VerifySettings
+
+INTERRUPTED = 128 + signal.SIGINT  # as a shell reports a program that a signal ended
+
+# All else is imported on the way: --help need not wait for torch.
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the program that the arguments name; return its exit status."""
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(arguments: Sequence[str]) -> int:
+    with loading():
+        from export.errors import ExportError
+        from export.settings import ExportSettings, InspectSettings, VerifySettings
+        from training.command_line import parse, run
+        from training.errors import TrainingError
+
+    known = (ExportError, TrainingError)
     match arguments:
         case ["verify", *rest]:
-            return run(_verify, parse(VerifySettings, rest), KNOWN)
+            return run(_verify, parse(VerifySettings, rest), known)
         case ["inspect", *rest]:
-            return run(_inspect, parse(InspectSettings, rest), KNOWN)
+            return run(_inspect, parse(InspectSettings, rest), known)
         case _:
-            return run(_export, parse(ExportSettings, arguments), KNOWN)
+            return run(_export, parse(ExportSettings, arguments), known)
 
 
-# Each program imports what it needs: --help and usage errors need not wait for torch.
-
-
-def _export(settings: ExportSettings) -> int:
-    from export.export import export
-    from export.report import describe
+def _export(settings: "ExportSettings") -> int:
+    with loading():
+        from export.export import export
+        from export.report import describe
 
     print(describe(export(settings)))
     print(f"proved equal; wrote {settings.out}")
     return 0
 
 
-def _verify(settings: VerifySettings) -> int:
-    from export.proof import faults
-    from export.report import describe
-    from export.verify import verify
+def _verify(settings: "VerifySettings") -> int:
+    with loading():
+        from export.proof import faults
+        from export.report import describe
+        from export.verify import verify
+        from training.command_line import FAILURE, complain
 
     proof = verify(settings)
     print(describe(proof))
@@ -51,8 +70,9 @@ def _verify(settings: VerifySettings) -> int:
     return 0
 
 
-def _inspect(settings: InspectSettings) -> int:
-    from export.inspection import inspect_model
+def _inspect(settings: "InspectSettings") -> int:
+    with loading():
+        from export.inspection import inspect_model
 
     print(inspect_model(settings.model))
     return 0

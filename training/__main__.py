@@ -1,32 +1,48 @@
 """`python -m training` trains, `... report RUN` draws, `... data` finds the data set."""
 
+import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from training.command_line import parse, run
-from training.errors import TrainingError
-from training.settings import DataSettings, ReportSettings, TrainingSettings
+from training.interruption import Interrupted, loading
 
-KNOWN = (TrainingError,)
+if TYPE_CHECKING:
+    from training.settings import DataSettings, ReportSettings, TrainingSettings
+
+INTERRUPTED = 128 + signal.SIGINT  # as a shell reports a program that a signal ended
+
+# All else is imported on the way: --help need not wait for torch.
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the program that the arguments name; return its exit status."""
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(arguments: Sequence[str]) -> int:
+    with loading():
+        from training.command_line import parse, run
+        from training.errors import TrainingError
+        from training.settings import DataSettings, ReportSettings, TrainingSettings
+
+    known = (TrainingError,)
     match arguments:
         case ["report", *rest]:
-            return run(_report, parse(ReportSettings, rest), KNOWN)
+            return run(_report, parse(ReportSettings, rest), known)
         case ["data", *rest]:
-            return run(_data, parse(DataSettings, rest), KNOWN)
+            return run(_data, parse(DataSettings, rest), known)
         case _:
-            return run(_train, parse(TrainingSettings, arguments), KNOWN)
+            return run(_train, parse(TrainingSettings, arguments), known)
 
 
-# Each program imports what it needs: --help and usage errors need not wait for torch.
-
-
-def _train(settings: TrainingSettings) -> int:
-    from training.interruption import Interrupted
-    from training.run import train
+def _train(settings: "TrainingSettings") -> int:
+    with loading():
+        from training.run import train
 
     try:
         train(settings)
@@ -35,15 +51,17 @@ def _train(settings: TrainingSettings) -> int:
     return 0
 
 
-def _report(settings: ReportSettings) -> int:
-    from training.report import write_report
+def _report(settings: "ReportSettings") -> int:
+    with loading():
+        from training.report import write_report
 
     print(write_report(settings))
     return 0
 
 
-def _data(settings: DataSettings) -> int:
-    from training.fashion_mnist import find_directory, load_split
+def _data(settings: "DataSettings") -> int:
+    with loading():
+        from training.fashion_mnist import find_directory, load_split
 
     for name in ("train", "test"):
         folder = find_directory(name, offline=settings.offline)

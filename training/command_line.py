@@ -2,7 +2,6 @@
 
 import io
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -18,7 +17,6 @@ from pydantic_settings import (
 from training.terminal import printable
 
 FAILURE, USAGE = 1, 2
-INTERRUPTED = 128 + signal.SIGINT  # as a shell reports a program that a signal ended
 NOBODY_READS = 128 + 13  # SIGPIPE, which not every system has
 Settings = TypeVar("Settings", bound="CommandLineSettings")
 
@@ -78,9 +76,6 @@ def run(
     except known as error:
         complain(str(error))
         return FAILURE
-    except KeyboardInterrupt:
-        complain("interrupted")
-        return INTERRUPTED
     except BrokenPipeError:
         _forget_output()
         return NOBODY_READS

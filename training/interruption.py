@@ -2,6 +2,8 @@
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 
@@ -48,3 +50,13 @@ class Interruption:
         self._received = number
         signal.signal(number, self._previous[number])
         print("\nstopping after this step; once more to stop at once", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """While entered, Ctrl-C ends the process at once: half loaded, a library takes no exception."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, before)
