@@ -91,6 +91,21 @@ def test_metrics_have_one_port() -> None:
     assert f"on port {port}" in OPERATIONS
 
 
+def test_dashboard_rules_and_autoscaler_ask_for_metrics_that_there_are() -> None:
+    """By name; `test_prometheus` has them all answered."""
+    table = dict(re.findall(r"^\| `(fashion_\w+)` \| (\w+) \|", OPERATIONS, re.MULTILINE))
+    parts = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("",), "gauge": ("",)}
+    known = {name + part for name, kind in table.items() for part in parts[kind]}
+    files = [
+        *(DEPLOY / "grafana" / "dashboards" / "fashion_lenet.json",),
+        *(DEPLOY / "prometheus" / "rules.yml", KUBERNETES / "prometheus_adapter.yaml"),
+    ]
+    for path in files:
+        asked = set(re.findall(r"(?<![\w:/])fashion_\w+(?![\w:.])", path.read_text()))
+        assert asked
+        assert asked <= known, path
+
+
 def test_all_run_as_one_user() -> None:
     (user,) = re.findall(r"^USER (\d+):\1$", DOCKERFILE, re.MULTILINE)
     assert re.findall(r"--[ug]id (\d+)", DOCKERFILE) == [user] * 3
