@@ -9,10 +9,10 @@ import time
 from io import BytesIO
 from threading import get_ident
 
-from service.errors import InvalidInput
+from service.errors import TooLarge
 
 # Of a processor, not of a clock on the wall: a busy machine refuses nothing that an idle one takes.
-# The slowest honest picture within the other limits, a PNG of 32 million pixels, takes 0.9 s.
+# An honest PNG of 32 million pixels takes 0.9 s.
 SECONDS = 2.0
 
 
@@ -28,12 +28,12 @@ class BoundedReader(BytesIO):
         """Return the next bytes.
 
         Raises:
-            InvalidInput: the time is over.
+            TooLarge: the time is over.
         """
         if self._thread != get_ident():
             self._start()
         if time.thread_time() > self._end:
-            raise InvalidInput(
+            raise TooLarge(
                 f"the image is not read in {SECONDS:g} s of a processor's time: save it anew, "
                 "without what is no picture in it"
             )

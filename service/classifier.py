@@ -20,17 +20,16 @@ from pydantic import ValidationError
 
 from service import in_hand
 from service.answers import Classification, Predictions, classification, predictions
+from service.decoding import Job, decode
 from service.draining import Draining
 from service.errors import ModelError, NotReady, TracingError
-from service.images import SIDE, Seen, as_network_sees, open_image
+from service.images import SIDE, Seen
 from service.model import PROBABILITIES, Model, load_model
-from service.pictures import see_all
 from service.reloading import Reloading
 from service.served_model import ServedModel
 from service.settings import ServiceSettings, describe_faults
 from service.supervision import supervise
 from service.timing import Timing
-from service.uploads import Upload
 from service.watchman import SQUARED_SHIFT, describe
 from service.web import WebService
 
@@ -207,14 +206,15 @@ class FashionClassifier:
     @bentoml.api
     async def classify(self, image: Picture) -> Classification:
         """Say what garment the picture shows."""
-        opened = open_image(image.read_bytes(), self.settings.max_image_pixels)
-        return (await self.classify_seen([as_network_sees(opened)], Timing()))[0]
+        job = Job([image.read_bytes()], [], self.settings.max_image_pixels)
+        return (await self.classify_seen(decode(job), Timing()))[0]
 
     @bentoml.api
     async def classify_batch(self, images: list[Picture]) -> list[Classification]:
         """Say what garment each of the pictures shows."""
-        uploads = [Upload(image.name, image.read_bytes()) for image in images]
-        return await self.classify_seen(see_all(uploads, self.settings.max_image_pixels), Timing())
+        contents, names = [image.read_bytes() for image in images], [image.name for image in images]
+        job = Job(contents, names, self.settings.max_image_pixels)
+        return await self.classify_seen(decode(job), Timing())
 
     @bentoml.api
     async def predict(self, images: Images) -> Predictions:

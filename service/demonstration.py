@@ -1,5 +1,6 @@
 """The page at `/ui`, and what it needs beyond the API: the 28 x 28 pixels that the model saw."""
 
+from hashlib import sha256
 from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
@@ -10,17 +11,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.staticfiles import StaticFiles
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
 from service.choices import read_choices
+from service.formats import MEDIA_TYPES
 from service.pictures import see
 from service.uploads import read_upload
 
 if TYPE_CHECKING:
     from service.classifier import FashionClassifier
 
-PAGE = "index.html"
-FILES = StaticFiles(directory=Path(__file__).parent / "ui")
+UI = Path(__file__).parent / "ui"
+FILES = StaticFiles(directory=UI)
+PAGE = (UI / "index.html").read_bytes().replace(b"MEDIA_TYPES", ",".join(MEDIA_TYPES).encode())
 
 # The page runs its own scripts, talks to its own service and loads nothing else. blob: are the
 # pictures that its user gave it.
@@ -33,9 +36,18 @@ HEADERS = {
 }
 
 
+async def page(request: Request) -> Response:
+    """Answer `GET /ui`; its user may choose files of the formats served."""
+    headers = {**HEADERS, "ETag": f'"{sha256(PAGE).hexdigest()}"'}
+    response = Response(PAGE, headers=headers, media_type="text/html")
+    if FILES.is_not_modified(response.headers, request.headers):
+        return NotModifiedResponse(response.headers)
+    return response
+
+
 async def file(request: Request) -> Response:
-    """Answer `GET /ui` with the page, and `GET /ui/...` with one of its files."""
-    path = request.path_params.get("path", PAGE)
+    """Answer `GET /ui/...` with one of the page's files."""
+    path = request.path_params["path"]
     if path == "seen":  # no file, but the route below for POST
         raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
     response = await FILES.get_response(path, request.scope)
@@ -51,14 +63,16 @@ async def seen(request: Request) -> Response:
     classifier: FashionClassifier = request.app.state.classifier
     mode = read_choices(request.scope["query_string"], len(classifier.model.labels)).mode
     content = await read_upload(request, classifier.settings.max_body_bytes)
-    pixels, _ = await see(content, classifier.settings.max_image_pixels, mode)  # (28, 28)
+    decoders, max_pixels = request.app.state.decoders, classifier.settings.max_image_pixels
+    pixels, _ = await see(content, decoders, max_pixels, mode)  # (28, 28)
     png = BytesIO()
     Image.fromarray(pixels).save(png, "PNG")
     return Response(png.getvalue(), media_type="image/png", headers=HEADERS)
 
 
 ROUTES = [
-    Route("/ui", file),
+    Route("/ui", page),
+    Route("/ui/index.html", page),
     Route("/ui/seen", seen, methods=["POST"]),
     Route("/ui/{path:path}", file),
 ]

@@ -5,6 +5,7 @@
     │   └── DeviceError        it cannot be served on the device asked for
     ├── TracingError           a variable of OpenTelemetry's is wrong
     ├── InputError             what `python -m service` is to read or to write is wrong
+    ├── DecoderError           an error within a process that decodes, that no picture should cause
     ├── EngineError            the processes that classify for it cannot go on
     └── RequestError           a request cannot be answered; has an HTTP status
         ├── InvalidInput       400  what was sent is not what it should be
@@ -46,6 +47,10 @@ class TracingError(ServiceError):
 
 class InputError(ServiceError):
     """What `python -m service` is to read or to write is wrong."""
+
+
+class DecoderError(ServiceError):
+    """An error within a process that decodes, that no picture should cause."""
 
 
 class EngineError(ServiceError):

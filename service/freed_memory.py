@@ -21,6 +21,13 @@ def give_back_large_blocks() -> None:
     _mallopt({M_MMAP_THRESHOLD: THRESHOLD_BYTES, M_ARENA_MAX: HEAPS})
 
 
+def give_back_freed() -> None:
+    """Have glibc give back what lies free in its heaps now."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
 def keep_freed_memory() -> None:
     """Have glibc keep up to 64 MiB, where what one piece of work needs is what the next one needs.
 

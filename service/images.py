@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
 from service.backgrounds import png_background
 from service.bounded_reading import BoundedReader
-from service.errors import InvalidInput, TooLarge
+from service.errors import InvalidInput, RequestError, TooLarge
+from service.formats import FORMATS, SERVED, format_of
 from service.greys import in_eight_bits
 from service.photographs import BACKGROUND, WORKING_SIDE, flatten, reduce, to_fashion_mnist
 from service.plain_png import read_plain_png
@@ -33,27 +36,6 @@ warnings.filterwarnings("ignore", module="PIL")
 
 LONGEST_SIDE = 65_535  # of a JPEG or GIF; each row costs memory beyond its pixels
 JPEG_PIECE = 2048  # bytes; libjpeg may work 2.5 ms on each ten, for 32 million pixels
-
-# No decoder runs that is not in this list.
-FORMATS = {
-    "image/png": "PNG",
-    "image/jpeg": "JPEG",
-    "image/webp": "WEBP",
-    "image/bmp": "BMP",
-    "image/gif": "GIF",
-    "image/tiff": "TIFF",
-}
-
-# What tells the client more than that no reader wanted its file. (RIFF is sound and film too.)
-BEGINNINGS = {
-    b"\x89PNG": "PNG",
-    b"\xff\xd8\xff": "JPEG",
-    b"RIFF": "WebP",
-    b"BM": "BMP",
-    b"GIF8": "GIF",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-}
 
 Mode = Literal["auto", "raw", "photo"]
 
@@ -100,7 +82,7 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
     """Read a picture's header, and so its size; its pixels are not decoded yet.
 
     Args:
-        content: a PNG, JPEG, WebP, BMP, GIF (first frame) or TIFF file.
+        content: a file of one of `service.formats`; of several frames the first counts.
         max_pixels: the largest width times height that is decoded.
 
     Raises:
@@ -108,9 +90,9 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
         TooLarge: the picture has more pixels than the limit, or too many in a row or column.
     """
     if not content:
-        raise InvalidInput("the image is empty: send a PNG, JPEG, WebP, BMP, GIF or TIFF file")
+        raise InvalidInput(f"the image is empty: send a {SERVED} file")
     with _faults_of_pillow(content):
-        image = Image.open(BoundedReader(content), formats=list(FORMATS.values()))
+        image = Image.open(BoundedReader(content), formats=[one.pillow for one in FORMATS])
     width, height = image.size
     if max(width, height) > LONGEST_SIDE:
         raise TooLarge(
@@ -124,6 +106,10 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
         )
     if isinstance(image, JpegImageFile):
         image.decodermaxblock = JPEG_PIECE
+    if isinstance(image, WebPImageFile):
+        _free_canvases(image)
+    if isinstance(image, TiffImageFile):
+        _check_tiles(image, max_pixels)
     if image.format == "PNG" and (background := png_background(content)):
         image.info[BACKGROUND] = background
     return image
@@ -147,11 +133,39 @@ def as_network_sees(image: Image.Image, mode: Mode = "auto") -> Seen:
         # A large JPEG is decoded at a half, a quarter or an eighth of its size, as much faster.
         image.draft(None, (WORKING_SIDE, WORKING_SIDE))
         image.load()
-        image = in_eight_bits(_upright(image))
+        image = _upright(reduce(in_eight_bits(image)))
         if mode == "raw" or (mode == "auto" and _is_grey_of_the_right_size(image)):
             return Seen(np.asarray(_squeezed(image)), AS_IT_IS)
         small, negated, trimmed = to_fashion_mnist(image)
     return Seen(np.asarray(small), {"mode": "photo", "negated": negated, "trimmed": trimmed})
+
+
+def _free_canvases(image: WebPImageFile) -> None:
+    """Have an animation's two canvases, 8 bytes a pixel, freed once its first frame is there."""
+    get_next = image._get_next
+
+    def get_first() -> tuple[bytes, int, int]:
+        frame = get_next()
+        image._decoder = None
+        return frame
+
+    image._get_next = get_first  # type: ignore[method-assign]
+
+
+def _check_tiles(image: TiffImageFile, max_pixels: int) -> None:
+    """Hold what a TIFF is made of to the limit too: a tile may be larger than its picture.
+
+    Raises:
+        TooLarge: its tiles have more pixels than the limit.
+    """
+    width, height = image.tag_v2.get(TILEWIDTH, 0), image.tag_v2.get(TILELENGTH, 0)
+    if not isinstance(width, int) or not isinstance(height, int):
+        raise InvalidInput(f"the image is broken: its tiles are of {width} x {height}")
+    if width * height > max_pixels:
+        raise TooLarge(
+            f"the image has tiles of {width} x {height} = {width * height:,} pixels, "
+            f"{max_pixels:,} are the limit: save it with smaller ones"
+        )
 
 
 @contextmanager
@@ -160,14 +174,18 @@ def _faults_of_pillow(content: bytes = b"") -> Iterator[None]:
     image = f"the image ({len(content):,} bytes)" if content else "the image"
     try:
         yield
-    except InvalidInput:
+    except RequestError:
         raise
+    except MemoryError as error:
+        raise TooLarge(
+            f"{image} takes more memory to decode than there is: send a smaller one"
+        ) from error
     except UnidentifiedImageError as error:
-        names = [name for start, name in BEGINNINGS.items() if content.startswith(start)]
+        kind = format_of(content)
         raise InvalidInput(
-            f"{image} is broken or cut off: it begins as a {names[0]} file, and its head is none"
-            if names
-            else f"{image} is no PNG, JPEG, WebP, BMP, GIF or TIFF file"
+            f"{image} is broken or cut off: it begins as a {kind.name} file, and its head is none"
+            if kind
+            else f"{image} is no {SERVED} file"
         ) from error
     except Exception as error:  # on a broken file Pillow's decoders raise all kinds
         reason = str(error) or type(error).__name__

@@ -11,7 +11,8 @@ from service.errors import (
     TooLarge,
     UnsupportedType,
 )
-from service.images import FORMATS, SIDE, Mode
+from service.formats import MEDIA_TYPES
+from service.images import SIDE, Mode
 from service.openapi_parts import (
     BINARY,
     JSON,
@@ -69,11 +70,11 @@ TROUSERS = [
 
 def _form(field: str, schema: Described) -> Described:
     fields = {"type": "object", "required": [field], "properties": {field: schema}}
-    return {FORM: {"schema": fields, "encoding": {field: {"contentType": ", ".join(FORMATS)}}}}
+    return {FORM: {"schema": fields, "encoding": {field: {"contentType": ", ".join(MEDIA_TYPES)}}}}
 
 
 # One picture, as a form's field or as the body.
-PICTURE = _form(FIELD, BINARY) | {media_type: {"schema": BINARY} for media_type in FORMATS}
+PICTURE = _form(FIELD, BINARY) | {media_type: {"schema": BINARY} for media_type in MEDIA_TYPES}
 
 
 def describe() -> Described:

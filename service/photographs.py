@@ -5,6 +5,7 @@ Algorithms", 2017, https://arxiv.org/abs/1708.07747, section 2: trim the edges t
 are of the corner's colour, longest edge to 28, sharpen, centre on 28 x 28, negate, grey.
 """
 
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,12 @@ from PIL import Image, ImageChops, ImageFilter, ImageOps
 
 SIDE = 28
 WORKING_SIDE = 8 * SIDE  # a photograph is made this small first, so that the rest costs little
+BAND_PIXELS = 2**20  # of a picture that are converted at a time
+
+# Black or white and a palette's numbers have no mean, and transparency counts in it. All are
+# converted before a picture is reduced.
+CONVERTED = ("1", "P", "PA", "LA", "RGBA")
+
 TRIM_TOLERANCE = 13  # 5 % of 255, as in the paper
 WHITE = (255, 255, 255)
 BACKGROUND = (
@@ -50,9 +57,26 @@ def reduce(image: Image.Image) -> Image.Image:
     """Make a large picture small enough to work on."""
     if max(image.size) <= WORKING_SIDE:
         return image
-    if image.mode in ("1", "P", "PA"):  # black or white, and a palette's numbers, have no mean
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if image.mode in CONVERTED:
+        return _reduce_in_bands(image)
     return _fit(image, WORKING_SIDE, Image.Resampling.BOX)
+
+
+def _reduce_in_bands(image: Image.Image) -> Image.Image:
+    """Reduce some rows at a time, each converted: of all at once that takes twice the memory."""
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    reduced = Image.new(mode, _fitted(image.size, WORKING_SIDE))
+    reduced.info = image.info
+    scale = image.height / reduced.height
+    rows = max(1, int(BAND_PIXELS / (scale * image.width)))  # of the result
+    for top in range(0, reduced.height, rows):
+        below = min(top + rows, reduced.height)
+        start, end = top * scale, min(below * scale, image.height)
+        band = image.crop((0, int(start), image.width, ceil(end))).convert(mode)
+        box = (0, start - int(start), image.width, end - int(start))
+        size = (reduced.width, below - top)
+        reduced.paste(band.resize(size, Image.Resampling.BOX, box), (0, top))
+    return reduced
 
 
 def flatten(image: Image.Image) -> Image.Image:
@@ -82,6 +106,10 @@ def _trim(grey: Image.Image, background: int) -> Image.Image:
 
 def _fit(image: Image.Image, side: int, resample: Image.Resampling) -> Image.Image:
     """Bring the longest edge to a length, the other along, to no less than one pixel."""
-    scale = side / max(image.size)
-    width, height = (max(1, round(edge * scale)) for edge in image.size)
-    return image.resize((width, height), resample)
+    return image.resize(_fitted(image.size, side), resample)
+
+
+def _fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
+    scale = side / max(size)
+    width, height = (max(1, round(edge * scale)) for edge in size)
+    return width, height

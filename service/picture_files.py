@@ -4,10 +4,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from service.formats import SUFFIXES
+
 STANDARD_INPUT = "-"
-SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff")
-)
 
 
 def find_pictures(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -47,7 +47,7 @@ class ServiceSettings(BaseSettings):
         10 * 2**20, ge=1, description="largest request body; a larger one is answered with 413"
     )
     max_image_pixels: int = Field(
-        32_000_000, ge=28 * 28, description="largest image, width times height; else 413"
+        64_000_000, ge=28 * 28, description="largest image, width times height; else 413"
     )
     max_batch: int = Field(
         1024,

@@ -25,6 +25,7 @@ from service.access_log import AccessLog
 from service.admission import Admission
 from service.api_keys import APIKeys
 from service.cross_origin import cross_origin
+from service.decoders import Decoders
 from service.errors import NotReady
 from service.failures import HANDLERS, JSONErrors
 from service.freed_memory import give_back_large_blocks
@@ -84,6 +85,8 @@ def build_app(bentoml_app: Starlette, with_metrics: bool = True) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with bentoml_app.router.lifespan_context(bentoml_app):
+            app.state.decoders = Decoders()
+            app.state.decoders.start()
             app.state.classifier = bentoml.get_current_service()
             _note_model(app.state.classifier)
             app.state.classifier.take_signals()
@@ -92,6 +95,7 @@ def build_app(bentoml_app: Starlette, with_metrics: bool = True) -> Starlette:
             gc.freeze()
             yield
             await app.state.classifier.close()
+            await app.state.decoders.close()
             Telling.all_now()
 
     app = Starlette(

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from service.formats import SERVED
 from tests.browser.shown import await_answer, choose, shown
 from tests.serving import Server
 
@@ -88,9 +89,7 @@ def test_what_the_service_refuses_takes_the_place_of_the_answer(
     notes.write_text("hello")
     choose(page, notes)
     alert = page.get_by_role("alert")
-    expect(alert).to_have_text(
-        "the image (5 bytes) is no PNG, JPEG, WebP, BMP, GIF or TIFF file (HTTP 400)"
-    )
+    expect(alert).to_have_text(f"the image (5 bytes) is no {SERVED} file (HTTP 400)")
     expect(page.locator("#details")).to_be_hidden()
     expect(page.locator("#verdict")).to_be_empty()
     assert [text for text in complaints if "400 (Bad Request)" not in text] == []

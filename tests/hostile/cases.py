@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from service.formats import SERVED
+
 Body = bytes | Callable[[], bytes]  # a large one is made only when it is sent
 Headers = Sequence[tuple[str, str]]
 
 TIFF = "image/tiff"
 BROKEN = "is broken or cut off: "
-NO_PICTURE = "is no PNG, JPEG, WebP, BMP, GIF or TIFF file"
+NO_PICTURE = f"is no {SERVED} file"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.hostile.cases import BROKEN, Body, Case, picture
+from tests.hostile.cases import BROKEN, NO_PICTURE, Body, Case, picture
 from tests.hostile.gif_bmp_webp import SIDE
 from tests.service.pictures import save
 
@@ -96,9 +96,9 @@ CUT_OFF = [
     tiff("TIFF whose directory is its header", b"II*\0\0\0\0\0" + bytes(100), 400, BROKEN),
     tiff("TIFF of no tag", b"II*\0\x08\0\0\0\0\0\0\0\0\0", 400, BROKEN),
     tiff("TIFF of 65,535 tags that are not there", b"II*\0\x08\0\0\0\xff\xff" + bytes(100), 400, BROKEN),
-    tiff("BigTIFF of 2^64 - 1 tags", b"II+\0\x08\0\0\0\x10" + bytes(7) + b"\xff" * 8 + bytes(50), 400, "is no PNG"),
-    tiff("BigTIFF with offsets of 4 bytes", b"II+\0\x04\0\0\0\x10" + bytes(50), 400, "is no PNG"),
-    tiff("TIFF of number 43 in the order of Motorola", b"MM\0+" + bytes(50), 400, "is no PNG"),
+    tiff("BigTIFF of 2^64 - 1 tags", b"II+\0\x08\0\0\0\x10" + bytes(7) + b"\xff" * 8 + bytes(50), 400, NO_PICTURE),
+    tiff("BigTIFF with offsets of 4 bytes", b"II+\0\x04\0\0\0\x10" + bytes(50), 400, NO_PICTURE),
+    tiff("TIFF of number 43 in the order of Motorola", b"MM\0+" + bytes(50), 400, NO_PICTURE),
 ]
 
 SIZES = [

@@ -7,7 +7,7 @@ import pytest
 
 from service import bounded_reading
 from service.bounded_reading import BoundedReader
-from service.errors import InvalidInput
+from service.errors import TooLarge
 
 
 def spend(seconds: float) -> None:
@@ -31,7 +31,7 @@ def test_it_reads_as_a_file_does() -> None:
 def test_after_the_time_nothing_is_read() -> None:
     reader = BoundedReader(b"picture")
     spend(0.06)
-    with pytest.raises(InvalidInput, match=r"not read in 0\.05 s of a processor's time: save it"):
+    with pytest.raises(TooLarge, match=r"not read in 0\.05 s of a processor's time: save it"):
         reader.read(1)
 
 

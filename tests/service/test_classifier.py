@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from service.classifier import FashionClassifier
 from service.errors import InvalidInput
+from service.formats import SERVED
 from tests.service.models import with_wrong_golden_samples
 from tests.service.pictures import encode
 from tests.service.test_devices import no_gpu
@@ -104,7 +105,7 @@ def test_bentomls_clients_take_paths_pil_images_and_arrays(
     assert by_array == by_list
     assert by_array["labels"] == ["Ankle boot"]
     assert by_array["probabilities"] == [list(expected["probabilities"].values())]
-    assert "is no PNG, JPEG, WebP, BMP, GIF or TIFF file" in no_picture
+    assert f"is no {SERVED} file" in no_picture
     assert "images[1] 'client.py': the image" in broken_batch
     assert "images has shape (0), N x 1 x 28 x 28" in no_images
 

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from service.formats import SERVED
 from service.settings import RELEASED_MODEL
 from tests.service.models import metadata, with_wrong_golden_samples, write_model
 from tests.service.pictures import encode
@@ -151,8 +152,7 @@ def test_bad_files_are_named_and_the_rest_is_classified(boots: Path) -> None:
         str(boots / "c.png"),
     ]
     assert errors.splitlines() == [
-        f"error: {boots / 'bad.png'}: the image (10 bytes) is no PNG, JPEG, WebP, BMP, GIF or "
-        "TIFF file",
+        f"error: {boots / 'bad.png'}: the image (10 bytes) is no {SERVED} file",
         f"error: {boots / 'missing.png'}: No such file or directory",
         "error: 2 of 4 pictures could not be classified",
     ]

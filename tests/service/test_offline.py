@@ -13,6 +13,7 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
+from service.formats import SERVED
 from service.model import Model, load_model
 from service.offline import AHEAD, BATCH, classify_files
 from service.picture_files import find_pictures
@@ -69,7 +70,7 @@ def test_what_is_no_picture_is_told_in_its_place(
     reasons = [result.answer for result in batch if isinstance(result.answer, str)]
     starts = (
         "the image is empty",
-        "the image (10 bytes) is no PNG",
+        f"the image (10 bytes) is no {SERVED} file",
         "the image is broken or cut off",
         "the image has 10000 x 10000",
         "No such file or directory",

@@ -22,7 +22,7 @@ from schemathesis.transport.serialization import serialize_binary
 
 from service import demonstration, open_inference, pictures, predictions, probes
 from service.classifier import FashionClassifier
-from service.images import FORMATS
+from service.formats import MEDIA_TYPES
 from service.openapi import OpenAPI
 from tests.service.pictures import encode, png_header
 from tests.serving import Server
@@ -120,7 +120,7 @@ def test_the_example_of_infer_is_answered(client: httpx.Client) -> None:
 def test_classify_takes_a_form_and_every_format() -> None:
     body = DESCRIPTION["paths"]["/classify"]["post"]["requestBody"]
     assert body["required"] is True
-    assert set(body["content"]) == {"multipart/form-data", *FORMATS}
+    assert set(body["content"]) == {"multipart/form-data", *MEDIA_TYPES}
 
 
 def test_every_answer_of_classify_is_as_described(

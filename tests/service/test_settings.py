@@ -40,7 +40,7 @@ def test_the_defaults_serve_the_released_model() -> None:
     assert settings.model == RELEASED_MODEL
     assert settings.model.is_file()
     assert settings.max_body_bytes == 10 * 2**20
-    assert settings.max_image_pixels == 32_000_000
+    assert settings.max_image_pixels == 64_000_000
     assert settings.workers == 1
     assert not settings.tracing
     assert settings.watch

@@ -13,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.images import FORMATS, read_image
+from service.formats import FORMATS, Format
+from service.images import read_image
 from service.pictures import INLINE_PIXELS
 from tests.service.pictures import encode, photograph
 from tests.serving import Server
@@ -94,12 +95,12 @@ def test_many_clients_at_once_get_each_its_own_answer(
                 assert answer == answers[n]
 
 
-@pytest.mark.parametrize(("media_type", "kind"), FORMATS.items())
+@pytest.mark.parametrize("served", FORMATS, ids=lambda served: served.name)
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_every_format_is_taken_as_a_body_and_in_a_form(
-    client: httpx.Client, media_type: str, kind: str, mode: str, ankle_boot: NDArray[np.uint8]
+    client: httpx.Client, served: Format, mode: str, ankle_boot: NDArray[np.uint8]
 ) -> None:
-    content = encode(ankle_boot, kind, mode)
+    content, media_type = encode(ankle_boot, served.pillow, mode), served.media_type
     as_body = client.post("/classify", content=content, headers={"Content-Type": media_type})
     in_form = client.post("/classify", files={"image": ("x", content, media_type)})
     assert as_body.status_code == 200

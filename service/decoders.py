@@ -1,0 +1,215 @@
+"""A worker's decoder processes: what is not small and plain is decoded there, within limits."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from service.decoder_limits import LARGE, LIMITS, SMALL
+from service.decoder_messages import Incomplete, pack_job, unpack_answer
+from service.decoding import Job, decode
+from service.errors import InvalidInput, NotReady, Overloaded, RequestError
+from service.images import Seen
+
+logger = logging.getLogger("bentoml.fashion_lenet")
+
+PROCESSES = {
+    SMALL: 2,
+    LARGE: 2,
+}  # for each worker; two at a time as a worker has two cores or fewer
+SMALL_BYTES = 2**20  # what has more goes to those for large ones at once
+PIECE = 64 * 1024
+STOP_SECONDS = 5.0
+
+SECRET = ("FASHION_", "OTEL_", "BENTOML_")  # settings that a decoder has no need of
+
+
+class Decoders:
+    """Decoder processes that are there as long as their worker, or are replaced."""
+
+    def __init__(self) -> None:
+        """Start none yet."""
+        self._forks: _ForkServer | None = None
+        self._lanes: dict[bytes, _Lane] = {}
+
+    def start(self) -> None:
+        """Start them, and do not wait for them."""
+        if sys.platform == "win32":  # which has no fork
+            return
+        self._forks = _ForkServer()
+        self._lanes = {kind: _Lane(kind, self._forks) for kind in PROCESSES}
+
+    async def decode(self, job: Job) -> list[Seen]:
+        """Decode the pictures of a request.
+
+        What turns out to take more than the small ones may is done again by those for large ones,
+        so that the small do not wait for the large.
+
+        Raises:
+            InvalidInput, TooLarge: as `service.decoding.decode` does, or the limits of
+                `service.decoder_process` are reached.
+            Overloaded: the system has ended the process.
+            NotReady: none can be started.
+        """
+        if not self._lanes:
+            return await asyncio.to_thread(decode, job)
+        if sum(len(content) for content in job.contents) <= SMALL_BYTES:
+            answer = await self._lanes[SMALL].decode(job)
+            if isinstance(answer, list):
+                return answer
+            if isinstance(answer, RequestError):
+                raise answer
+        answer = await self._lanes[LARGE].decode(job)
+        if isinstance(answer, list):
+            return answer
+        raise answer if isinstance(answer, RequestError) else _refusal(answer)
+
+    async def close(self) -> None:
+        """End them."""
+        for lane in self._lanes.values():
+            lane.close()
+        if self._forks is not None:
+            await self._forks.close()
+
+
+def _refusal(number: signal.Signals | None) -> RequestError:
+    """Say why a process ended that decoded a picture."""
+    limits = LIMITS[LARGE]
+    if number == signal.SIGPROF:
+        return limits.refuse_time()
+    if number in (signal.SIGKILL, None):
+        return Overloaded(
+            "the system has ended the process that decoded the image, as it does where memory is "
+            "short: try again"
+        )
+    return InvalidInput(f"the image is broken: its decoder ended with {number!r}")
+
+
+class _Lane:
+    """Processes with the same limits, of which each decodes one job at a time."""
+
+    def __init__(self, kind: bytes, forks: "_ForkServer") -> None:
+        self._kind, self._forks = kind, forks
+        self._idle: asyncio.Queue[socket.socket] = asyncio.Queue()
+        self._running: set[asyncio.Task[_Answer]] = set()
+        for _ in range(PROCESSES[kind]):
+            self._idle.put_nowait(forks.fork(kind))
+
+    async def decode(self, job: Job) -> "_Answer":
+        """Wait for a process and its answer; a signal if it died of the job."""
+        link = await self._idle.get()
+        # A client that leaves does not end it: what is left of its answer would come to the next.
+        task = asyncio.ensure_future(self._exchange(link, job))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _exchange(self, link: socket.socket, job: Job) -> "_Answer":
+        try:
+            if not _is_alive(link):
+                link.close()
+                link = self._forks.fork(self._kind)
+            return await _ask(link, job)
+        finally:
+            self._idle.put_nowait(link)
+
+    def close(self) -> None:
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+
+
+_Answer = list[Seen] | RequestError | signal.Signals | None
+
+
+async def _ask(link: socket.socket, job: Job) -> _Answer:
+    """Have a process decode; return its answer, None if it passes that on, or what it died of."""
+    loop = asyncio.get_running_loop()
+    received = bytearray()
+    with suppress(OSError):  # it is dead; what of comes last
+        head, size = pack_job(job), sum(len(content) for content in job.contents)
+        if size <= PIECE:
+            await loop.sock_sendall(link, b"".join((head, *job.contents)))
+        else:
+            for piece in (head, *job.contents):
+                await loop.sock_sendall(link, piece)
+    with suppress(OSError):
+        while piece := await loop.sock_recv(link, PIECE):
+            received += piece
+            with suppress(Incomplete):
+                return unpack_answer(received)
+    return signal.Signals(received[-1]) if received and received[-1] else signal.SIGKILL
+
+
+def _is_alive(link: socket.socket) -> bool:
+    """Whether a process is there that has nothing to say: the dead leave the number of a signal."""
+    try:
+        link.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+class _ForkServer:
+    """The process that the decoders are forked from."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def fork(self, kind: bytes) -> socket.socket:
+        """Have a process forked, and return the socket to speak to it.
+
+        Raises:
+            NotReady: none can be started.
+        """
+        try:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self._order(kind, theirs)
+        except OSError as error:
+            logger.error("No process to decode pictures: %s", error)
+            raise NotReady(
+                f"no process to decode pictures can be started: {error.strerror}"
+            ) from error
+        ours.setblocking(False)
+        return ours
+
+    def _order(self, kind: bytes, link: socket.socket) -> None:
+        if self._control is not None and self._process and self._process.poll() is None:
+            with suppress(BrokenPipeError):
+                socket.send_fds(self._control, [kind], [link.fileno()])
+                return
+        self._control = self._start()
+        socket.send_fds(self._control, [kind], [link.fileno()])
+
+    def _start(self) -> socket.socket:
+        if self._control is not None:
+            self._control.close()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(SECRET)}
+        paths = [str(Path(__file__).parents[1]), *filter(None, [kept.get("PYTHONPATH")])]
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "service.decoder_process"],
+                env={**kept, "PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"},
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+            )
+        return ours
+
+    async def close(self) -> None:
+        """End it, and with it all that it forked."""
+        if self._control is None or self._process is None:
+            return
+        self._control.close()
+        try:
+            await asyncio.to_thread(self._process.wait, STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
