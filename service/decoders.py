@@ -71,10 +71,10 @@ class Decoders:
 
     async def close(self) -> None:
         """End them."""
-        for lane in self._lanes.values():
-            lane.close()
         if self._forks is not None:
             await self._forks.close()
+        for lane in self._lanes.values():
+            await lane.close()
 
 
 def _refusal(number: signal.Signals | None) -> RequestError:
@@ -118,7 +118,9 @@ class _Lane:
         finally:
             self._idle.put_nowait(link)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Let go of processes that have ended."""
+        await asyncio.gather(*self._running, return_exceptions=True)
         while not self._idle.empty():
             self._idle.get_nowait().close()
 

@@ -14,12 +14,13 @@ from PIL import Image
 
 from tests.hostile.cases import BROKEN, NO_PICTURE, Body, Case, picture
 from tests.hostile.gif_bmp_webp import SIDE
+from tests.hostile.jpeg import EMPTY_SCAN
 from tests.service.pictures import save
 
 SHORT, LONG, UNDEFINED, FLOAT = 3, 4, 7, 3
 WIDTH, HEIGHT, DEPTH, COMPRESSION, PHOTOMETRIC, OFFSETS = 256, 257, 258, 259, 262, 273
 SAMPLES, ROWS, COUNTS, PLANAR, PREDICTOR, TILE_WIDTH = 277, 278, 279, 284, 317, 322
-TILE_HEIGHT, TILE_OFFSETS, FORMAT = 323, 324, 339
+TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, FORMAT = 323, 324, 325, 339
 RAW, LZW, OLD_JPEG, JPEG, DEFLATE, LZMA, ZSTD, WEBP = 1, 5, 6, 7, 8, 34925, 50000, 50001
 
 Tag = tuple[int, int, int, int]  # number, type, how many, value or where
@@ -48,6 +49,36 @@ def tiff_file(
         struct.pack("<HHII", *tag) for _, tag in sorted(tags.items())
     )
     return b"II*\0" + struct.pack("<I", 8 + len(body)) + body + directory + struct.pack("<I", next_page)
+
+
+def tiles(
+    compression: int, data: bytes, *, tile: int, side: int = 28, count: int = 1
+) -> bytes:
+    """Squares that are all the same, and may be larger than the picture."""
+    body = data + bytes(len(data) % 2)
+    offsets, lengths = struct.pack("<I", 8) * count, struct.pack("<I", len(data)) * count
+    place = 8 + len(body)
+    few = count == 1  # which stand in the tag itself
+    return tiff_file(
+        body + (b"" if few else offsets + lengths),
+        (TILE_OFFSETS, LONG, count, 8 if few else place),
+        (TILE_COUNTS, LONG, count, len(data) if few else place + len(offsets)),
+        WIDTH=side, HEIGHT=side, COMPRESSION=compression, OFFSETS=None, ROWS=None, COUNTS=None,
+        TILE_WIDTH=tile, TILE_HEIGHT=tile,
+    )
+
+
+def jpeg_of_many_scans_in_tiles(count: int) -> bytes:
+    """Tiles that are all one JPEG, of 98 scans."""
+    noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (16, 16), np.uint8))
+    scans = save(noise, "JPEG", progressive=True)[:-2] + EMPTY_SCAN * 92 + b"\xff\xd9"
+    across = int(count**0.5)
+    return tiles(JPEG, scans, tile=16, side=16 * across, count=across * across)
+
+
+def private_tags(count: int) -> bytes:
+    """Tags that libtiff warns of, each by two lines."""
+    return tiff_file(bytes(784), *((40_000 + tag, SHORT, 1, tag) for tag in range(count)))
 
 
 def with_loop() -> bytes:
