@@ -1,6 +1,5 @@
 """`python -m service` classifies picture files without a server."""
 
-import os
 import signal
 import sys
 
@@ -12,15 +11,16 @@ def run() -> int:
     """Run the command line; return its exit status, without a traceback where a person stops it."""
     try:
         from service.command_line import main
+        from service.standard_streams import drop_what_is_left, open_closed_streams
 
-        status = main(sys.argv[1:])
-        sys.stdout.flush()
-        return status
+        open_closed_streams()
+        try:
+            return main(sys.argv[1:])
+        finally:
+            drop_what_is_left()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # What is still in the buffer is written at the end, and must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOBODY_READS
 
 

@@ -19,7 +19,7 @@ from service.images import (
 )
 from service.input_hints import hints
 from service.model import Model
-from service.shards import Block, Pictures
+from service.shards import Block, Pictures, shown
 
 BATCH = 64  # images in a run of the network on the CPU, which is no faster with more
 CUDA_BATCH = 1024
@@ -83,7 +83,7 @@ def _see_all(pictures: Pictures, choices: Choices) -> tuple[Images | list[Seen],
     for row, picture in enumerate(pictures):
         found = see(picture, choices.max_pixels, choices.mode)
         if isinstance(found, str):
-            faults[row] = found
+            faults[row] = shown(found)
         else:
             seen.append(found)
     return seen, faults

@@ -4,23 +4,24 @@ import hashlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from service.blocks import Choices, Piece
-from service.errors import InputError
+from service.errors import InputError, OutputError
 from service.freed_memory import keep_freed_memory
 from service.images import Mode
 from service.manifest import claim, inputs
 from service.model import load_model, read_model
 from service.offline import check_top_k
+from service.picture_files import Skipped
 from service.progress_bar import counter
 from service.result_files import Results, results_at
 from service.settings import Device, ServiceSettings
-from service.shards import find_shards, passed_over
+from service.shards import find_shards, shown, without_rows
 
 TERMINATED = 128 + signal.SIGTERM
 
@@ -39,17 +40,22 @@ class Job:
     top_k: int | None = None
 
 
-def run(settings: ServiceSettings, job: Job) -> tuple[int, int]:
-    """Classify all that has no row yet.
+class Done(NamedTuple):
+    """What became of a job."""
 
-    Returns:
-        How many rows were written, and how many of them have no answer.
+    rows: int  # that were written
+    faults: int  # of them have no answer
+    skipped: Skipped
+
+
+def run(settings: ServiceSettings, job: Job) -> Done:
+    """Classify all that has no row yet.
 
     Raises:
         InputError: the input or the output is not what it should be.
         EngineError: the processes that classify cannot go on.
         ModelError: the model cannot be served.
-        OSError: the results cannot be written.
+        OutputError: the results cannot be written.
     """
     # Ray's nodes have the device that is asked for; this process need not.
     by_ray = job.engine == "ray"
@@ -61,46 +67,70 @@ def run(settings: ServiceSettings, job: Job) -> tuple[int, int]:
     if "-" in job.arguments:
         raise InputError("-: standard input cannot be read again for --resume: name a file")
     open_results = results_at(job.out, model, job.top_k)
-    claim(job.out, _made_of(settings, job, content), job.resume)
+    with _written_to(job.out):
+        claim(job.out, _made_of(settings, job, content), job.resume)
     keep_freed_memory()
-    with _ended_by_sigterm(), closing(open_results()) as results:
+    with _ended_by_sigterm(), _opened(job.out, open_results) as results:
         choices = Choices(results.layout, settings.max_image_pixels, job.mode, settings.watch)
         rows = faults = 0
+        skipped = Skipped()
         with counter(results.rows) as count:
-            for piece in _pieces(job, results, content, device, choices):
-                results.write(piece)
+            for piece in _pieces(job, results, content, device, choices, skipped):
+                with _written_to(job.out):
+                    results.write(piece)
                 rows, faults = rows + piece.rows, faults + piece.faults
                 count(piece.rows)
-    return rows, faults
+    return Done(rows, faults, skipped)
+
+
+@contextmanager
+def _opened(out: Path, open_results: Callable[[], Results]) -> Iterator[Results]:
+    with _written_to(out):
+        results = open_results()
+    try:
+        yield results
+    finally:
+        with _written_to(out):
+            results.close()
+
+
+@contextmanager
+def _written_to(out: Path) -> Iterator[None]:
+    """Blame the output for what fails in the block."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"--out {out}: {error.strerror or error}") from error
 
 
 def _pieces(
-    job: Job, results: Results, content: bytes, device: Device, choices: Choices
+    job: Job, results: Results, content: bytes, device: Device, choices: Choices, skipped: Skipped
 ) -> Iterator[Piece]:
-    shards = find_shards(job.arguments, job.column)
+    shards = find_shards(job.arguments, skipped, job.column)
     if job.engine == "ray":
         from service.ray_engine import classify_on_ray
 
         return classify_on_ray(
-            shards, results.rows, results.last, content, device, choices, job.processes
+            shards, results.rows, results.last, skipped, content, device, choices, job.processes
         )
     from service.local_engine import classify_locally
 
     # Several processes would only take turns on a GPU.
     processes = job.processes or (1 if device == "cuda" else len(os.sched_getaffinity(0)))
-    work = passed_over(shards, results.rows, results.last)
+    work = without_rows(shards, results.rows, results.last, skipped)
     return classify_locally(work, content, device, choices, processes)
 
 
 def _made_of(settings: ServiceSettings, job: Job, content: bytes) -> dict[str, object]:
     """Return what a row depends on."""
-    chosen = {key: asdict(job)[key] for key in ("column", "mode", "top_k")}
     return {
         "inputs": inputs(job.arguments),
         "model_sha256": hashlib.sha256(content).hexdigest(),
         "max_image_pixels": settings.max_image_pixels,
         "watch": settings.watch,
-        **chosen,
+        "column": None if job.column is None else shown(job.column),
+        "mode": job.mode,
+        "top_k": job.top_k,
     }
 
 

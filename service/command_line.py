@@ -3,12 +3,13 @@
 It is argparse's, since pydantic-settings would split a file's name at its commas.
 """
 
-import io
-import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from service.errors import EngineError, InputError, ModelError, OutputError
+from service.standard_streams import complain, flush, note, write
 
 if TYPE_CHECKING:
     from service.listings import Listing
@@ -19,33 +20,56 @@ FAILURE, USAGE = 1, 2
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the program that the arguments name; return its exit status."""
-    options = _parser().parse_args(arguments)
+    """Run the program that the arguments name; return its exit status.
+
+    Raises:
+        BrokenPipeError: nobody reads standard output any more.
+    """
+    try:
+        status = _run(_parsed(arguments))
+        flush()
+        return status
+    except InputError as error:
+        complain(str(error))
+        return USAGE
+    except (ModelError, EngineError, OutputError) as error:
+        complain(str(error))
+        return FAILURE
+
+
+def _parsed(arguments: Sequence[str]) -> Namespace:
+    try:
+        return _parser().parse_args(arguments)
+    finally:
+        flush()  # --help
+
+
+def _run(options: Namespace) -> int:
     # --help and usage errors need not wait for ONNX Runtime.
     from pydantic import ValidationError
 
-    from service.errors import EngineError, InputError, ModelError
     from service.settings import ServiceSettings, describe_faults
 
     given = {"device": options.device, "model": options.model}
     try:
         settings = ServiceSettings(**{k: v for k, v in given.items() if v is not None})
-        if options.program == "info":
-            return _info(settings)
-        return _classify(settings, options) if options.out is None else _bulk(settings, options)
     except ValidationError as error:
-        _complain(describe_faults(error))
-        return USAGE
-    except InputError as error:
-        _complain(str(error))
-        return USAGE
-    except (ModelError, EngineError) as error:
-        _complain(str(error))
-        return FAILURE
+        raise InputError(describe_faults(error)) from error
+    if options.program == "info":
+        return _info(settings)
+    return _classify(settings, options) if options.out is None else _bulk(settings, options)
+
+
+class _Parser(ArgumentParser):
+    """One that says so where its help cannot be written."""
+
+    def print_help(self, file: object = None) -> None:
+        """Write the help to standard output."""
+        write(self.format_help())
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
+    parser = _Parser(
         "python -m service",
         description="Classify pictures of garments without a server.",
         epilog="FASHION_DEVICE, FASHION_MODEL and FASHION_MAX_IMAGE_PIXELS hold here too.",
@@ -107,11 +131,10 @@ def _count(text: str) -> int:
 
 
 def _classify(settings: "ServiceSettings", options: Namespace) -> int:
-    from service.errors import InputError
     from service.listings import CSV, JSONLines, Table
     from service.model import load_model
     from service.offline import check_top_k, classify_files
-    from service.picture_files import find_pictures
+    from service.picture_files import Skipped, find_pictures, passed_over
     from service.shards import of_many
 
     for given in ("resume", "processes", "column", "engine"):
@@ -122,24 +145,25 @@ def _classify(settings: "ServiceSettings", options: Namespace) -> int:
             raise InputError(f"{argument} holds many pictures: name the results with --out")
     model = load_model(settings)
     check_top_k(model, options.top_k)
-    files, faults = find_pictures(options.pictures)
+    skipped = Skipped()
+    files, faults = find_pictures(options.pictures, skipped)
     for fault in faults:
-        _complain(fault)
+        complain(fault)
     listing = JSONLines() if options.json else CSV() if options.csv else Table(files, model.labels)
     top_k = options.top_k if options.json else options.top_k or 1
     results = classify_files(model, files, settings.max_image_pixels, options.mode, top_k)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be no Unicode
-        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
-    print(listing.head(top_k or 1), end="")
+    write(listing.head(top_k or 1))
     failed = _list(results, listing, len(files))
     if failed and len(files) > 1:
-        _complain(f"{failed} of {len(files)} pictures could not be classified")
+        complain(f"{failed} of {len(files)} pictures could not be classified")
+    if skipped:
+        note(passed_over(skipped))
     return FAILURE if failed or faults else 0
 
 
 def _bulk(settings: "ServiceSettings", options: Namespace) -> int:
     from service.bulk import Job, run
-    from service.errors import InputError
+    from service.picture_files import passed_over
 
     if options.json or options.csv:
         raise InputError("--out says by its name how rows are written: leave --json and --csv out")
@@ -153,15 +177,13 @@ def _bulk(settings: "ServiceSettings", options: Namespace) -> int:
         options.mode,
         options.top_k,
     )
-    try:
-        rows, faults = run(settings, job)
-    except OSError as error:
-        _complain(f"--out {options.out}: {error.strerror or error}")
-        return FAILURE
-    print(f"{rows:,} rows written to {options.out}")
-    if faults:
-        _complain(f"{faults:,} of them have no answer: their error says why")
-    return FAILURE if faults else 0
+    done = run(settings, job)
+    besides = f"; {passed_over(done.skipped)}" if done.skipped else ""
+    write(f"{done.rows:,} rows written to {options.out}{besides}\n")
+    flush()
+    if done.faults:
+        complain(f"{done.faults:,} of them have no answer: their error says why")
+    return FAILURE if done.faults else 0
 
 
 def _list(results: "Iterable[list[Result]]", listing: "Listing", total: int) -> int:
@@ -175,10 +197,10 @@ def _list(results: "Iterable[list[Result]]", listing: "Listing", total: int) -> 
                 for file, answer in batch:
                     if isinstance(answer, str):
                         failed += 1
-                        _complain(f"{file}: {answer}")
+                        complain(f"{file}: {answer}")
                     else:
-                        print(listing.row(file, answer), end="")
-                sys.stdout.flush()
+                        write(listing.row(file, answer))
+                flush()
             bar.advance(len(batch))
     return failed
 
@@ -190,12 +212,5 @@ def _info(settings: "ServiceSettings") -> int:
     facts = describe(settings.model, load_model(settings))
     width = max(map(len, facts))
     for name, value in facts.items():
-        print(f"{name:{width}}  {value}")
+        write(f"{name:{width}}  {value}\n")
     return 0
-
-
-def _complain(text: str) -> None:
-    """Tell a person what went wrong; a file's name must not command the terminal."""
-    from service.listings import printable
-
-    print(f"error: {printable(text)}", file=sys.stderr)

@@ -5,6 +5,8 @@
     │   └── DeviceError        it cannot be served on the device asked for
     ├── TracingError           a variable of OpenTelemetry's is wrong
     ├── InputError             what `python -m service` is to read or to write is wrong
+    │   └── BrokenInput        an archive is broken or cut off
+    ├── OutputError            what `python -m service` says or finds cannot be written
     ├── DecoderError           an error within a process that decodes, that no picture should cause
     ├── EngineError            the processes that classify for it cannot go on
     └── RequestError           a request cannot be answered; has an HTTP status
@@ -47,6 +49,14 @@ class TracingError(ServiceError):
 
 class InputError(ServiceError):
     """What `python -m service` is to read or to write is wrong."""
+
+
+class BrokenInput(InputError):
+    """An archive is broken or cut off."""
+
+
+class OutputError(ServiceError):
+    """What `python -m service` says or finds cannot be written."""
 
 
 class DecoderError(ServiceError):

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import orjson
@@ -44,12 +46,18 @@ def claim(out: Path, content: Mapping[str, Any], resume: bool) -> None:
 
 
 def _input(argument: str) -> dict[str, Any]:
-    path = Path(argument)
-    described: dict[str, Any] = {"path": os.fsencode(path.resolve()).decode(errors="replace")}
-    if path.is_file():
-        status = path.stat()
-        described |= {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+    described: dict[str, Any] = {"path": _shown(argument)}
+    with suppress(OSError):  # whoever reads it says so
+        # A path's own way to resolve raises where links go round.
+        described["path"] = _shown(os.path.realpath(argument))
+        status = Path(argument).stat()
+        if S_ISREG(status.st_mode):
+            described |= {"bytes": status.st_size, "modified_ns": status.st_mtime_ns}
     return described
+
+
+def _shown(path: str) -> str:
+    return os.fsencode(path).decode(errors="replace")
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -1,12 +1,10 @@
 """Picture files classified in this process: decoded by threads, in batches, in their order."""
 
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -17,7 +15,7 @@ from service.errors import InputError
 from service.images import Mode, Seen
 from service.input_statistics import squares
 from service.model import Model
-from service.picture_files import STANDARD_INPUT
+from service.picture_contents import read_picture
 from service.watchman import describe
 
 BATCH = 64  # ONNX Runtime is no faster with more
@@ -74,11 +72,7 @@ def check_top_k(model: Model, top_k: int | None) -> None:
 
 def _see(file: str, max_pixels: int, mode: Mode) -> Seen | str:
     """Decode a file, or say why it cannot be."""
-    try:
-        content = sys.stdin.buffer.read() if file == STANDARD_INPUT else Path(file).read_bytes()
-    except OSError as error:
-        return error.strerror or str(error)
-    return see(content, max_pixels, mode)
+    return see(read_picture(file), max_pixels, mode)
 
 
 def _classify(

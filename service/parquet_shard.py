@@ -9,7 +9,9 @@ import numpy as np
 from service.arrow import pyarrow
 from service.errors import InputError
 from service.model import SIDE
-from service.shards import LONGEST, Block, Held, Pictures, Span, shown, too_long, unread
+from service.picture_contents import LONGEST, too_long
+from service.picture_files import Skipped
+from service.shards import Block, Held, Pictures, Span, Unread, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,8 +33,8 @@ class Parquet:
     path: str
     column: str | None = None  # None for the only one that can be it
 
-    def spans(self) -> Iterator[Span]:
-        """Read them in order, or to where the file is broken.
+    def spans(self, skipped: Skipped) -> Iterator[Span]:
+        """Read them in order, or to where the file is broken; of rows none is passed over.
 
         Raises:
             InputError: there is no such column, or pyarrow is missing.
@@ -47,7 +49,7 @@ class Parquet:
                     yield Held(Block(names, _pictures(batch.column(0))))
                     row += len(batch)
         except (pa.ArrowException, OSError) as error:
-            yield unread(self.path, f"the file is broken behind {row:,} rows: {error}")
+            yield Unread(self.path, f"the file is broken behind {row:,} rows: {error}")
 
     def _column(self, schema: "pa.Schema") -> str:
         can_be: list[str] = [field.name for field in schema if _can_be(field.type)]

@@ -23,8 +23,9 @@ from service.errors import EngineError, InputError, ModelError, ServiceError
 from service.freed_memory import keep_freed_memory
 from service.local_engine import without
 from service.model import Model
+from service.picture_files import Skipped
 from service.settings import Device
-from service.shards import Shard, Span, passed_over
+from service.shards import Shard, Span, without_rows
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -45,9 +46,9 @@ class Work(NamedTuple):
     rows: int
     last: str | None  # the name in the last of them
 
-    def spans(self) -> Iterator[tuple[Span, int]]:
-        """Give its spans that have no row yet, as `passed_over` does."""
-        return passed_over([self.shard], self.rows, self.last)
+    def spans(self, skipped: Skipped) -> Iterator[tuple[Span, int]]:
+        """Give its spans that have no row yet, as `without_rows` does."""
+        return without_rows([self.shard], self.rows, self.last, skipped)
 
 
 class Classifier:
@@ -65,13 +66,16 @@ class Classifier:
             batch: one pickled Work, as the column `work`.
 
         Yields:
-            a pickled Piece, or an error, which would come as 200 lines if it were raised here, as
-            the column `piece`.
+            as the column `piece`, pickled: a Piece, or at the end what was passed over, or an
+            error, which would come as 200 lines if it were raised here.
         """
         node = socket.gethostname()
+        skipped = Skipped()
         try:
-            for piece in self._pieces(pickle.loads(batch["work"][0])):  # noqa: S301 (our own)
+            work = pickle.loads(batch["work"][0])  # noqa: S301 (our own)
+            for piece in self._pieces(work, skipped):
                 yield _packed(piece)
+            yield _packed(skipped)
         except InputError as error:
             yield _packed(error)
         except ModelError as error:
@@ -80,18 +84,20 @@ class Classifier:
             needed = "a node needs the input's files under the names that they have here"
             yield _packed(EngineError(f"on {node}: {error}; {needed}"))
 
-    def _pieces(self, work: Work) -> Iterator[Piece]:
+    def _pieces(self, work: Work, skipped: Skipped) -> Iterator[Piece]:
         content, device, choices, folder = self._given
         if self._model is None:
             os.chdir(folder)  # an actor starts where its node's Ray did
             self._model = Model(open_session(content, device))
             self._model.check()
             keep_freed_memory()
-        for span, rows in work.spans():
+        if path := getattr(work.shard, "path", None):
+            Path(path).stat()  # a row that says so would be this node's fault
+        for span, rows in work.spans(skipped):
             yield classify_block(self._model, without(span.read(), rows), choices)
 
 
-def _packed(piece: Piece | ServiceError) -> dict[str, list[bytes]]:
+def _packed(piece: Piece | Skipped | ServiceError) -> dict[str, list[bytes]]:
     return {"piece": [pickle.dumps(piece)]}
 
 
@@ -99,6 +105,7 @@ def classify_on_ray(
     shards: Iterable[Shard],
     rows: int,
     last: str | None,
+    skipped: Skipped,
     content: bytes,
     device: Device,
     choices: Choices,
@@ -110,6 +117,7 @@ def classify_on_ray(
         shards: of the input.
         rows: of the first pictures, which there are.
         last: the name in the last of them, None for none.
+        skipped: counts what is passed over in archives.
         content: of the model's file.
         device: as `FASHION_DEVICE` has it: where Ray has GPUs, each actor gets one, but for `cpu`.
         choices: for all pictures.
@@ -120,7 +128,7 @@ def classify_on_ray(
         EngineError: Ray is missing or cannot be reached, a node has not what it needs, or Ray
             has lost work that it could not repeat.
     """
-    works = list(_left(shards, rows, last))
+    works = list(_left(shards, rows, last, skipped))
     if not works:
         return
     with _joined(processes):
@@ -132,14 +140,17 @@ def classify_on_ray(
                 piece = pickle.loads(row["piece"])  # noqa: S301 (our own)
                 if isinstance(piece, ServiceError):
                     raise piece
-                yield piece
+                if isinstance(piece, Skipped):
+                    skipped.update(piece)
+                else:
+                    yield piece
         except RayError as error:
             cause = getattr(error, "cause", None)  # what an actor raised
             reason = f"{type(cause).__name__}: {_lines(cause)[0]}" if cause else _lines(error)[-1]
             raise EngineError(f"Ray: {reason}") from error
 
 
-def _left(shards: Iterable[Shard], rows: int, last: str | None) -> Iterator[Work]:
+def _left(shards: Iterable[Shard], rows: int, last: str | None, skipped: Skipped) -> Iterator[Work]:
     """Find the shards that are not whole in the results, without reading pictures.
 
     Raises:
@@ -147,19 +158,21 @@ def _left(shards: Iterable[Shard], rows: int, last: str | None) -> Iterator[Work
     """
     for shard in shards:
         pictures = 0
-        for span in shard.spans() if rows else ():
+        in_shard = Skipped()  # by whoever classifies it, unless that is done
+        for span in shard.spans(in_shard) if rows else ():
             pictures += len(span)
             if pictures >= rows:
                 break
         if pictures < rows:
             rows -= pictures
+            skipped.update(in_shard)
             continue
         work = Work(shard, rows, last)
         if rows:
-            next(work.spans(), None)  # compares names
+            next(work.spans(Skipped()), None)  # compares names
         yield work
         rows, last = 0, None
-    next(passed_over([], rows, last), None)  # complains of rows that are left
+    next(without_rows([], rows, last, skipped), None)  # complains of rows that are left
 
 
 def _pipeline(

@@ -9,29 +9,29 @@ are read, so that those with answers already can be passed over.
 import bz2
 import gzip
 import lzma
-import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InputError
-from service.picture_files import walk
+from service.picture_contents import read_picture
+from service.picture_files import Skipped, Unreadable, is_file, is_folder, walk
 
 SHARD_FILES, SPAN_FILES = 1024, 256
-LONGEST = 100 * 2**20  # bytes of a picture's file
 
 # How compressed files begin, and who reads them.
-COMPRESSED: Mapping[bytes, Callable[[str], Any]] = {
+COMPRESSED: Mapping[bytes, Callable[[str], BufferedIOBase]] = {
     b"\x1f\x8b": gzip.GzipFile,
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ": lzma.LZMAFile,
 }
-
+READING_FAULTS = (OSError, EOFError, zlib.error, lzma.LZMAError)  # of those, and of plain files
 
 # What the network sees, (N, 1, 28, 28); or of each picture that, (28, 28), or its file, or the
 # reason why there is none.
@@ -58,8 +58,12 @@ class Span(Protocol):
 class Shard(Protocol):
     """A part of the input that can be read by itself; it can be sent to another machine."""
 
-    def spans(self) -> Iterator[Span]:
-        """Read through it; the same spans in the same order each time."""
+    def spans(self, skipped: Skipped) -> Iterator[Span]:
+        """Read through it; the same spans in the same order each time.
+
+        Args:
+            skipped: counts what is passed over.
+        """
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,33 @@ class Held:
 
 
 @dataclass(frozen=True)
+class Unread:
+    """What stands, as a shard and as a span, for something that cannot be read."""
+
+    name: str
+    reason: str
+
+    def spans(self, skipped: Skipped) -> Iterator[Span]:
+        """Give itself."""
+        yield self
+
+    def __len__(self) -> int:
+        """It is one row."""
+        return 1
+
+    def read(self) -> Block:
+        """Return the reason."""
+        return Block([shown(self.name)], [self.reason])
+
+
+@dataclass(frozen=True)
 class Files:
     """Pictures in files of their own, as a shard and as a span."""
 
     paths: tuple[str, ...]
 
-    def spans(self) -> Iterator[Span]:
-        """Read them in order, some at a time."""
+    def spans(self, skipped: Skipped) -> Iterator[Span]:
+        """Read them in order, some at a time; of them nothing is passed over."""
         for start in range(0, len(self), SPAN_FILES):
             yield Files(self.paths[start : start + SPAN_FILES])
 
@@ -108,43 +132,49 @@ class _Contents(Sequence[bytes | str]):
 
     def __getitem__(self, index: Any) -> Any:
         found = self._paths[index]
-        return _read(found) if isinstance(found, str) else _Contents(found)
+        return read_picture(found) if isinstance(found, str) else _Contents(found)
 
 
-def find_shards(arguments: Iterable[str], column: str | None = None) -> Iterator[Shard]:
+def find_shards(
+    arguments: Iterable[str], skipped: Skipped, column: str | None = None
+) -> Iterator[Shard]:
     """Divide the input, in its order, in memory that does not grow with it.
 
     Args:
         arguments: folders, which stand for all pictures in them and below; tar archives,
             compressed or not; IDX and Parquet files; anything else is a picture.
+        skipped: counts what is passed over in folders.
         column: of Parquet files, the one with the pictures; None for the only one that can be.
     """
     paths: list[str] = []
     for argument in arguments:
         shards = of_many(argument, column)
-        if shards is None and not Path(argument).is_dir():
+        if shards is None and not is_folder(argument):
             paths.append(argument)
             continue
         yield from _in_runs(paths)
         paths = []
-        yield from shards if shards is not None else _in_runs(walk(argument))
+        yield from shards if shards is not None else _in_runs(walk(argument, skipped))
     yield from _in_runs(paths)
 
 
-def passed_over(shards: Iterable[Shard], rows: int, last: str | None) -> Iterator[tuple[Span, int]]:
+def without_rows(
+    shards: Iterable[Shard], rows: int, last: str | None, skipped: Skipped
+) -> Iterator[tuple[Span, int]]:
     """Give the spans that have no row yet, each with the number of its pictures that have one.
 
     Args:
         shards: the whole input.
         rows: that there are.
         last: the name in the last of them, None for none.
+        skipped: counts what is passed over in archives.
 
     Raises:
         InputError: there are fewer pictures, or another has that name's place: the input has
             changed.
     """
     for shard in shards:
-        for span in shard.spans():
+        for span in shard.spans(skipped):
             if 0 < rows <= len(span):
                 found = span.read().names[rows - 1]
                 if found != last:
@@ -158,17 +188,12 @@ def passed_over(shards: Iterable[Shard], rows: int, last: str | None) -> Iterato
         raise InputError(f"the input has changed: it has {rows:,} pictures fewer; begin anew")
 
 
-def unread(name: str, reason: str) -> Span:
-    """Return a span that stands for something that cannot be read."""
-    return Held(Block([shown(name)], [reason]))
-
-
 def shown(path: str) -> str:
     """Return a file's name as text; it may be no Unicode."""
     return path.encode("utf-8", "backslashreplace").decode()
 
 
-def opened(path: str) -> tuple[IO[bytes], bool]:
+def opened(path: str) -> tuple[BufferedIOBase, bool]:
     """Open a file, decompressed where it is compressed, and say which.
 
     Raises:
@@ -178,8 +203,7 @@ def opened(path: str) -> tuple[IO[bytes], bool]:
         head = file.read(6)
     for start, opener in COMPRESSED.items():
         if head.startswith(start):
-            file_of_it: IO[bytes] = opener(path)
-            return file_of_it, True
+            return opener(path), True
     return Path(path).open("rb"), False
 
 
@@ -189,40 +213,32 @@ def of_many(argument: str, column: str | None = None) -> Iterator[Shard] | None:
     from service.parquet_shard import PARQUET, Parquet
     from service.tar_shard import USTAR, USTAR_AT, Tar
 
-    if not Path(argument).is_file():
+    if not is_file(argument):
         return None
     try:
         file, _ = opened(argument)
         with file:
             head = file.read(512)
-    except (OSError, EOFError, lzma.LZMAError):
+    except READING_FAULTS:
         return None  # and, as a picture, is told why not
     if head.startswith(MAGIC):
         return IDX.all(argument)
     if head.startswith(PARQUET):
         return iter([Parquet(argument, column)])
-    if head[USTAR_AT:].startswith(USTAR) or Path(argument).suffix == ".tar":
+    if head[USTAR_AT:].startswith(USTAR) or argument.lower().endswith(".tar"):
         return iter([Tar(argument)])
     return None
 
 
-def _in_runs(paths: Iterable[str]) -> Iterator[Shard]:
-    paths = iter(paths)
-    while run := tuple(islice(paths, SHARD_FILES)):
-        yield Files(run)
-
-
-def _read(path: str) -> bytes | str:
-    try:
-        with Path(path).open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            # What is no file has no size. To ask for LONGEST each time takes as long as an image.
-            content = file.read(size + 1 if 0 < size < LONGEST else LONGEST + 1)
-    except OSError as error:
-        return error.strerror or str(error)
-    return content if len(content) <= LONGEST else too_long("the file", f"more than {LONGEST:,}")
-
-
-def too_long(what: str, found: str) -> str:
-    """Say that a picture's file has too many bytes."""
-    return f"{what} has {found} bytes, {LONGEST:,} are the most of a picture"
+def _in_runs(found: Iterable[str | Unreadable]) -> Iterator[Shard]:
+    run: list[str] = []
+    for one in found:
+        if isinstance(one, str):
+            run.append(one)
+        if run and (len(run) == SHARD_FILES or not isinstance(one, str)):
+            yield Files(tuple(run))
+            run = []
+        if isinstance(one, Unreadable):
+            yield Unread(*one)
+    if run:
+        yield Files(tuple(run))

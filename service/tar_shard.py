@@ -1,51 +1,59 @@
 """A tar archive of pictures, compressed or not; nothing of it is ever written to a disk."""
 
-import lzma
-import tarfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
-from service.picture_files import is_picture
-from service.shards import LONGEST, SPAN_FILES, Block, Span, opened, shown, too_long, unread
+from service.errors import BrokenInput
+from service.picture_contents import LONGEST, too_long
+from service.picture_files import NO_FILE, Skipped, reason_to_skip
+from service.shards import READING_FAULTS, SPAN_FILES, Block, Span, Unread, opened, shown
+from service.tar_links import Links
+from service.tar_members import (
+    FOLDER,
+    HARD_LINK,
+    REGULAR,
+    SYMBOLIC_LINK,
+    Member,
+    members,
+    read_content,
+)
 
 USTAR, USTAR_AT = b"ustar", 257  # POSIX.1-2017, pax, "ustar Interchange Format"
 SPAN_BYTES = 16 * 2**20  # of pictures that are held
-FAULTS = (tarfile.TarError, OSError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 
 
 @dataclass(frozen=True)
 class Tar:
-    """All regular files in it that are pictures by their suffix, as `ARCHIVE:MEMBER`."""
+    """All files in it, and links to such, that are pictures by their suffix: `ARCHIVE:MEMBER`."""
 
     path: str
 
-    def spans(self) -> Iterator[Span]:
+    def spans(self, skipped: Skipped) -> Iterator[Span]:
         """Read it from its beginning to its end, or to where it is broken."""
         found, fault = 0, ""
-        run: list[_Member] = []
+        run: list[_Picture] = []
         held = 0  # bytes, here or by whoever reads them
         try:
-            file, compressed = opened(self.path)
-            with file:
-                for archive, member in _members(file):
-                    run.append(_take(archive, member, compressed))
-                    found += 1
-                    held += member.size
-                    if len(run) == SPAN_FILES or held >= SPAN_BYTES:
-                        yield Members(self.path, tuple(run))
-                        run, held = [], 0
-        except FAULTS as error:
-            fault = f"the archive is broken or cut off behind {found:,} pictures: {error}"
+            for picture in _pictures(self.path, skipped):
+                run.append(picture)
+                found += 1
+                held += picture.size
+                if len(run) == SPAN_FILES or held >= SPAN_BYTES:
+                    yield Members(self.path, tuple(run))
+                    run, held = [], 0
+        except (BrokenInput, *READING_FAULTS) as error:
+            reason = str(error) or type(error).__name__
+            fault = f"the archive is broken or cut off behind {found:,} pictures: {reason}"
         if run:
             yield Members(self.path, tuple(run))
         if fault:
-            yield unread(self.path, fault)
+            yield Unread(self.path, fault)
 
 
-class _Member(NamedTuple):
+class _Picture(NamedTuple):
     """A picture in an archive."""
 
     name: str
@@ -59,60 +67,63 @@ class Members:
     """Some of an archive's pictures."""
 
     path: str
-    members: tuple[_Member, ...]
+    pictures: tuple[_Picture, ...]
 
     def __len__(self) -> int:
         """How many there are."""
-        return len(self.members)
+        return len(self.pictures)
 
     def read(self) -> Block:
         """Return them."""
-        names = [shown(f"{self.path}:{member.name}") for member in self.members]
+        names = [shown(f"{self.path}:{picture.name}") for picture in self.pictures]
         try:
             with Path(self.path).open("rb") as file:
-                return Block(names, [_content(file, member) for member in self.members])
+                return Block(names, [_content(file, picture) for picture in self.pictures])
         except OSError as error:
             return Block(names, [error.strerror or str(error)] * len(names))
 
 
-class _Bounded:
-    """A file of which nobody reads more at a time than a picture has, as tarfile would."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.seek, self.tell = file.seek, file.tell
-
-    def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= LONGEST:
-            raise tarfile.ReadError(too_long("a header", f"{size:,}"))
-        return self._file.read(size)
-
-
-def _members(file: IO[bytes]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    bounded: IO[bytes] = _Bounded(file)  # type: ignore[assignment]
-    with tarfile.open(fileobj=bounded, mode="r:", errors="surrogateescape") as archive:
-        while member := archive.next():
-            archive.members.clear()  # type: ignore[attr-defined] # it would keep all of them
-            if member.isreg() and is_picture(member.name):
-                yield archive, member
+def _pictures(path: str, skipped: Skipped) -> Iterator[_Picture]:
+    links = Links(path)
+    file, compressed = opened(path)
+    with file:
+        for member in members(file):
+            if reason := _reason_to_skip(member):
+                skipped[reason] += 1
+            elif member.kind == REGULAR:
+                yield _picture(member, member, file if compressed else None)
+            elif member.kind != FOLDER:
+                target, content = links.follow(member)
+                yield _picture(member, target, None, content)
 
 
-def _take(archive: tarfile.TarFile, member: tarfile.TarInfo, compressed: bool) -> _Member:
+def _reason_to_skip(member: Member) -> str | None:
+    if member.kind == FOLDER:
+        return None
+    if reason := reason_to_skip(member.name):
+        return reason
+    return None if member.kind in (REGULAR, HARD_LINK, SYMBOLIC_LINK) else NO_FILE
+
+
+def _picture(
+    member: Member,
+    target: Member,
+    compressed: BufferedIOBase | None,
+    content: bytes | str | None = None,
+) -> _Picture:
     """Note where a picture is; of a compressed archive, which must be read in order, hold it."""
-    content: bytes | str | None = None
-    if member.size > LONGEST:
-        content = too_long("the member", f"{member.size:,}")
-    elif compressed or member.issparse():
-        file = archive.extractfile(member)
-        content = file.read() if file else b""
-        if len(content) < member.size:
-            raise tarfile.ReadError("unexpected end of data")
-    return _Member(member.name, content, member.offset_data, member.size)
+    if member.fault or target.fault:
+        content = member.fault or target.fault
+    elif target.size > LONGEST:
+        content = too_long("the member", f"{target.size:,}")
+    elif compressed:
+        content = read_content(compressed, target)
+    return _Picture(member.name, content, target.offset, target.size)
 
 
-def _content(file: IO[bytes], member: _Member) -> bytes | str:
-    if member.content is not None:
-        return member.content
-    file.seek(member.offset)
-    content = file.read(member.size)
-    return content if len(content) == member.size else "the archive is cut off within it"
+def _content(file: BufferedIOBase, picture: _Picture) -> bytes | str:
+    if picture.content is not None:
+        return picture.content
+    file.seek(picture.offset)
+    content = file.read(picture.size)
+    return content if len(content) == picture.size else "the archive is cut off within it"

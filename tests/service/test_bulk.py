@@ -311,7 +311,10 @@ def test_an_archive_without_a_place_for_its_rows_is_refused(mixed: list[Path]) -
 def test_results_that_cannot_be_written_are_told(mixed: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "nowhere" / "rows.jsonl"
     _, errors = run("classify", mixed[0], "--out", out, status=1)
-    assert f"error: --out {out}: No such file or directory" in errors
+    assert errors == f"error: --out {out}: No such file or directory\n"
+    out = tmp_path / f"{'x' * 300}.jsonl"
+    _, errors = run("classify", mixed[0], "--out", out, status=1)
+    assert errors == f"error: --out {out}: File name too long\n"
 
 
 def test_a_disk_that_is_full_is_told_and_can_be_gone_on_with(
@@ -324,6 +327,32 @@ def test_a_disk_that_is_full_is_told_and_can_be_gone_on_with(
     assert errors.decode().splitlines()[-1] == f"error: --out {out}: File too large"
     run("classify", mixed[0], "--out", out, "--resume", status=1)
     assert len(read(out)) == 150
+
+
+def test_one_bad_item_is_one_row_and_everything_else_goes_on(
+    mixed: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "itself").symlink_to("itself")
+    (tmp_path / "closed.idx").symlink_to("/proc/self/mem")  # which opens and cannot be read
+    bad = {
+        "itself": "Too many levels of symbolic links",
+        "x" * 300: "File name too long",
+        "some.tar/a.png": "Not a directory",
+        "missing": "No such file or directory",
+        "closed.idx": "Input/output error",
+        "folder": "",
+    }
+    out = tmp_path / "rows.jsonl"
+    (mixed[0] / "._000.png").write_bytes(b"macOS")
+    (mixed[0] / "itself.png").symlink_to("itself.png")
+    arguments = ("classify", *bad, "--out", out, "--processes", "1")
+    output, errors = run(*arguments, folder=tmp_path, status=1)
+    assert output == f"156 rows written to {out}; passed over: 1 (of macOS: 1)\n"
+    assert errors == "error: 8 of them have no answer: their error says why\n"
+    rows = read(out)
+    for row, (name, reason) in zip(rows, list(bad.items())[:-1], strict=False):
+        assert row == {"file": name, "error": reason}
+    assert rows[-1] == {"file": "folder/itself.png", "error": "Too many levels of symbolic links"}
 
 
 def test_without_pyarrow_parquet_names_the_extra(mixed: list[Path], tmp_path: Path) -> None:

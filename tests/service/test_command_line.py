@@ -38,6 +38,7 @@ BLOCKS = [  # the others are test_ray_engine.py's
     for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     if PYTHON in block
 ]
+PASSED_OVER = "passed over: 1 (no picture by its name: 1)"  # the samples' licence
 SECONDS = 120
 
 
@@ -103,7 +104,7 @@ def test_the_pages_commands_do_what_it_says(block: str, tmp_path: Path) -> None:
         timeout=SECONDS,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr.replace(f"{PASSED_OVER}\n", "")) == (0, "")
     table = tmp_path / "classes.csv"
     shown = done.stdout + (table.read_text() if table.exists() else "")
     assert "Bag" in shown
@@ -117,7 +118,7 @@ def test_a_table_is_aligned_and_names_every_file() -> None:
     assert {len(line) for line in (head, *rows)} == {len(head)}
     assert rows[0].startswith(f"{SAMPLES}/ankle_boot.png  Ankle boot ")
     assert 0.9 < float(rows[0].split()[-1]) <= 1
-    assert errors == ""
+    assert errors == f"{PASSED_OVER}\n"
 
 
 def test_csv_is_read_back() -> None:

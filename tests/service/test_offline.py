@@ -1,8 +1,5 @@
 """Files classified without a server: the answers, their order, and what is no picture."""
 
-import ast
-import os
-import sys
 import threading
 from collections.abc import Iterator
 from io import BytesIO, TextIOWrapper
@@ -16,11 +13,8 @@ from numpy.typing import NDArray
 from service.formats import SERVED
 from service.model import Model, load_model
 from service.offline import AHEAD, BATCH, classify_files
-from service.picture_files import find_pictures
 from service.settings import ServiceSettings
-from tests.pages import run
 from tests.service.pictures import encode, photograph, png_header
-from tests.serving import ROOT
 
 PIXELS = 32_000_000
 
@@ -129,67 +123,3 @@ def test_only_so_many_files_are_read_ahead(model: Model, files: list[str]) -> No
         assert taken < AHEAD + n * BATCH
     batches.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-
-
-def test_a_folder_is_its_pictures_and_those_below_sorted(tmp_path: Path) -> None:
-    names = ("b.png", "a.JPG", "c/d.webp", "c/a.tiff", "c/e/f.GIF", "z.bmp")
-    touch(tmp_path, *names, "notes.txt", "c/model.onnx", "png", ".png")
-    found, faults = find_pictures([str(tmp_path)])
-    assert found == sorted(str(tmp_path / name) for name in names)
-    assert faults == []
-
-
-def test_a_file_that_is_named_is_taken_whatever_its_name(tmp_path: Path) -> None:
-    touch(tmp_path, "notes.txt", "folder/a.png")
-    named = [str(tmp_path / "notes.txt"), "-", "missing", str(tmp_path / "folder")]
-    found, faults = find_pictures(named)
-    assert found == [*named[:3], str(tmp_path / "folder" / "a.png")]
-    assert faults == []
-
-
-def test_a_folder_without_a_picture_is_a_fault(tmp_path: Path) -> None:
-    touch(tmp_path, "notes.txt")
-    found, faults = find_pictures([str(tmp_path)])
-    assert found == []
-    assert faults == [f"{tmp_path}: there is no picture in this folder, by its files' names"]
-
-
-def test_neither_links_that_go_round_nor_pipes_are_followed(tmp_path: Path) -> None:
-    touch(tmp_path, "a.png")
-    (tmp_path / "round").symlink_to(tmp_path)
-    os.mkfifo(tmp_path / "pipe.png")
-    (tmp_path / "folder.png").mkdir()
-    assert find_pictures([str(tmp_path)]) == ([str(tmp_path / "a.png")], [])
-
-
-def test_a_link_to_what_is_gone_is_a_picture_that_cannot_be_read(tmp_path: Path) -> None:
-    (tmp_path / "gone.png").symlink_to(tmp_path / "missing")
-    assert find_pictures([str(tmp_path)]) == ([str(tmp_path / "gone.png")], [])
-
-
-FIND = """
-import sys
-from service.picture_files import find_pictures
-print(find_pictures(sys.argv[1:]))
-"""
-# Root may read every folder, unless these rights are taken from it.
-AS_ANYBODY = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") * (os.geteuid() == 0)
-
-
-def test_a_folder_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
-    touch(tmp_path, "a.png", "closed/b.png")
-    (tmp_path / "closed").chmod(0)
-    try:
-        printed = run([*AS_ANYBODY, sys.executable, "-c", FIND, str(tmp_path)], ROOT, {})
-    finally:
-        (tmp_path / "closed").chmod(0o700)
-    found, faults = ast.literal_eval(printed)
-    assert found == [str(tmp_path / "a.png")]
-    assert faults == [f"{tmp_path / 'closed'}: Permission denied"]

@@ -236,7 +236,7 @@ def test_the_pages_command_starts_a_ray_of_its_own(block: str, tmp_path: Path) -
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stdout == "10 rows written to samples.jsonl\n"
+        assert done.stdout == f"10 rows written to samples.jsonl; {test_command_line.PASSED_OVER}\n"
         ours = [line for line in done.stderr.splitlines() if "core_worker.cc" not in line]
         assert ours == []
         assert not [p for p in psutil.process_iter() if folder in " ".join(cmdline(p))]

@@ -21,14 +21,16 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from service.errors import InputError
-from service.shards import LONGEST, SPAN_FILES, Block, Files, Shard, find_shards, passed_over
+from service.picture_contents import LONGEST
+from service.picture_files import Skipped
+from service.shards import SPAN_FILES, Block, Files, Shard, find_shards, without_rows
 
 Row = tuple[str, Any]
 
 
 def blocks(shards: Iterator[Shard]) -> Iterator[Block]:
     for shard in shards:
-        for span in shard.spans():
+        for span in shard.spans(Skipped()):
             block = span.read()
             assert len(span) == len(block.names) == len(block.pictures) > 0
             yield block
@@ -37,7 +39,7 @@ def blocks(shards: Iterator[Shard]) -> Iterator[Block]:
 def rows(*arguments: str | Path, column: str | None = None) -> list[Row]:
     return [
         (name, picture)
-        for block in blocks(find_shards(map(str, arguments), column))
+        for block in blocks(find_shards(map(str, arguments), Skipped(), column))
         for name, picture in zip(block.names, block.pictures, strict=True)
     ]
 
@@ -80,8 +82,8 @@ def test_what_cannot_be_read_is_a_reason_in_its_place(tmp_path: Path) -> None:
         file.truncate(LONGEST + 1)
     assert rows(tmp_path, tmp_path / "missing") == [
         (f"{tmp_path}/a.png", "No such file or directory"),
-        (f"{tmp_path}/huge.png", "the file has more than 104,857,600 bytes, 104,857,600 are the "
-         "most of a picture"),
+        (f"{tmp_path}/huge.png", "the file has 104,857,601 bytes, 104,857,600 are the most of "
+         "a picture"),
         (f"{tmp_path}/missing", "No such file or directory"),
     ]  # fmt: skip
 
@@ -110,7 +112,9 @@ def test_an_archive_is_its_pictures(mode: str, layout: int, tmp_path: Path) -> N
             info = tarfile.TarInfo("other.png")
             info.type, info.linkname = kind, "d/000.png"
             archive.addfile(info)
-    assert rows(path) == [(f"{path}:{name}", content) for name, content in (*members, *long)]
+    links = [("other.png", members[0][1])] * 2
+    expected = [(f"{path}:{name}", content) for name, content in (*members, *long, *links)]
+    assert rows(path) == expected
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
@@ -138,15 +142,16 @@ def test_a_member_that_is_too_long_is_not_read(tmp_path: Path) -> None:
     info.size = LONGEST + 1
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(info.tobuf())
-        for _ in range(LONGEST // 2**20 + 1):
+        for _ in range(LONGEST // 2**20):
             file.write(bytes(2**20))
+        file.write(b"1" + bytes(511))
         file.write(write_tar(tmp_path / "b.tar", [("b.png", b"b")]).read_bytes())
     tracemalloc.start()
     found = rows(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     reason = "the member has 104,857,601 bytes, 104,857,600 are the most of a picture"
-    assert found == [(f"{path}:a.png", reason)]
+    assert found == [(f"{path}:a.png", reason), (f"{path}:b.png", b"b")]
     assert peak < 30 * 2**20
 
 
@@ -170,7 +175,9 @@ def test_many_members_leave_nothing_in_memory(tmp_path: Path) -> None:
     def peak(count: int) -> int:
         path = write_tar(tmp_path / f"{count}.tar", [(f"{n}.png", b"") for n in range(count)])
         tracemalloc.start()
-        assert sum(len(block.names) for block in blocks(find_shards([str(path)]))) == count
+        assert (
+            sum(len(block.names) for block in blocks(find_shards([str(path)], Skipped()))) == count
+        )
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found
@@ -231,6 +238,68 @@ def test_an_idx_file_of_other_sides_says_so(tmp_path: Path) -> None:
     path = tmp_path / "images"
     path.write_bytes(idx(np.zeros((3, 32, 30), np.uint8)))
     assert rows(path) == [(str(path), "its images have 32 x 30 pixels, 28 x 28 are right")]
+
+
+def test_a_head_that_lies_is_one_row(images: NDArray[np.uint8], tmp_path: Path) -> None:
+    path = tmp_path / "images"
+    for pack in (bytes, gzip.compress):
+        path.write_bytes(pack(idx(images[:3]).replace(struct.pack(">I", 3), b"\xff" * 4, 1)))
+        *found, last = rows(path)
+        assert len(found) == 3
+        assert last == (str(path), "the file is cut off behind 3 images")
+        path.write_bytes(
+            pack(idx(images[:3]).replace(struct.pack(">I", 3), struct.pack(">I", 2), 1))
+        )
+        *found, last = rows(path)
+        assert len(found) == 2
+        assert last[1] == "the file goes on behind the 2 images that its head speaks of"
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("damage", "whole", "reason"),
+    [
+        (lambda content: flipped(content, 200_000), 300, "CRC check failed"),  # within an image
+        (lambda content: flipped(content, len(content) - 8), 300, "CRC check failed"),
+        (lambda content: flipped(content, len(content) - 1), 300, "Incorrect length of data"),
+        (lambda content: content[:-5], 300, "Compressed file ended before the end-of-stream"),
+        (lambda content: content + b"more", 300, "Not a gzipped file (b'mo')"),
+        (lambda content: content[:200_000], 255, "Compressed file ended before the end-of-stream"),
+    ],
+)
+def test_a_compressed_idx_file_is_read_to_its_checksum(
+    damage: Callable[[bytes], bytes],
+    whole: int,
+    reason: str,
+    images: NDArray[np.uint8],
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "images"
+    path.write_bytes(damage(gzip.compress(idx(images[:300]), compresslevel=0)))
+    *found, (name, fault) = rows(path)
+    assert [name for name, _ in found] == [f"{path}#{n}" for n in range(whole)]
+    assert name == str(path)
+    assert fault.startswith(f"the file is broken or cut off behind {whole} images: {reason}")
+
+
+@settings(max_examples=100, deadline=None)
+@given(damage=st.data())
+def test_a_damaged_compressed_idx_file_never_does_more_than_end(
+    damage: st.DataObject, images: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("damaged") / "images"
+    pack = damage.draw(st.sampled_from([gzip.compress, bz2.compress, lzma.compress]))
+    content = bytearray(pack(idx(images[:20])))
+    for _ in range(damage.draw(st.integers(1, 5))):
+        place = damage.draw(st.integers(6, len(content) - 1))
+        content[place] ^= damage.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    found = rows(path)
+    assert 0 < len(found) < 22
+    assert all(name.startswith(str(path)) for name, _ in found)
 
 
 # Parquet.
@@ -317,7 +386,7 @@ def test_passing_over_leaves_the_rest_and_nothing_else(
     last = names[done - 1] if done else None
     left = [
         name
-        for span, passed in passed_over(shards, done, last)
+        for span, passed in without_rows(shards, done, last, Skipped())
         for name in span.read().names[passed:]
     ]
     assert left == names[done:]
@@ -326,6 +395,6 @@ def test_passing_over_leaves_the_rest_and_nothing_else(
 def test_an_input_that_has_changed_is_noticed() -> None:
     shards = [Files(("a", "b", "c"))]
     with pytest.raises(InputError, match="where x was is b; begin anew"):
-        list(passed_over(shards, 2, "x"))
+        list(without_rows(shards, 2, "x", Skipped()))
     with pytest.raises(InputError, match="it has 1 pictures fewer"):
-        list(passed_over(shards, 4, "d"))
+        list(without_rows(shards, 4, "d", Skipped()))
