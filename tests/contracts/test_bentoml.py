@@ -1,0 +1,63 @@
+"""bentoml: its arbiter, its folder for metrics, and the worker that runs uvicorn.
+
+Stood on by `service.supervision`, `service.classifier` and `service.web`.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from tests.serving import ROOT, environment, serving, wait_until
+
+ARBITER = """
+from bentoml._internal.utils.circus import create_standalone_arbiter
+from service.supervision import Supervisor, supervise
+supervise()
+print(type(create_standalone_arbiter([])) is Supervisor)
+"""
+
+FOLDER = """
+from bentoml._internal.configuration.containers import BentoMLContainer
+print(BentoMLContainer.prometheus_multiproc_dir.get())
+"""
+
+
+def run(program: str, folder: Path) -> str:
+    """What a program prints in a process of its own, with a BentoML home of its own."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        cwd=ROOT,
+        env=environment(folder, {"FASHION_DEVICE": "cpu"}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def test_the_arbiter_that_it_makes_is_ours(tmp_path: Path) -> None:
+    assert run(ARBITER, tmp_path) == "True"
+
+
+def test_the_folder_for_metrics_lies_in_its_home(tmp_path: Path) -> None:
+    assert Path(run(FOLDER, tmp_path)).is_relative_to(tmp_path / "bentoml")
+
+
+def test_a_worker_takes_our_application_connections_and_folder(tmp_path: Path) -> None:
+    with serving(tmp_path, FASHION_DEVICE="cpu") as server:
+        (worker,) = server.workers()
+        assert worker.ppid() == server.process.pid
+        folder = Path(worker.environ()["PROMETHEUS_MULTIPROC_DIR"])
+        assert list(folder.glob(f"*_{worker.pid}.db"))
+        # uvicorn's own connection would answer in plain text.
+        broken = httpx.get(f"{server.url}/livez", headers={"X-Long": "a" * 100_000})
+        assert (broken.status_code, list(broken.json())) == (431, ["error"])
+        # BentoML's own application has its page at this address.
+        assert "bentoml.com" not in httpx.get(server.url).text
+        worker.kill()
+        wait_until(lambda: [w for w in server.workers() if w.pid != worker.pid], server)
+        assert folder.is_dir()
