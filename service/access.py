@@ -4,7 +4,7 @@ import re
 
 from pydantic import SecretStr
 
-SHORTEST = 16  # characters of a key
+SHORTEST, LONGEST = 16, 1024  # characters of a key; a request's head has room for 32 KiB
 VISIBLE = re.compile("[!-~]*")  # ASCII without white space (RFC 9110, section 5.5)
 
 # A scheme, a host and perhaps a port, as browsers write them in the header Origin (RFC 6454,
@@ -23,8 +23,8 @@ def read_keys(text: str) -> tuple[SecretStr, ...]:
     for place, key in enumerate(keys, 1):
         if fault := _fault(key):
             raise ValueError(
-                f"key {place} of {len(keys)} {fault}; {SHORTEST} or more characters of ASCII, with "
-                "no space and no comma, are right"
+                f"key {place} of {len(keys)} {fault}; {SHORTEST} to {LONGEST} characters of ASCII, "
+                "with no space and no comma, are right"
             )
     return tuple(map(SecretStr, keys))
 
@@ -36,7 +36,7 @@ def _fault(key: str) -> str:
         return "has white space in it or around it"
     if not VISIBLE.fullmatch(key):
         return "has a character that no header can carry"
-    return f"has {len(key)} characters" if len(key) < SHORTEST else ""
+    return "" if SHORTEST <= len(key) <= LONGEST else f"has {len(key)} characters"
 
 
 def read_origins(text: str) -> tuple[str, ...]:

@@ -2,33 +2,26 @@
 
 import asyncio
 import logging
-import multiprocessing
-import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
 import bentoml
 import numpy as np
-from bentoml._internal.configuration.containers import BentoMLContainer
-from bentoml.exceptions import BentoMLConfigException
 from bentoml.validators import ContentType, Shape
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from service import in_hand
 from service.answers import Classification, Predictions, classification, predictions
 from service.decoding import Job, decode
 from service.draining import Draining
-from service.errors import ModelError, NotReady, TracingError
+from service.errors import ModelError, NotReady
 from service.images import SIDE, Seen
-from service.model import PROBABILITIES, Model, load_model
+from service.model import PROBABILITIES, Model, load_model, read_model, sha256
 from service.reloading import Reloading
 from service.served_model import ServedModel
-from service.settings import ServiceSettings, describe_faults
-from service.supervision import supervise
+from service.starting import read_settings, take_over
 from service.timing import Timing
 from service.watchman import SQUARED_SHIFT, describe
 from service.web import WebService
@@ -39,17 +32,7 @@ Picture = Annotated[Path, ContentType("image/*")]
 # Not NDArray[np.uint8]: newer NumPys have it as an alias, which BentoML takes for no array.
 Images = Annotated[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], Shape((-1, 1, SIDE, SIDE))]
 
-
-def read_settings() -> ServiceSettings:
-    """Read the settings from the environment.
-
-    Raises:
-        BentoMLConfigException: naming every variable that is wrong.
-    """
-    try:
-        return ServiceSettings()
-    except ValidationError as error:
-        raise BentoMLConfigException(describe_faults(error)) from None
+take_over()  # `bentoml serve` imports this module, and then what starts a server
 
 
 @bentoml.service(
@@ -77,23 +60,6 @@ class FashionClassifier:
             # ready, and says why.
             self.fault = str(error)
             logger.error("Not ready: %s", error)
-
-    @bentoml.on_deployment
-    def check() -> None:
-        """Refuse to start at all, before any worker does, where the model cannot be served."""
-        supervise()
-        settings = read_settings()
-        if settings.tracing:
-            check_tracing()
-        if settings.metrics_port is not None:
-            _serve_metrics(settings.metrics_port)
-        try:
-            if settings.device == "cuda":
-                _try_in_a_process_of_its_own(settings)
-            else:
-                load_model(settings.model_copy(update={"device": "cpu"}))
-        except ModelError as error:
-            raise BentoMLConfigException(str(error)) from error
 
     @property
     def served(self) -> ServedModel:
@@ -181,8 +147,27 @@ class FashionClassifier:
         if self._served is not None:
             await self._served.close()
 
-    def _load(self) -> ServedModel:
-        model, settings = load_model(self.settings), self.settings
+    def _load(self) -> ServedModel | None:
+        """Load the file; None if it is the one that is served."""
+        settings = self.settings
+        content = read_model(settings.model)
+        if self._served is not None and sha256(content) == self._served.model.sha256:
+            logger.info(
+                "The model is not changed: %s has the same content as before (SHA-256 %s)",
+                settings.model,
+                self._served.model.sha256,
+            )
+            return None
+        model = load_model(settings, content)
+        logger.info(
+            "Model %s %s runs on %s (%s). SHA-256 of %s: %s",
+            model.name,
+            model.version,
+            model.device,
+            model.execution_provider,
+            settings.model,
+            model.sha256,
+        )
         if settings.watch and model.input_statistics is None:
             logger.info("The model has no input statistics: nobody watches what comes in.")
         return ServedModel(model, settings.max_batch, self._lose, settings.watch)
@@ -220,49 +205,3 @@ class FashionClassifier:
     async def predict(self, images: Images) -> Predictions:
         """Say what garment each image of 28 x 28 shows."""
         return await self.predict_images(images, Timing())
-
-
-def check_tracing() -> None:
-    """Refuse to start where the requests' spans could not be sent.
-
-    Raises:
-        BentoMLConfigException: a package is missing, or a variable of OpenTelemetry's is wrong.
-    """
-    try:
-        from service.tracing import tracer_provider
-
-        tracer_provider().shutdown()
-    except ImportError as error:
-        remedy = "install requirements/serve.lock"
-        raise BentoMLConfigException(f"FASHION_TRACING=1: {error}: {remedy}") from error
-    except TracingError as error:
-        raise BentoMLConfigException(f"FASHION_TRACING=1: {error}") from error
-
-
-def _serve_metrics(port: int) -> None:
-    """Serve the metrics of all workers from this process, their parent.
-
-    Raises:
-        BentoMLConfigException: the port cannot be had.
-    """
-    # Imported here because Prometheus's client looks for a multi-process folder when it is
-    # imported, and in a worker this module is imported before there is one.
-    from service.metrics_port import serve_metrics
-
-    try:
-        serve_metrics(port, BentoMLContainer.prometheus_multiproc_dir.get())
-    except OSError as error:
-        raise BentoMLConfigException(f"FASHION_METRICS_PORT={port}: {error.strerror}") from error
-
-
-def _try_in_a_process_of_its_own(settings: ServiceSettings) -> None:
-    """Load the model and forget it: CUDA keeps its memory for as long as a process lives."""
-    folder = str(Path(__file__).parents[1])
-    if folder not in sys.path:  # BentoML takes a Bento's off once it is loaded
-        sys.path.append(folder)
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
-        executor.submit(_try_to_load, settings).result()
-
-
-def _try_to_load(settings: ServiceSettings) -> None:
-    load_model(settings)  # and return nothing, since a session cannot travel

@@ -34,8 +34,9 @@ def open_session(model: bytes, device: Device) -> ort.InferenceSession:
     """
     if device == "cpu":
         return _open(model, [CPU])
-    fault = _missing_part()
+    fault = missing_part()
     if fault is None:
+        ort.preload_dlls()  # finds CUDA and cuDNN in the cuda extra's wheels
         session = _open(model, [(CUDA, CUDA_OPTIONS), CPU])
         if session.get_providers()[0] == CUDA:
             return session
@@ -77,23 +78,22 @@ def batch_sizes(most: int) -> list[int]:
     return [2**power for power in range((most - 1).bit_length() + 1)]
 
 
-def _padded(batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    missing = batch_sizes(len(batch))[-1] - len(batch)
-    if missing == 0:
-        return batch
-    return np.pad(batch, [(0, missing), *[(0, 0)] * (batch.ndim - 1)])
-
-
-def _missing_part() -> str | None:
-    """Say what CUDA lacks here, or prepare it and return None."""
+def missing_part() -> str | None:
+    """Say what CUDA lacks here; None where nothing does."""
     if CUDA not in ort.get_available_providers():
         return "this build of ONNX Runtime has no CUDA execution provider"
     try:
         ctypes.CDLL(DRIVER)
     except OSError:
         return f"there is no NVIDIA driver ({DRIVER})"
-    ort.preload_dlls()  # finds CUDA and cuDNN in the cuda extra's wheels
     return None
+
+
+def _padded(batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    missing = batch_sizes(len(batch))[-1] - len(batch)
+    if missing == 0:
+        return batch
+    return np.pad(batch, [(0, missing), *[(0, 0)] * (batch.ndim - 1)])
 
 
 def _open(model: bytes, providers: list[str | tuple[str, dict[str, str]]]) -> ort.InferenceSession:

@@ -3,6 +3,7 @@
     ServiceError
     ├── ModelError             the model cannot be served at all
     │   └── DeviceError        it cannot be served on the device asked for
+    ├── StartError             `bentoml serve` cannot start as it is told to
     ├── TracingError           a variable of OpenTelemetry's is wrong
     ├── InputError             what `python -m service` is to read or to write is wrong
     │   └── BrokenInput        an archive is broken or cut off
@@ -41,6 +42,10 @@ class ModelError(ServiceError):
 
 class DeviceError(ModelError):
     """The model cannot be served on the device asked for."""
+
+
+class StartError(ServiceError):
+    """`bentoml serve` cannot start as it is told to."""
 
 
 class TracingError(ServiceError):

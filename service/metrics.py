@@ -81,7 +81,7 @@ SERVED = Gauge(
 
 RELOADS = Counter(
     "fashion_model_reloads",
-    "SIGHUPs taken, by what came of them: changed, or kept for a fault of the new model.",
+    "SIGHUPs taken: the model was changed, unchanged, or kept for a fault of the new file.",
     ["result"],
 )
 for result in ("changed", "kept"):

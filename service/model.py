@@ -1,6 +1,7 @@
 """The network that is served, with the metadata that `export.metadata` put into its file."""
 
 import base64
+import hashlib
 import json
 import logging
 import math
@@ -65,14 +66,19 @@ class GoldenSamples:
 class Model:
     """A folded network on a device."""
 
-    def __init__(self, session: ort.InferenceSession) -> None:
+    def __init__(self, session: ort.InferenceSession, sha256: str = "") -> None:
         """Read the metadata of an opened model, and see that it takes and gives what is served.
+
+        Args:
+            session: of ONNX Runtime.
+            sha256: of the model's file, where there is one.
 
         Raises:
             ModelError: a piece of metadata is missing or broken, or its inputs or outputs
                 are not those that `python -m export` writes.
         """
         self.session = session
+        self.sha256 = sha256
         metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
         self.name = _parse(metadata, "name", str)
         self.version = _parse(metadata, "version", str)
@@ -185,16 +191,14 @@ def load_model(settings: ServiceSettings, content: bytes | None = None) -> Model
     """
     if content is None:
         content = read_model(settings.model)
-    model = Model(open_session(content, settings.device))
+    model = Model(open_session(content, settings.device), sha256(content))
     model.check()
-    logger.info(
-        "Model %s %s runs on %s (%s).",
-        model.name,
-        model.version,
-        model.device,
-        model.execution_provider,
-    )
     return model
+
+
+def sha256(content: bytes) -> str:
+    """Return the digest of a model's file, in hexadecimal digits, as `sha256sum` gives it."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def read_model(path: Path) -> bytes:

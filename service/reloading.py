@@ -16,12 +16,13 @@ class Reloading:
     """Exchanges a model while requests go on: those that have begun finish on the old one."""
 
     def __init__(
-        self, load: Callable[[], ServedModel], serve: Callable[[ServedModel], None]
+        self, load: Callable[[], ServedModel | None], serve: Callable[[ServedModel], None]
     ) -> None:
         """Reload with these.
 
         Args:
-            load: opens, checks and warms up the model, in a thread; raises what is wrong.
+            load: opens, checks and warms up the model, in a thread, and raises what is
+                wrong. None: it is the same.
             serve: takes it, on the event loop.
         """
         self._load = load
@@ -57,5 +58,6 @@ class Reloading:
             unexpected = not isinstance(error, ModelError)
             logger.error("The model is not changed: %s", error, exc_info=unexpected)
         else:
-            self._serve(served)
-            RELOADS.labels("changed").inc()
+            if served is not None:
+                self._serve(served)
+            RELOADS.labels("unchanged" if served is None else "changed").inc()

@@ -1,17 +1,32 @@
 """What the service can be told, by environment variables named FASHION_..."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.access import read_keys, read_origins
 
 Device = Literal["auto", "cpu", "cuda"]
 
+PREFIX = "FASHION_"
 SECRET = frozenset(("api_key",))  # what no message shows
+
+# Variables of others that begin as ours do: where the data set is, and what Kubernetes tells each
+# pod of a service whose name does.
+OTHERS = re.compile(r"FASHION_MNIST_DIR|\w+_SERVICE_(HOST|PORT\w*)|\w+_PORT_\d+_(TCP|UDP|SCTP)\w*")
+LINK = re.compile("(tcp|udp|sctp)://")
 
 HERE = Path(__file__).parent
 RELEASED_MODELS = (
@@ -37,38 +52,45 @@ class ServiceSettings(BaseSettings):
         pydantic.ValidationError: a value is not what its setting takes.
     """
 
-    model_config = SettingsConfigDict(env_prefix="FASHION_", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
 
     device: Device = Field(
         "auto", description="where to compute; auto: on CUDA if there is one, else on the CPU"
     )
     model: Path = Field(RELEASED_MODEL, description="the model.onnx to serve")
     max_body_bytes: int = Field(
-        10 * 2**20, ge=1, description="largest request body; a larger one is answered with 413"
+        10 * 2**20,
+        ge=1,
+        le=2**30,
+        description="largest request body; a larger one is answered with 413",
     )
     max_image_pixels: int = Field(
-        64_000_000, ge=28 * 28, description="largest image, width times height; else 413"
+        64_000_000, ge=28 * 28, le=10**9, description="largest image, width times height; else 413"
     )
     max_batch: int = Field(
         1024,
         ge=1,
+        le=2**16,
         description="most images in one run of the network, on the CPU 128 at most; a request for "
         "more runs in pieces",
     )
     max_concurrency: int = Field(
         256,
         ge=1,
+        le=2**16,
         description="most requests that run or wait in a process; more are answered with 429",
     )
     timeout_seconds: float = Field(
         30.0,
         gt=0,
+        le=3600,
         allow_inf_nan=False,
         description="longest time for a request, its upload included; then 408 or 504",
     )
     drain_seconds: float = Field(
         1.0,
         ge=0,
+        le=3600,
         allow_inf_nan=False,
         description="how long to go on answering, though not ready, after SIGTERM",
     )
@@ -91,7 +113,30 @@ class ServiceSettings(BaseSettings):
     tracing: bool = Field(
         False, description="send OpenTelemetry's spans of each request, by OTLP over HTTP"
     )
-    workers: int = Field(1, ge=1, description="server processes")
+    workers: int = Field(1, ge=1, le=1024, description="server processes")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any, info: ValidationInfo) -> Any:
+        """Have an empty variable mean its default; not so a key: that would let everyone in."""
+        name = str(info.field_name)
+        return value if value != "" or name in SECRET else cls.model_fields[name].default
+
+
+def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """Say of each variable that begins as ours do and is none what it may have been meant to be.
+
+    Its value is not shown: it may be a key.
+    """
+    known = [PREFIX + name.upper() for name in ServiceSettings.model_fields]
+    for name, value in environment.items():
+        upper = name.upper()
+        if not upper.startswith(PREFIX) or upper in known or OTHERS.fullmatch(upper):
+            continue
+        if LINK.match(value):
+            continue
+        near = get_close_matches(upper, known, n=1, cutoff=0.0)[0]
+        yield f"{name} is no setting and changes nothing; the nearest that is one is {near}"
 
 
 def describe_faults(error: ValidationError) -> str:
@@ -103,5 +148,5 @@ def describe_faults(error: ValidationError) -> str:
 
 
 def _shown(name: str, value: object) -> str:
-    variable = f"FASHION_{name.upper()}"
+    variable = PREFIX + name.upper()
     return variable if name in SECRET else f"{variable}={value}"

@@ -1,15 +1,25 @@
 """The parent of the workers: BentoML's arbiter, with what it does otherwise here.
 
 BentoML's own looks for dead workers every 10 seconds, and in a container it replaces none. On
-SIGHUP it starts new workers in the place of those that serve, be the new ones ready or not.
+SIGHUP it starts new workers in the place of those that serve, be the new ones ready or not. A port
+that is taken is a traceback.
 """
 
+import logging
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import bentoml._internal.utils.circus as bentoml_circus
 from bentoml._internal.utils.circus import Arbiter
+from bentoml.exceptions import BentoMLConfigException
+
+from service.listening import Address, cannot_listen
+from service.terminal import Terminal
+
+logger = logging.getLogger("bentoml.fashion_lenet")
 
 CHECK_SECONDS = 1.0
 BUSY_SECONDS = 0.05
@@ -20,18 +30,53 @@ REPLACED = "LENET_REPLACED"  # tells a worker how many started in the place of a
 class Supervisor(Arbiter):
     """Replaces workers that die, passes SIGHUP on to them, and ends at once if told to twice."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Take what BentoML's arbiter takes."""
+    def __init__(self, *args: Any, say: Callable[[Address], None], **kwargs: Any) -> None:
+        """Take what BentoML's arbiter takes, and what to call when the workers start."""
+        self._terminal = Terminal()  # first: circus takes the signals
         super().__init__(*args, **{**kwargs, "check_delay": CHECK_SECONDS})
+        self._say = say
         for watcher in self.watchers:
             watcher.respawn = True
             watcher.env[REPLACED] = str(-watcher.numprocesses)
             watcher.hooks["before_spawn"] = _before_spawn
             watcher.hooks["after_spawn"] = _take_hangups
 
+    def start(self, cb: Callable[[Any], Any] | None = None) -> None:
+        """Run until told to stop; BentoML would have its own line written instead of `say`."""
+        super().start(lambda _: self._say(self._address()))
+
+    def initialize(self) -> None:
+        """Listen.
+
+        Raises:
+            BentoMLConfigException: that cannot be.
+        """
+        circus = logging.getLogger("circus")
+        level = circus.level
+        circus.setLevel(logging.CRITICAL)  # its line for the same, which stands in no place of ours
+        try:
+            super().initialize()
+        except OSError as error:
+            raise BentoMLConfigException(
+                str(cannot_listen(f"cannot listen on {self._address()}", error))
+            ) from error
+        finally:
+            circus.setLevel(level)
+
+    def manage_watchers(self) -> Any:
+        """Replace workers that died; called every second."""
+        self._terminal.look()
+        return super().manage_watchers()
+
     def reload(self, graceful: bool = True, sequential: bool = False) -> None:
-        """Have each worker load the model again, as `service.reloading` does."""
-        self._tell_workers(signal.SIGHUP)
+        """Have each worker load the model again; end if it is the terminal that was closed."""
+        if self._stopping:
+            return
+        if self._terminal.has_just_closed():
+            logger.info("The terminal is closed: the server stops.")
+            self.loop.add_callback(self.stop)
+        else:
+            self._tell_workers(signal.SIGHUP)
 
     def stop(self) -> Any:
         """End the workers with SIGTERM and then the server; at the second time with SIGKILL."""
@@ -43,16 +88,20 @@ class Supervisor(Arbiter):
             return None
         return super().stop()
 
+    def _address(self) -> Address:
+        (listener,) = self.sockets.values()
+        return Address(listener.host, listener.port)
+
     def _tell_workers(self, number: int) -> None:
         for watcher in self.watchers:
             for process in watcher.get_active_processes():
                 process.send_signal(number)
 
 
-def supervise() -> None:
-    """Have the arbiter that BentoML makes next be a Supervisor."""
+def supervise(say: Callable[[Address], None]) -> None:
+    """Have the arbiter that BentoML makes next be a Supervisor, which says where it listens."""
     if sys.platform != "win32":  # which has neither SIGHUP nor SIGKILL
-        bentoml_circus.Arbiter = Supervisor  # type: ignore[misc]
+        bentoml_circus.Arbiter = partial(Supervisor, say=say)  # type: ignore[assignment,misc]
 
 
 # A worker inherits which signals are held back: SIGHUP waits until it can be taken, where it would

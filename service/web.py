@@ -20,7 +20,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 from uvicorn.config import HTTP_PROTOCOLS
 
-from service import demonstration, metric_files, open_inference, pictures, predictions, probes
+from service import (
+    demonstration,
+    lifeline,
+    metric_files,
+    open_inference,
+    pictures,
+    predictions,
+    probes,
+)
 from service.access_log import AccessLog
 from service.admission import Admission
 from service.api_keys import APIKeys
@@ -51,6 +59,7 @@ class WebService(bentoml.Service["FashionClassifier"]):
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """Build the application that a worker serves."""
+        lifeline.end_with_parent()
         metric_files.reserve()
         give_back_large_blocks()
         # Imported here because Prometheus's client looks for a multi-process folder when it is

@@ -2,10 +2,12 @@
 
 import re
 import socket
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from tests.service.pictures import encode
@@ -67,3 +69,43 @@ def test_a_port_that_is_taken_stops_the_start(tmp_path: Path) -> None:
     assert len(lines) == 1
     assert message in lines[0]
     assert "Traceback" not in server.log()
+
+
+FEW_DESCRIPTORS = ("bash", "-c", 'ulimit -n 256; exec "$@"', "bash", *SERVE)
+
+
+def test_half_requests_take_no_descriptor_that_a_worker_needs(tmp_path: Path) -> None:
+    port = free_port()
+    settings = {"FASHION_DEVICE": "cpu", "FASHION_METRICS_PORT": str(port)}
+    with serving(tmp_path, command=FEW_DESCRIPTORS, **settings) as server, ExitStack() as stack:
+        for _ in range(400):
+            half = socket.create_connection(("127.0.0.1", port), 30)
+            stack.enter_context(closing(half)).sendall(b"GET /metrics HTTP/1.1\r\n")
+        parent = psutil.Process(server.process.pid)
+        wait_until(lambda: parent.num_fds() < 200, server)
+        assert parent.num_threads() < 30
+        (before,) = server.workers()
+        before.kill()
+        wait_until(lambda: server.log().count("initialized") == 2, server, 120)
+        assert httpx.get(f"{server.url}/readyz", timeout=30).status_code == 200
+        url = f"http://127.0.0.1:{port}/metrics"
+        wait_until(lambda: reached(url), server, 60)  # once the half ones are ended
+        assert "Traceback" not in server.log()
+        assert server.stop() == 0
+
+
+def reached(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_it_listens_where_the_service_does(tmp_path: Path) -> None:
+    port = free_port()
+    with serving(tmp_path, FASHION_DEVICE="cpu", FASHION_METRICS_PORT=str(port)) as server:
+        found = psutil.Process(server.process.pid).net_connections("tcp")
+        listening = {one.laddr for one in found if one.status == psutil.CONN_LISTEN}
+        assert {("127.0.0.1", port), ("127.0.0.1", server.port)} <= listening
+        assert {host for host, _ in listening} == {"127.0.0.1"}
+        assert httpx.get(f"http://127.0.0.1:{port}/other").status_code == 404

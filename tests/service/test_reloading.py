@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import hashlib
 import http.client
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -59,7 +61,7 @@ def metric(server: Server, name: str) -> dict[str, int]:
 
 
 def reloads(server: Server) -> dict[str, int]:
-    return {"changed": 0, "kept": 0, **metric(server, "_reloads_total{result")}
+    return {"changed": 0, "unchanged": 0, "kept": 0, **metric(server, "_reloads_total{result")}
 
 
 def reload(server: Server, result: str) -> None:
@@ -84,6 +86,22 @@ def test_no_request_fails_while_models_change(
     assert seen.statuses == {200}
     assert set(versions) <= seen.versions
     assert [worker.pid for worker in reloadable.workers()] == before
+
+
+def test_a_file_with_the_same_content_is_unchanged_and_the_log_has_its_digest(
+    model: Path, reloadable: Server
+) -> None:
+    replace(model, "2.1.0")
+    reload(reloadable, "changed")
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    assert reloadable.log().count(f"SHA-256 of {model}: {digest}") == WORKERS
+    same = model.with_suffix(".same")
+    shutil.copy(model, same)
+    same.replace(model)
+    logged = len(reloadable.log())
+    reload(reloadable, "unchanged")
+    said = f"The model is not changed: {model} has the same content as before"
+    wait_until(lambda: reloadable.log()[logged:].count(said) == WORKERS, reloadable)
 
 
 def test_what_is_served_is_told_everywhere(
@@ -164,14 +182,14 @@ def test_a_model_with_a_fault_is_not_taken_and_the_log_says_why(
     reloadable: Server,
     ankle_boot: NDArray[np.uint8],
 ) -> None:
-    replace(model, "6.0.0")
+    replace(model, f"6.0.{len(why)}")
     reload(reloadable, "changed")
     spoil(model)
     logged = len(reloadable.log())
     with traffic(reloadable, encode(ankle_boot)) as seen:
         reload(reloadable, "kept")
     assert not seen.failures
-    assert set(seen.answers) == {(200, "6.0.0")}
+    assert set(seen.answers) == {(200, f"6.0.{len(why)}")}
     lines = [
         line for line in reloadable.log()[logged:].splitlines() if not line.startswith("time=")
     ]
@@ -188,7 +206,8 @@ def test_a_worker_that_is_starting_reloads_when_it_has(tmp_path: Path) -> None:
         (worker,) = server.workers()
         server.process.send_signal(signal.SIGHUP)
         runs = "[entry_service:FashionClassifier:1] Model fashion_lenet 1.1.0 runs"
-        wait_until(lambda: server.log().count(runs) == 2, server)
+        wait_until(lambda: "The model is not changed" in server.log(), server, 60)
+        assert server.log().count(runs) == 1
         assert server.workers() == [worker]
         assert server.stop() == 0
     finally:

@@ -6,8 +6,8 @@ import pytest
 from bentoml.exceptions import BentoMLConfigException
 from pydantic import SecretStr, ValidationError
 
-from service.classifier import read_settings
-from service.settings import RELEASED_MODEL, ServiceSettings
+from service.settings import RELEASED_MODEL, ServiceSettings, unknown_variables
+from service.starting import read_settings
 
 KEY, ORIGIN = "settings-key-0123456789", "https://shop.example"
 
@@ -84,17 +84,21 @@ def test_variables_of_others_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("DEVICE", value) for value in ("gpu", "CUDA", "cuda:0", "")),
-        *(("MAX_BODY_BYTES", value) for value in ("0", "-1", "ten", "1.5", "")),
-        *(("MAX_IMAGE_PIXELS", value) for value in ("783", "many")),
-        *(("WATCH", value) for value in ("maybe", "2", "")),
-        *(("METRICS_PORT", value) for value in ("0", "65536", "many", "")),
-        *(("CORS_ORIGINS", value) for value in ("shop.example", "https://shop.example/", "")),
-        *(("TRACING", value) for value in ("maybe", "2", "")),
-        *(("DRAIN_SECONDS", value) for value in ("-1", "inf", "nan", "long")),
-        *(("WORKERS", value) for value in ("0", "-2", "two")),
-        *(("MAX_CONCURRENCY", value) for value in ("0", "many", "1.5")),
-        *(("TIMEOUT_SECONDS", value) for value in ("0", "-1", "inf", "nan", "soon")),
+        *(("DEVICE", value) for value in ("gpu", "CUDA", "cuda:0")),
+        *(("MAX_BODY_BYTES", value) for value in ("0", "-1", "ten", "1.5", "1073741825")),
+        *(("MAX_IMAGE_PIXELS", value) for value in ("783", "many", "1000000001")),
+        *(("WATCH", value) for value in ("maybe", "2")),
+        *(("METRICS_PORT", value) for value in ("0", "65536", "many", "tcp://10.0.0.7:80")),
+        *(("CORS_ORIGINS", value) for value in ("shop.example", "https://shop.example/")),
+        *(("TRACING", value) for value in ("maybe", "2")),
+        *(("DRAIN_SECONDS", value) for value in ("-1", "inf", "nan", "long", "3601", "1e308")),
+        *(("WORKERS", value) for value in ("0", "-2", "two", "1025", "100000")),
+        *(("MAX_BATCH", value) for value in ("0", "all", "65537")),
+        *(("MAX_CONCURRENCY", value) for value in ("0", "many", "1.5", "65537")),
+        *(
+            ("TIMEOUT_SECONDS", value)
+            for value in ("0", "-1", "inf", "nan", "soon", "3601", "1e308")
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_its_variable(
@@ -104,6 +108,55 @@ def test_a_wrong_value_is_named_with_its_variable(
     with pytest.raises(BentoMLConfigException) as caught:
         read_settings()
     assert str(caught.value).startswith(f"FASHION_{name}={value}: ")
+
+
+def test_no_number_is_without_a_limit() -> None:
+    for name, field in ServiceSettings.model_fields.items():
+        if field.annotation in (int, float, int | None):
+            assert any(hasattr(limit, "le") for limit in field.metadata), name
+
+
+@pytest.mark.parametrize("name", [name.upper() for name in ServiceSettings.model_fields])
+def test_what_is_empty_is_unset_but_no_key(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"FASHION_{name}", "")
+    if name == "API_KEY":
+        with pytest.raises(
+            BentoMLConfigException, match=r"FASHION_API_KEY: .* key 1 of 1 is empty"
+        ):
+            read_settings()
+    else:
+        assert read_settings() == ServiceSettings.model_construct()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("FASHION_MAX_CONCURENCY", "FASHION_MAX_CONCURRENCY"),
+        ("FASHION_API_KEYS", "FASHION_API_KEY"),
+        ("FASHION_WORKER", "FASHION_WORKERS"),
+        ("fashion_metric_port", "FASHION_METRICS_PORT"),
+        ("FASHION_METRIC_PORT", "FASHION_METRICS_PORT"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_named_without_its_value(name: str, meant: str) -> None:
+    (warning,) = unknown_variables({"PATH": "/bin", name: "value", "FASHION_DEVICE": "cpu"})
+    assert warning.startswith(f"{name} is no setting")
+    assert warning.endswith(meant)
+    assert "value" not in warning
+
+
+def test_variables_of_others_are_not_warned_of() -> None:
+    others = {
+        "FASHION_MNIST_DIR": "/data",
+        "FASHION_LENET_SERVICE_HOST": "10.0.0.7",
+        "FASHION_LENET_SERVICE_PORT": "80",
+        "FASHION_LENET_SERVICE_PORT_HTTP": "80",
+        "FASHION_LENET_PORT": "tcp://10.0.0.7:80",
+        "FASHION_LENET_PORT_80_TCP": "tcp://10.0.0.7:80",
+        "FASHION_LENET_PORT_80_TCP_PROTO": "tcp",
+        "fashion_device": "cpu",
+    }
+    assert list(unknown_variables(others)) == []
 
 
 def test_all_that_is_wrong_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

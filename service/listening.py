@@ -1,0 +1,128 @@
+"""Where a server listens: a name becomes an address, a port is one, and TLS has its files.
+
+BentoML takes no name for a host, listens on 4464 where 70000 is asked for, and finds out in a
+worker, again and again, that a certificate is missing.
+"""
+
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+from typing import Any
+
+from service.errors import StartError
+
+PORTS = range(65536)
+TLS_FILES = ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs")
+
+REMEDIES = {
+    errno.EADDRINUSE: "another program has it, take another",
+    errno.EACCES: "this user may not, take one from 1024 on",
+    errno.EADDRNOTAVAIL: "no interface of this machine has that address",
+}
+
+
+@dataclass(frozen=True)
+class Address:
+    """An address of this machine, and a port; 0 is one that the system chooses."""
+
+    host: str  # in digits
+    port: int
+
+    @classmethod
+    def find(cls, host: str, port: int) -> "Address":
+        """Look a host up; of several addresses take an IPv4 one, where `curl` and browsers come.
+
+        Raises:
+            StartError: there is no such host or port.
+        """
+        if port not in PORTS:
+            raise StartError(f"there is no port {port}: 0 to {PORTS[-1]} are right for --port")
+        if not host:
+            raise StartError("--host is empty: 127.0.0.1, or 0.0.0.0 for all interfaces, is right")
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise StartError(f"--host {host!r} has no address: {_reason(error)}") from error
+        families = sorted(found, key=lambda entry: entry[0] != socket.AF_INET)
+        return cls(str(families[0][4][0]), port)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches it."""
+        address = ip_address(self.host)
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        return (mapped or address).is_loopback
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether it stands for all addresses of this machine."""
+        return ip_address(self.host).is_unspecified
+
+    def url(self, scheme: str) -> str:
+        """Return what a browser on this machine takes."""
+        host = "localhost" if self.is_everywhere else self.host
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def __str__(self) -> str:
+        """Return it as messages have it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def cannot_listen(address: str, error: OSError) -> StartError:
+    """Say why nobody can listen there, and what to do."""
+    remedy = REMEDIES.get(error.errno or 0)
+    return StartError(f"{address}: {_reason(error)}{f'; {remedy}' if remedy else ''}")
+
+
+def check_tls(options: Mapping[str, Any]) -> None:
+    """See that TLS can be spoken, as each worker will.
+
+    Args:
+        options: of uvicorn, those that begin with ssl_; None or missing where not given.
+
+    Raises:
+        StartError: a file cannot be read, or is not what it should be.
+    """
+    given = {name: value for name, value in options.items() if value}
+    files = {_flag(name): given[name] for name in TLS_FILES if name in given}
+    if files and "ssl_certfile" not in given:  # uvicorn would speak without TLS, or fail later
+        raise StartError(f"{next(iter(files))} needs --ssl-certfile too")
+    for flag, file in files.items():
+        try:
+            Path(file).read_bytes()
+        except OSError as error:
+            raise StartError(f"{flag} {file}: {error.strerror}") from error
+    try:
+        if files:
+            _try_tls(given)
+    except (ssl.SSLError, ValueError, OverflowError) as error:
+        named = ", ".join(f"{flag} {file}" for flag, file in files.items())
+        raise StartError(f"no TLS with {named}: {error}") from error
+
+
+def _try_tls(given: Mapping[str, Any]) -> None:
+    context = ssl.SSLContext(given.get("ssl_version", ssl.PROTOCOL_TLS_SERVER))
+    password = given.get("ssl_keyfile_password", "none")  # without one it would ask the terminal
+    context.load_cert_chain(given["ssl_certfile"], given.get("ssl_keyfile"), password)
+    context.verify_mode = ssl.VerifyMode(given.get("ssl_cert_reqs", ssl.CERT_NONE))
+    if "ssl_ca_certs" in given:
+        context.load_verify_locations(given["ssl_ca_certs"])
+    if "ssl_ciphers" in given:
+        context.set_ciphers(given["ssl_ciphers"])
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    if (error.errno or 0) > 0:  # `socket` puts more into the text
+        return os.strerror(error.errno or 0)
+    return error.strerror or str(error)
