@@ -37,7 +37,7 @@ APT_INSTALL := apt-get update --quiet && apt-get install --quiet --yes
 .PHONY: serve dev test smoke test-gpu train export release data lint lock bench bench-gpu soak dist bento container test-container clean
 
 serve: $(SERVE)/.installed
-	$(SERVE)/bin/python -m bentoml serve --host $(HOST) --port $(PORT)
+	$(SERVE)/bin/python -m bentoml serve --host "$(HOST)" --port "$(PORT)"
 
 # What development needs, for those who do not want to wait for the tests.
 dev: data
