@@ -9,7 +9,7 @@ from bentoml.exceptions import BentoMLConfigException
 from numpy.typing import NDArray
 
 from service.access import read_origins
-from service.classifier import read_settings
+from service.starting import read_settings
 from tests.service.pictures import encode
 from tests.serving import Server, serving
 

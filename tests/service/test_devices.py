@@ -75,7 +75,7 @@ def test_a_session_that_fell_back_by_itself_is_not_taken_for_cuda(
         asked.append(providers)
         return real(model, [CPU])
 
-    monkeypatch.setattr(devices, "_missing_part", lambda: None)
+    monkeypatch.setattr(devices, "missing_part", lambda: None)
     monkeypatch.setattr(devices, "_open", without_cuda)
     with pytest.raises(DeviceError, match="could not start its CUDA execution provider"):
         open_session(MODEL, "cuda")
