@@ -187,7 +187,7 @@ def not_ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
     def feed() -> None:
         model.write_bytes(RELEASED_MODEL.read_bytes())
-        wait_for_log(server, "runs on cpu")  # so it has been read to its end
+        wait_for_log(server, "Serving model ")  # so it has been read to its end
         model.write_bytes(wrong)
 
     feeder = threading.Thread(target=feed, daemon=True)

@@ -79,7 +79,7 @@ def serving_tls(
 
     def ready() -> bool:
         assert server.process.poll() is None, server.log()
-        with suppress(httpx.ConnectError):
+        with suppress(httpx.TransportError):  # it listens before a worker is there
             return httpx.get(f"{address(server)}/readyz", verify=client).is_success
         return False
 
