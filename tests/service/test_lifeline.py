@@ -11,11 +11,11 @@ from tests.serving import ROOT, SERVE, serving, start, wait_until
 def test_workers_end_with_a_parent_that_is_killed_and_the_port_is_free(tmp_path: Path) -> None:
     settings = {"FASHION_DEVICE": "cpu", "FASHION_WORKERS": "2"}
     with serving(tmp_path, **settings) as server:
-        workers = server.workers()
-        assert len(workers) == 2
+        assert len(server.workers()) == 2
+        family = psutil.Process(server.process.pid).children(recursive=True)  # and those of workers
         server.process.kill()
         server.process.wait()
-        _, alive = psutil.wait_procs(workers, timeout=60)
+        _, alive = psutil.wait_procs(family, timeout=60)
         assert not alive
         again = (*SERVE, f"--port={server.port}")
         command = ("bash", "-c", f"exec {' '.join(again)} --host=127.0.0.1")
