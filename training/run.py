@@ -127,8 +127,8 @@ class _Run:
             shown.say(f"{held_name} accuracy {accuracy:.4f}; wrote {self.directory.checkpoint}")
             if self.recipe.statistics == "reestimated":
                 shown.say(
-                    "it differs from the last epoch's, for there moving statistics were used, and "
-                    "in the checkpoint are those of the whole training set"
+                    "the epochs' accuracies are those with moving statistics; this one is with the "
+                    "checkpoint's, re-estimated over the training images"
                 )
 
     def _one_epoch(self, on_glimpse: Callable[[Glimpse], None]) -> Epoch:

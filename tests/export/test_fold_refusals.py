@@ -307,3 +307,47 @@ def test_an_input_scale_needs_one_input() -> None:
 
     with pytest.raises(FoldError, match="an input scale needs a network of one input, not of X, Y"):
         fold(Sum().eval(), BYTE)
+
+
+def read_twice(network: nn.Module, X: Tensor) -> Tensor:
+    Y = network.dropout(network.conv(X))
+    return network.norm(Y) + Y
+
+
+@pytest.mark.parametrize("dropout", [nn.Dropout2d, nn.Identity])
+def test_a_layer_that_others_read_behind_a_dropout_is_refused(dropout: type[nn.Module]) -> None:
+    """Folded, it would give them what the batch norm gives."""
+    network = Plain(read_twice, conv=nn.Conv2d(1, 4, 3), dropout=dropout(), norm=BatchNorm(4, 4))
+    with pytest.raises(FoldError, match=f"batch norm norm .*it follows {dropout.__name__} dropout"):
+        fold(network)
+
+
+@pytest.mark.parametrize(
+    "flatten",
+    [
+        nn.Flatten(1, 2),
+        nn.Flatten(2),
+        nn.Flatten(0, -1),
+        nn.Flatten(2, 3),
+        Plain(lambda _, X: torch.flatten(X, 1, 2)),
+        Plain(lambda _, X: torch.flatten(X, start_dim=2)),
+        Plain(lambda _, X: X.flatten(1, 2)),
+        Plain(lambda _, X: X.flatten()),
+    ],
+    ids=str,
+)
+def test_a_flatten_of_some_axes_is_none_between_batch_norm_and_linear(flatten: nn.Module) -> None:
+    """Behind (N, 4, 2, 3) to (N, 8, 3), a linear layer's columns are no channel's."""
+    linear = nn.Linear(12, 5)  # a multiple of the channels, as behind a whole flatten
+    with pytest.raises(FoldError, match="batch norm 1 cannot be folded"):
+        fold(network_of(nn.ReLU(), BatchNorm(4, 4), flatten, linear))
+
+
+def test_an_overflow_in_the_bias_alone_is_refused() -> None:
+    network = network_of(nn.Linear(3, 2), BatchNorm(2, 2)).double()
+    network[1].gamma.data.fill_(1e10)
+    network[1].moving_mean.fill_(-1e300)
+    with pytest.raises(FoldError, match="batch norm 1 makes numbers of layer 0 too large for flo"):
+        fold(network)
+    network[1].moving_mean.fill_(-1e200)
+    fold(network)  # as large, and still finite

@@ -132,3 +132,21 @@ def test_one_in_a_hundred_test_images_is_beyond_the_released_limit(
     z = (f - released["mean"]) @ np.array(released["whitening"])
     beyond = (np.linalg.norm(z, axis=1) > released["shift_limit"]).mean()
     assert 0.005 < beyond < 0.015
+
+
+def test_one_in_a_hundred_is_darker_or_brighter(measured: InputStatistics, images: Tensor) -> None:
+    low, high = measured.brightness
+    means = images.double().mean((1, 2, 3))
+    assert (int((means < low).sum()), int((means > high).sum())) == (2, 2)  # of 300
+    assert low == pytest.approx(float(np.quantile(means.numpy(), 0.005)))
+    assert high == pytest.approx(float(np.quantile(means.numpy(), 0.995)))
+
+
+def test_a_convolution_without_bias_has_a_bias_of_zeros(
+    network: nn.Sequential, images: Tensor
+) -> None:
+    expected = measure(network, images)
+    network[0].bias = None
+    found = measure(network, images)
+    np.testing.assert_array_equal(found.bias, np.zeros(6))
+    np.testing.assert_array_equal(found.mean, expected.mean)  # which is without bias anyway

@@ -6,11 +6,14 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor, nn
 
+from export.adversarial import _result
 from export.equivalence import compare
-from export.outputs import OPTIMISATIONS
-from export.proof import EVAL_MODE, REFERENCE, as_json, faults, prove
+from export.layers import first_beyond_rounding
+from export.outputs import OPTIMISATIONS, Outputs
+from export.proof import EVAL_MODE, REFERENCE, _decide, as_json, faults, prove
 from export.refolding import refold
 from tests.export.mutants import MUTANTS, Mutant, emitted, replace
 from tests.export.networks import assert_untouched, state
@@ -158,3 +161,34 @@ def test_json_has_every_figure_but_the_histograms() -> None:
     assert content["adversarial"]["noise"]["undecided"] == 0
     off = dataclasses.replace(LAYER, max_error=1.0)
     assert as_json(proof(layers=(off,)))["deviation_starts"] == "conv_0"
+
+
+@pytest.mark.parametrize("where", ["default", "disabled"])
+def test_an_error_that_is_no_number_is_the_largest(where: str) -> None:
+    found = figures()
+    wrong = dataclasses.replace(found.folded[where], max_error=math.nan)
+    broken = dataclasses.replace(found, folded={**found.folded, where: wrong})
+    logits = np.array([[0.0, 1.0], [3.0, 1.0]])
+    decided = _decide(broken, Outputs(logits, logits))
+    assert math.isnan(decided.largest_error)
+    assert (decided.proved, decided.undecided) == (0, 100)
+
+
+def test_layers_are_compared_on_more_than_the_first_image(
+    network: nn.Sequential, images: Tensor
+) -> None:
+    """A weight of the first layer shows where there are pixels, and in a black image nowhere."""
+    wrong = replace(emitted(network), "0.weight", lambda weight: weight.__imul__(1.01))
+    later = torch.cat([torch.zeros_like(images[:1]), images[:20]])
+    start = first_beyond_rounding(prove(network, wrong, refold(network, 10), later).layers)
+    assert start is not None
+    assert start.node == "conv_0"
+
+
+@pytest.mark.parametrize("where", ["default", "disabled"])
+def test_an_adversarial_error_that_is_no_number_decides_nothing(where: str) -> None:
+    right = np.array([[0.0, 1.0], [3.0, 1.0]])
+    wrong = {name: right * (math.nan if name == where else 1) for name in ("default", "disabled")}
+    exact = Outputs(right, right)
+    found = _result(exact, exact, {name: Outputs(logits, right) for name, logits in wrong.items()})
+    assert found.undecided == 2

@@ -163,3 +163,9 @@ def test_metadata_of_another(properties: dict[str, str], faults: list[str]) -> N
 
 def test_a_model_without_metadata_has_two_faults() -> None:
     assert len(metadata_differences(onnx.ModelProto(), LABELS, "f00d")) == 2
+
+
+def test_a_node_of_another_domain_is_another_operator(network: nn.Sequential) -> None:
+    wrong = emitted(network)
+    wrong.graph.node[2].domain = "org.example"
+    assert only_fault(wrong, network).startswith("its node 2 is ")

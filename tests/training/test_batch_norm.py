@@ -305,3 +305,13 @@ def check(ours: BatchNorm, theirs: nn.Module, X: Tensor) -> None:
     ):
         assert_same(mine, yours, 1e-8)
     assert_same(ours.moving_mean, theirs.running_mean)
+
+
+def test_momentum_and_eps_are_the_notebooks() -> None:
+    layer = BatchNorm(1, num_dims=2)
+    layer(torch.tensor([[2.0], [6.0]]))
+    assert layer.moving_mean.item() == pytest.approx(0.9 * 0 + 0.1 * 4)
+    assert layer.moving_var.item() == pytest.approx(0.9 * 1 + 0.1 * 4)
+    layer.moving_mean.zero_()
+    layer.moving_var.zero_()
+    assert layer.eval()(torch.tensor([[1.0]])).item() == pytest.approx(1 / 1e-5**0.5)

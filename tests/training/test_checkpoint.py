@@ -145,3 +145,11 @@ def test_a_failed_write_leaves_the_old_checkpoint(
         save_checkpoint(path, trained(), {"seed": "2"})
     assert load_checkpoint(path).metadata == {"seed": "1"}
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+
+
+@pytest.mark.parametrize("length", range(8))
+def test_tensors_begin_at_a_multiple_of_eight_bytes(tmp_path: Path, length: int) -> None:
+    """As the format asks, so that they can be read where they lie."""
+    save_checkpoint(tmp_path / "c", trained(), {"recipe": "x" * length})
+    header = int.from_bytes((tmp_path / "c").read_bytes()[:8], "little")
+    assert header % 8 == 0

@@ -74,13 +74,17 @@ def test_only_the_values_that_follow_decide_the_memory_used() -> None:
         parse_idx(huge, "huge")
 
 
-@pytest.mark.parametrize("damage", ["cut off", "flipped"])
+@pytest.mark.parametrize("damage", ["cut off", "flipped", "no deflate"])
 def test_corrupt_gzip_says_fetch_it_again(tmp_path: Path, damage: str) -> None:
     packed = bytearray(gzip.compress(format_idx(SMALL)))
     if damage == "cut off":
         del packed[-9:]
+    elif damage == "flipped":
+        packed[-6] ^= 0xFF  # of the checksum
     else:
-        packed[-6] ^= 0xFF
+        packed[10] |= (
+            0b110  # a block of the type that deflate keeps free, which zlib itself refuses
+        )
     path = tmp_path / "images.gz"
     path.write_bytes(packed)
     with pytest.raises(IdxError, match=r"images.gz is corrupt gzip \(.+\): fetch it again"):

@@ -320,7 +320,7 @@ def test_a_resumed_run_keeps_to_what_it_left_out(
 def test_the_end_says_why_its_accuracy_is_not_the_last_epochs(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reason = "it differs from the last epoch's, for there moving statistics were used"
+    reason = "the epochs' accuracies are those with moving statistics; this one is with"
     for recipe, told in (("seed", 1), ("release", 0)):
         assert train("--recipe", recipe, "--epochs", 1, "--out", tmp_path / recipe) == 0
         assert capsys.readouterr().out.count(reason) == told
