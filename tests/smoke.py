@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import bentoml
 import httpx
+import numpy as np
 import pytest
 
 from tests.service.pictures import encode
@@ -22,13 +22,17 @@ from training.fashion_mnist import load_split
 PICTURES = 20
 VENV = Path(sys.prefix).parent  # has the environments for serving and for development
 RELEASED = ROOT / "models" / "fashion_lenet"
+CLIENT = """
+import sys, bentoml, numpy as np
+with bentoml.SyncHTTPClient(sys.argv[1]) as client:
+    print(client.predict(images=np.load(sys.argv[2]))["class_ids"])
+"""
 
 
-def python(room: str, *arguments: str | Path) -> str:
-    """Run a room as a user does, in its environment, and return what it printed."""
-    environment = VENV / ("serve" if room == "service" else "dev")
+def python(environment: str, *arguments: str | Path) -> str:
+    """Run an environment's interpreter as a user does, and return what it printed."""
     done = subprocess.run(
-        [environment / "bin" / "python", "-m", room, *arguments],
+        [VENV / environment / "bin" / "python", *arguments],
         cwd=ROOT,
         env=os.environ,
         capture_output=True,
@@ -58,7 +62,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network trained for one epoch."""
     out = tmp_path_factory.mktemp("runs") / "seed"
-    python("training", "--recipe", "seed", "--epochs", "1", "--seed", "0", "--out", out)
+    python(
+        "dev", "-m", "training", "--recipe", "seed", "--epochs", "1", "--seed", "0", "--out", out
+    )
     return out / "checkpoint.safetensors"
 
 
@@ -71,10 +77,10 @@ def test_the_server_answers(server: Server, test_set: Split) -> None:
     assert found == test_set.labels.tolist()
 
 
-def test_bentomls_client_sends_an_array(server: Server, test_set: Split) -> None:
-    with bentoml.SyncHTTPClient(server.url) as client:
-        found = client.predict(images=test_set.images.numpy())
-    assert found["class_ids"] == test_set.labels.tolist()
+def test_bentomls_client_sends_an_array(server: Server, test_set: Split, tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", test_set.images.numpy())
+    found = python("serve", "-c", CLIENT, server.url, tmp_path / "images.npy")
+    assert json.loads(found) == test_set.labels.tolist()
 
 
 def test_pictures_on_a_disk_are_classified(tmp_path: Path, test_set: Split) -> None:
@@ -83,17 +89,17 @@ def test_pictures_on_a_disk_are_classified(tmp_path: Path, test_set: Split) -> N
     for number, image in enumerate(test_set.images):
         (pictures / f"{number:02}.png").write_bytes(encode(image[0].numpy()))
     out = tmp_path / "rows.jsonl"
-    python("service", "classify", pictures, "--out", out)
+    python("serve", "-m", "service", "classify", pictures, "--out", out)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["class_id"] for row in rows] == test_set.labels.tolist()
 
 
 def test_a_network_is_trained_exported_and_verified(checkpoint: Path) -> None:
     model = checkpoint.with_name("model.onnx")
-    assert "proved equal" in python("export", checkpoint, "--out", model)
-    assert "equal" in python("export", "verify", model, checkpoint)
+    assert "proved equal" in python("dev", "-m", "export", checkpoint, "--out", model)
+    assert "equal" in python("dev", "-m", "export", "verify", model, checkpoint)
 
 
 def test_the_released_model_is_verified() -> None:
     files = (RELEASED / "model.onnx", RELEASED / "checkpoint.safetensors")
-    assert "equal" in python("export", "verify", *files)
+    assert "equal" in python("dev", "-m", "export", "verify", *files)
