@@ -12,6 +12,7 @@ from typing import Any, Literal
 import orjson
 from starlette.types import Scope
 
+from service.request_ids import KEY as REQUEST_ID
 from service.timing import Timing
 
 logger = logging.getLogger("bentoml.fashion_lenet")
@@ -26,7 +27,11 @@ LONGEST_PATH = 500
 LAID_OUT = 128  # paths, methods and clients are remembered as they are written
 LONGEST_CLIENT = 64  # an address has 45 characters at most
 
+LONGEST_ERROR = 300
+
+FREE = frozenset(("client", "method", "path", "error"))  # may have what a client chose
 UNQUOTED = re.compile(r"[!#-<>-\[\]-~]+")  # printable ASCII without quote, equals sign, backslash
+NO_PLAIN = re.compile("[^ -~]")
 
 
 class AccessLog:
@@ -37,9 +42,9 @@ class AccessLog:
         self._on = style != "off"
         self._lay_out = orjson.dumps if style == "json" else _text
         self._descriptor = descriptor
-        self._ended: list[tuple[Scope, str, int, Timing]] = []  # requests without their lines
+        self._ended: list[tuple[Scope, int, Timing, str]] = []  # requests without their lines
 
-    def write(self, scope: Scope, request_id: str, status: int, timing: Timing) -> None:
+    def write(self, scope: Scope, status: int, timing: Timing, error: str = "") -> None:
         """Write the line of one request; headers and query, where secrets travel, are left out.
 
         It is laid out and leaves with the lines of the other requests of this turn of the event
@@ -49,7 +54,7 @@ class AccessLog:
             return
         if not self._ended:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._ended.append((scope, request_id, status, timing))
+        self._ended.append((scope, status, timing, error))
 
     def _flush(self) -> None:
         ended, self._ended = self._ended, []
@@ -61,11 +66,11 @@ class AccessLog:
             logger.error("Lines of the access log are lost (%d): %s", len(ended), error)
 
 
-def _fields(now: str, scope: Scope, request_id: str, status: int, timing: Timing) -> dict[str, Any]:
+def _fields(now: str, scope: Scope, status: int, timing: Timing, error: str) -> dict[str, Any]:
     client = scope.get("client")
     fields: dict[str, Any] = {
         "time": now,
-        "request_id": request_id,
+        "request_id": scope[REQUEST_ID],
         "client": _plain(client[0].encode(), LONGEST_CLIENT) if client else None,
         "method": scope["method"],
         # As it was sent, with its percent signs: no line break or quote of a client's own.
@@ -77,6 +82,8 @@ def _fields(now: str, scope: Scope, request_id: str, status: int, timing: Timing
     }
     if trace_id := scope.get(TRACE_ID):
         fields["trace_id"] = trace_id
+    if error:
+        fields["error"] = _plain_text(error)
     return fields
 
 
@@ -93,7 +100,7 @@ def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 def _text(fields: dict[str, Any]) -> bytes:
     """Lay the fields out as `name=value`; what a client chose is quoted, so that it stays one."""
-    for name in ("client", "method", "path"):
+    for name in FREE & fields.keys():
         fields[name] = _quoted(str(fields[name]))
     return " ".join(map("%s=%s".__mod__, fields.items())).encode()
 
@@ -101,6 +108,12 @@ def _text(fields: dict[str, Any]) -> bytes:
 @lru_cache(LAID_OUT)
 def _quoted(text: str) -> str:
     return text if UNQUOTED.fullmatch(text) else orjson.dumps(text).decode()
+
+
+def _plain_text(text: str) -> str:
+    """Return text with escapes for what is no printable ASCII, and of a long one the beginning."""
+    plain = NO_PLAIN.sub(lambda found: ascii(found[0])[1:-1], text[: LONGEST_ERROR + 1])
+    return plain if len(plain) <= LONGEST_ERROR else f"{plain[:LONGEST_ERROR]}..."
 
 
 @lru_cache(LAID_OUT)

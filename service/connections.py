@@ -7,29 +7,27 @@ Source of the statuses: RFC 9110, section 15.5, and RFC 6585, section 5.
 """
 
 import asyncio
-import sys
 from asyncio import TimerHandle
+from collections.abc import Iterable
 from typing import Any
 
-import orjson
-from httptools import HttpParserCallbackError
+from httptools import HttpParserCallbackError, HttpParserError
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from service.access_log import AccessLog
+from service.descriptors import DESCRIPTORS
+from service.failures import raw_answer
+from service.heads import HeadRefused
+from service.http_parsing import Parsing
 from service.joined_writes import JoinedWrites
-from service.security_headers import ALWAYS, NOTHING
+from service.request_ids import KEY as REQUEST_ID
+from service.request_ids import request_id
+from service.timing import Timing
 
 HEAD_BYTES = 32 * 1024  # request line and headers; trailers too
 STALL_SECONDS = 10.0  # for a head to be whole, and for a client to take some of its answer
 LINGER_SECONDS = 1.0  # what a refused client still sends is taken, lest a reset eat its answer
-
-if sys.platform == "win32":
-    DESCRIPTORS = 8192  # the C library's most
-else:
-    import resource
-
-    DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 # Half of the descriptors, so that what the service itself opens always finds one.
 MOST_CONNECTIONS = min(4096, DESCRIPTORS // 2)
@@ -39,12 +37,10 @@ TASKS = "tasks"  # where the state of a scope has the set of the worker's runnin
 CONNECTION = "fashion_lenet.connection"  # where a scope has its connection
 ON_LEAVE = "fashion_lenet.on_leave"  # where a scope may have what to call if its client leaves
 
-
-class _HeadTooLarge(Exception):
-    """Ends the parser's work."""
+Headers = Iterable[tuple[bytes, bytes]]
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(Parsing):
     """One connection, from its acceptance to its end."""
 
     def __init__(
@@ -53,11 +49,20 @@ class Protocol(HttpToolsProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        log: AccessLog | None = None,
+        keep_alive_seconds: float | None = None,
     ) -> None:
-        """Take what uvicorn gives each connection; all share server_state and app_state."""
+        """Take what uvicorn gives each connection, and what we give it.
+
+        The log takes a line for what is refused before it is a request. keep_alive_seconds is how
+        long to wait for the next request; None: as long as uvicorn's setting has it.
+        """
         super().__init__(config, server_state, app_state, _loop)
         app_state[TASKS] = server_state.tasks
         self.access_log = False  # `service.access_log` writes it, and more quickly
+        if keep_alive_seconds is not None:
+            self.timeout_keep_alive = keep_alive_seconds  # type: ignore[assignment]
+        self._log = log
         self._head_bytes = 0  # since anything of a request was complete
         self._refused = False
         self._begun = 0.0  # the time at which the head, or the connection, began
@@ -75,7 +80,7 @@ class Protocol(HttpToolsProtocol):
         elif excess <= MOST_REFUSED:
             self._refused = True
             message = f"this worker has {MOST_CONNECTIONS:,} connections, its most: try again"
-            self._answer(503, message, b"retry-after: 1\r\n")
+            self._answer(503, message, [(b"retry-after", b"1")])
         else:
             transport.abort()
 
@@ -92,14 +97,22 @@ class Protocol(HttpToolsProtocol):
         """Whether it is closed, so that nobody gets an answer any more."""
         return self.transport.is_closing()
 
+    @property
+    def takes_requests(self) -> bool:
+        """Whether more of them are answered."""
+        return not self._refused
+
     def data_received(self, data: bytes) -> None:
-        """Parse, and count what belongs to no body."""
-        if self._refused:
-            return
+        """Parse, unless nothing that comes is answered any more."""
+        if not self._refused:
+            super().data_received(data)
+
+    def _parse(self, data: bytes) -> None:
+        """Count what belongs to no body."""
         self._head_bytes += len(data)
-        super().data_received(data)
+        super()._parse(data)
         if self._head_bytes > HEAD_BYTES and not self._refused:
-            self._refuse_head()
+            self._refuse(*self._too_large())
 
     def on_message_begin(self) -> None:
         """Note the time: a request's first byte is here."""
@@ -110,15 +123,15 @@ class Protocol(HttpToolsProtocol):
         """Begin a request whose head is no larger than it may be.
 
         Raises:
-            _HeadTooLarge: it came whole and is larger.
+            HeadRefused: it came whole and is larger, or is not as it should be.
         """
         if self._head_bytes > HEAD_BYTES and self._size() > HEAD_BYTES:
-            raise _HeadTooLarge
+            raise HeadRefused(*self._too_large())
         self._head_bytes = 0
         before = self.cycle
         self.scope[CONNECTION] = self  # type: ignore[literal-required]
         super().on_headers_complete()
-        # An upgrade has no cycle of its own, and the head of an answer to HEAD no body to join.
+        # An offer has no cycle of its own, and the head of an answer to HEAD no body to join.
         if self.cycle is not before and self.scope["method"] != "HEAD":
             self.cycle.transport = JoinedWrites(self.cycle, self.transport)  # type: ignore[assignment]
 
@@ -133,21 +146,20 @@ class Protocol(HttpToolsProtocol):
         if not self.pipeline:
             self.flow.resume_reading()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what the parser did not take; uvicorn calls this where it caught the reason."""
-        error = sys.exception()
-        if error is not None and isinstance(error.__context__, _HeadTooLarge):
-            self._refuse_head()
+    def refuse(self, error: HttpParserError) -> None:
+        """Answer what the parser does not take."""
+        cause = error.__context__
+        if isinstance(cause, HeadRefused):
+            self._refuse(cause.status, str(cause))
         elif isinstance(error, HttpParserCallbackError):
             self._refuse(400, "the request line's target is no path such as /classify")
         else:
-            self._refuse(400, f"this is no HTTP/1.1 request: {error or msg}")
+            self._refuse(400, f"this is no HTTP/1.1 request: {error}")
 
-    def _refuse_head(self) -> None:
+    def _too_large(self) -> tuple[int, str]:
         if len(self.url) > HEAD_BYTES // 2:
-            self._refuse(414, f"the address is too long: {HEAD_BYTES:,} bytes are a head's most")
-        else:
-            self._refuse(431, f"the headers are too long: {HEAD_BYTES:,} bytes are a head's most")
+            return 414, f"the address is too long: {HEAD_BYTES:,} bytes are a head's most"
+        return 431, f"the headers are too long: {HEAD_BYTES:,} bytes are a head's most"
 
     def _size(self) -> int:
         """Bytes of the head that is now complete, without its white space."""
@@ -172,21 +184,26 @@ class Protocol(HttpToolsProtocol):
             cycle.message_event.set()
             self._write(status, error)  # and the request itself is counted
 
-    def _answer(self, status: int, error: str, headers: bytes = b"") -> None:
+    def _answer(self, status: int, error: str, headers: Headers = ()) -> None:
         """Answer what is no request of the application's, which then does not count it."""
         from service.metrics import REQUESTS  # only a worker has a folder for metrics
 
         REQUESTS.labels("other", status).inc()
+        if self._log is not None:
+            self._log.write(self._partial_scope(), status, Timing(), error)
         self._write(status, error, headers)
 
-    def _write(self, status: int, error: str, headers: bytes = b"") -> None:
+    def _partial_scope(self) -> dict[str, Any]:
+        """What is known of a request that is none, for the log: no query, where secrets travel."""
+        known: dict[str, Any] = dict(self.scope or {"client": self.client, "headers": []})
+        url = self.url.partition(b"?")[0] if self.scope else b""
+        known = {"method": None, "path": "", "raw_path": url} | known
+        return known | {REQUEST_ID: request_id(known)}
+
+    def _write(self, status: int, error: str, headers: Headers = ()) -> None:
         """Write a whole answer, and close when the client has had time to read it."""
-        body = orjson.dumps({"error": error})
-        own = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
-        every = (*self.server_state.default_headers, *ALWAYS, NOTHING)
-        defaults = b"".join(b"%b: %b\r\n" % pair for pair in every)
-        end = b"connection: close\r\n\r\n"
-        self.transport.write(STATUS_LINE[status] + defaults + own + headers + end + body)
+        headers = [*self.server_state.default_headers, *headers]
+        self.transport.write(raw_answer(status, error, headers))
         if self.transport.can_write_eof():
             self.transport.write_eof()
         if self._timer is not None:
@@ -198,8 +215,6 @@ class Protocol(HttpToolsProtocol):
 
     def _look(self) -> None:
         """End the connection if its client has stalled, else look again later."""
-        if self not in self.connections:  # it has become a WebSocket
-            return
         if self._makes_no_progress():
             self.transport.abort()
             return

@@ -1,16 +1,19 @@
 """What goes wrong, as answers: always JSON, `{"error": ...}`, with the right status."""
 
+from collections.abc import Iterable
 from typing import Any
 
+import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.answers import json_response
 from service.errors import RequestError
 from service.request_ids import KEY as REQUEST_ID
-from service.security_headers import secure
+from service.security_headers import ALWAYS, NOTHING
 
 LONGEST_PATH = 200  # of a path that is no route, in an answer
 
@@ -47,12 +50,27 @@ async def unexpected(request: Request, error: Exception) -> Response:
     return json_response({"error": message}, 500)
 
 
-async def refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a WebSocket's handshake, which Starlette would answer with an empty 403."""
-    message = "there are no WebSockets here: GET /docs.json lists what there is"
-    answer = json_response({"error": message}, 404)
-    secure(answer.raw_headers)
-    await answer(scope, receive, send)
+def raw_answer(status: int, error: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Write the whole answer to what is no request, behind which the connection is closed."""
+    body = orjson.dumps({"error": error})
+    every = [
+        *headers,
+        *ALWAYS,
+        NOTHING,
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+    ]
+    lines = b"".join(b"%b: %b\r\n" % pair for pair in every)
+    return b"%b%b\r\n%b" % (STATUS_LINE[status], lines, body)
+
+
+def error_of(body: bytes) -> str:
+    """Return the text of an answer that is an error, for the log."""
+    try:
+        return str(orjson.loads(body)["error"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return ""  # it is none of ours
 
 
 HANDLERS: dict[Any, Any] = {

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access_log import AccessLog
 from service.connections import CONNECTION, Protocol
-from service.failures import refuse_websocket
+from service.failures import error_of
 from service.metrics import REQUESTS, SECONDS, STAGE_SECONDS, STAGES
 from service.request_ids import HEADER, request_id
 from service.request_ids import KEY as REQUEST_ID
@@ -54,9 +54,6 @@ class Observed:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and note its status and time when it is answered."""
-        if scope["type"] == "websocket":
-            await refuse_websocket(scope, receive, send)
-            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -74,7 +71,7 @@ class Observed:
             )
             self._telling.soon()
             if route not in PROBES or exchange.status != 200:
-                self.log.write(scope, exchange.identity, exchange.status, timing)
+                self.log.write(scope, exchange.status, timing, exchange.error)
 
     def _tell(self) -> None:
         ended, self._ended = self._ended, defaultdict(list)
@@ -93,13 +90,14 @@ class _Exchange:
         self.timing = scope[KEY] = Timing()
         self.identity = scope[REQUEST_ID] = request_id(scope)
         self.status = CLIENT_WENT_AWAY
+        self.error = "the client went away before it was answered"
         self.connection: Protocol | None = scope.get(CONNECTION)
         self._send = send
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             if not self.connection or not self.connection.is_gone():
-                self.status = message["status"]
+                self.status, self.error = message["status"], ""
             message["headers"] = [
                 *message.get("headers", ()),
                 (HEADER, self.identity.encode()),
@@ -109,5 +107,7 @@ class _Exchange:
             if self.timing.model_version:
                 message["headers"].append((MODEL_VERSION, self.timing.model_version))
         await self._send(message)
-        if message.get("body"):
+        if body := message.get("body"):
             self.timing.stop()
+            if 400 <= self.status != CLIENT_WENT_AWAY:
+                self.error = error_of(body)

@@ -87,6 +87,13 @@ class ServiceSettings(BaseSettings):
         allow_inf_nan=False,
         description="longest time for a request, its upload included; then 408 or 504",
     )
+    keep_alive_seconds: float = Field(
+        75.0,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="how long a connection may wait for its client's next request",
+    )
     drain_seconds: float = Field(
         1.0,
         ge=0,

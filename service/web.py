@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ from service import (
 from service.access_log import AccessLog
 from service.admission import Admission
 from service.api_keys import APIKeys
+from service.connections import Protocol
 from service.cross_origin import cross_origin
 from service.decoders import Decoders
 from service.errors import NotReady
@@ -66,8 +68,11 @@ class WebService(bentoml.Service["FashionClassifier"]):
         # imported, and only a worker has one.
         from service.observation import Observed
 
-        HTTP_PROTOCOLS["auto"] = "service.connections:Protocol"  # the worker makes uvicorn next
         settings = ServiceSettings()
+        log = AccessLog(settings.access_log)
+        HTTP_PROTOCOLS["auto"] = partial(  # type: ignore[assignment]  # the worker makes uvicorn next
+            Protocol, log=log, keep_alive_seconds=settings.keep_alive_seconds
+        )
         app = build_app(super().to_asgi(is_main), settings.metrics_port is None)
         routes = [route for route in app.routes if isinstance(route, Route)]
         answering: ASGIApp = ShortWay(app, routes)
@@ -80,7 +85,7 @@ class WebService(bentoml.Service["FashionClassifier"]):
             from service.tracing import Traced
 
             answering = Traced(answering, routes)
-        return Observed(answering, routes, AccessLog(settings.access_log))
+        return Observed(answering, routes, log)
 
     @property
     def openapi_spec(self) -> OpenAPI:

@@ -38,8 +38,11 @@ class Case:
         body = self.content()
         if self.head is not None:
             return self.head + body
-        headers = [("Host", "x"), *self.headers]
-        if not any(name.lower() in ("content-length", "transfer-encoding") for name, _ in headers):
+        headers = list(self.headers)
+        names = {name.lower() for name, _ in headers}
+        if "host" not in names:
+            headers.insert(0, ("Host", "x"))
+        if names.isdisjoint(("content-length", "transfer-encoding")):
             headers.append(("Content-Length", str(len(body))))
         lines = [f"{self.method} {self.path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers)]
         return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body

@@ -65,8 +65,8 @@ QUERIES = [
     asks("mode=AUTO", says="mode is 'AUTO'"),
     asks("mode=auto%0a", says="mode is 'auto\\n'"),
     asks("mode=" + "a" * 9000, says="mode is 'aaaa"),
-    asks("mode=raw&mode=x", says="mode is 'x'"),
-    asks("mode[]=raw", 200),
+    asks("mode=raw&mode=x", says="mode is given twice"),
+    asks("mode[]=raw", says="the query has parameter 'mode[]'"),
     asks("top_k=0", says="top_k is '0', one of 1, 2"),
     asks("top_k=11", says="top_k is '11'"),
     asks("top_k=-1", says="top_k is '-1'"),
@@ -75,9 +75,9 @@ QUERIES = [
     asks("top_k=%31%00", says="top_k is '1\\x00'"),
     asks("top_k=" + "9" * 9000, says="top_k is '999"),
     asks("top_k=NaN", says="top_k is 'NaN'"),
-    asks("&&&==&%&%zz&=", 200),
-    asks("a=b&" * 3000, 200),
-    asks("url=http://127.0.0.1/a.png", 200),
+    asks("&&&==&%&%zz&=", says="the query has a"),
+    asks("a=b&" * 3000, says="the query has parameter 'a'"),
+    asks("url=http://127.0.0.1/a.png", says="the parameters known here: mode and top_k"),
 ]
 
 METHODS = [
@@ -96,14 +96,16 @@ HEADERS = [
     *(
         headed(f"Content-Type {kind[:40]!r} ({len(kind)})", 415, f"Content-Type {shown} is not served", ("Content-Type", kind))
         for kind, shown in (
-            *(("image/svg+xml", "image/svg+xml"), ("image/*", "image/*"), ("*/*", "*/*"), ("image", "image")),
-            *(("image/png,image/jpeg", "image/png,image/jpeg"), ("imagepng", "imagepng"), ("", "(none)"), (";", "(none)")),
+            *(("image", "image"), ("imagepng", "imagepng"), ("text/html", "text/html"), ("multipart/mixed; boundary=b", "multipart/mixed")),
             *(("application/vnd.bentoml+pickle", "application/vnd.bentoml+pickle"), ("application/x-pickle", "application/x-pickle")),
-            *(("application/octet-stream", "application/octet-stream"), ("text/html", "text/html"), ("multipart/mixed; boundary=b", "multipart/mixed")),
-            *(("image/heic", "image/heic"), ("image/vnd.adobe.photoshop", "image/vnd.adobe.photoshop"), ("image/x-icon", "image/x-icon")),
-            ("image/png\x00", ""),
         )
-        if shown
+    ),
+    *(
+        headed(f"Content-Type {kind[:40]!r} ({len(kind)})", 200, "", ("Content-Type", kind))
+        for kind in (
+            *("image/svg+xml", "image/*", "*/*", "", ";", "image/png,image/jpeg", "application/octet-stream", "image/heic"),
+            *("image/vnd.adobe.photoshop", "image/x-icon", "image/jpg", "image/tif", "binary/octet-stream; x=y", "IMAGE/" + "X" * 9000),
+        )
     ),
     headed("a Content-Type of 9,000 letters", 415, "is not served", ("Content-Type", "a/" + "b" * 9000)),
     headed("a Content-Type of noise", 415, "is not served", ("Content-Type", "\xff\xfe/\x80")),
@@ -133,6 +135,7 @@ LENGTHS = [
 ]
 
 POST = b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+CODING = "the Transfer-Encoding is not served"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 HTTP = [
@@ -151,19 +154,28 @@ HTTP = [
     raw("a header with no name", b"GET /livez HTTP/1.1\r\nHost: x\r\n: z\r\n\r\n"),
     raw("two Content-Lengths", POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", b"12345"),
     raw("a length and chunks", POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n"),
-    raw("an unknown Transfer-Encoding", POST + b"Transfer-Encoding: cow\r\n\r\n", PNG),
-    raw("chunked twice", POST + b"Transfer-Encoding: chunked, gzip\r\n\r\n", b"0\r\n\r\n"),
+    raw("an unknown Transfer-Encoding", POST + b"Transfer-Encoding: cow\r\n\r\n", PNG, CODING, 501),
+    raw("chunked, then gzip", POST + b"Transfer-Encoding: chunked, gzip\r\n\r\n", b"0\r\n\r\n"),
+    raw("gzip, then chunked", POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", b"0\r\n\r\n", CODING, 501),
+    raw("gzip in one header, chunked in another", POST + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n", CODING, 501),
+    raw("chunked twice", POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n"),
+    raw("chunks in HTTP/1.0", b"POST /classify HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n", "Transfer-Encoding is of HTTP/1.1"),
+    raw("no Host", b"GET /livez HTTP/1.1\r\n\r\n", b"", "0 headers Host, expected one"),
+    raw("two Hosts", b"GET /livez HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", b"", "2 headers Host, expected one"),
+    raw("lines of a zero", b"\0\r\n" * 50),
     raw("a chunk of -1", CHUNKED, b"-1\r\n\r\n"),
     raw("a chunk of no number", CHUNKED, b"xyz\r\n\r\n"),
     raw("a chunk of 2^80", CHUNKED, b"f" * 20 + b"\r\n"),
     raw("a chunk longer than it says", CHUNKED, b"3\r\nabcdef\r\n0\r\n\r\n"),
     raw("chunks of a byte", CHUNKED, b"1\r\nx\r\n" * 3000 + b"0\r\n\r\n", NO_PICTURE),
     raw("no chunk", CHUNKED, b"0\r\n\r\n", "the image is empty"),
-    raw("a Host of noise", b"GET /nothing HTTP/1.1\r\nHost: \xff[\r\n\r\n", b"", NOTHING, 404),
-    raw("a Host that is none", b"GET /nothing HTTP/1.1\r\nHost: a b/c?d#e\r\n\r\n", b"", NOTHING, 404),
-    raw("a WebSocket", b"GET /classify HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", b"", "no WebSockets", 404),
+    raw("a Host of noise", b"GET /nothing HTTP/1.1\r\nHost: \xff[\r\n\r\n", b"", "the header Host is"),
+    raw("a Host that is none", b"GET /nothing HTTP/1.1\r\nHost: a b/c?d#e\r\n\r\n", b"", "the header Host is"),
+    raw("a WebSocket", b"GET /classify HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", b"", "does not take GET", 405),
+    raw("a WebSocket without a key", b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", b"", "", 200),
+    raw("an offer of HTTP/2", b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n", b"", "", 200),
     raw("an address of another server", b"GET http://127.0.0.1:1/secret HTTP/1.1\r\nHost: x\r\n\r\n", b"", "", 404),
-    raw("a tunnel", b"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: x\r\n\r\n", b"", "target is no path"),
+    raw("a tunnel", b"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: x\r\n\r\n", b"", "CONNECT is not served", 501),
     raw("an asterisk for a path", b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", b"", NOTHING, 404),
 ]
 

@@ -55,5 +55,5 @@ def test_the_cases_are_many_and_differ() -> None:
 def test_refusals_are_most_of_them_and_say_something() -> None:
     refused = [case for case in CASES if case.status != 200]
     assert len(refused) >= 600
-    assert all(400 <= case.status < 500 for case in refused)
+    assert all(400 <= case.status < 500 or case.status == 501 for case in refused)
     assert sum(not case.says for case in refused) < 20

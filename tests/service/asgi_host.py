@@ -6,20 +6,23 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.connections import Protocol
+from service.http_parsing import CONTINUE
 
 SECONDS = 120  # a last resort
 
 
 @contextmanager
-def hosted(app: ASGIApp) -> Iterator[int]:
-    """Serve an application until the block ends; gives the port."""
-    config = uvicorn.Config(app, log_config=None, lifespan="off", http=Protocol)
+def hosted(app: ASGIApp, **more: Any) -> Iterator[int]:
+    """Serve an application until the block ends, each connection told more; gives the port."""
+    protocol: Any = partial(Protocol, **more)
+    config = uvicorn.Config(app, log_config=None, lifespan="off", http=protocol)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
@@ -47,12 +50,12 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], Any]:
-    """Read one answer: its status, headers and JSON."""
+    """Read one answer: its status, headers and JSON; that it may take long is passed over."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         byte = connection.recv(1)
         assert byte, f"closed after {head!r}"
-        head += byte
+        head = (head + byte).removeprefix(CONTINUE)
     first, *lines = head.decode().split("\r\n")[:-2]
     headers = dict(line.lower().split(": ", 1) for line in lines)
     body = b""

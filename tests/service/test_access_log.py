@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.access_log import PIPE_BUF, AccessLog
+from service.request_ids import KEY as REQUEST_ID
 from service.timing import Timing
 from tests.service.pictures import encode
 from tests.serving import Server, serving
@@ -29,7 +30,8 @@ FIELDS = (
     *("time", "request_id", "client", "method", "path", "status"),
     *("decode_ms", "inference_ms", "total_ms"),
 )
-TEXT = re.compile(" ".join(f"{name}=({VALUE})" for name in FIELDS))
+TEXT = re.compile(" ".join(f"{name}=({VALUE})" for name in FIELDS) + f"(?: error=({VALUE}))?")
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=400)
 
 
 @pytest.fixture(scope="module")
@@ -41,25 +43,30 @@ def json_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def write(log: AccessLog, scope: Any, *request_ids: str) -> None:
+def write(log: AccessLog, scope: Any, *request_ids: str, error: str = "") -> None:
     """Have the log write a line for each request, all in one turn of an event loop."""
 
     async def turn() -> None:
         for request_id in request_ids or ["7"]:
-            log.write(scope, request_id, 200, Timing())
+            log.write(scope | {REQUEST_ID: request_id}, 200, Timing(), error)
         await asyncio.sleep(0)
 
     asyncio.run(turn())
 
 
 def written(
-    style: Any, path: bytes, client: str = "1.2.3.4", method: str = "GET", request_id: str = "7"
+    style: Any,
+    path: bytes,
+    client: str = "1.2.3.4",
+    method: str = "GET",
+    request_id: str = "7",
+    error: str = "",
 ) -> bytes:
     """What the log writes of one request."""
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as lines, os.fdopen(writer, "wb") as end:
         scope = {"method": method, "raw_path": path, "client": (client, 1)}
-        write(AccessLog(style, end.fileno()), scope, request_id)
+        write(AccessLog(style, end.fileno()), scope, request_id, error=error)
         end.close()
         return lines.read()
 
@@ -69,20 +76,21 @@ def test_the_text_has_every_field(
 ) -> None:
     before = datetime.now(UTC) - timedelta(milliseconds=1)
     answer = client.post(
-        "/classify?secret=1",
+        "/classify?top_k=3",
         content=encode(ankle_boot),
         headers=PNG | {"X-Request-ID": "every-field", "Authorization": "secret"},
     )
     assert answer.status_code == 200
     found = TEXT.fullmatch(server.line("every-field"))
     assert found
-    fields = dict(zip(FIELDS, found.groups(), strict=True))
+    fields = dict(zip(FIELDS, found.groups()[:-1], strict=True))
     assert before <= datetime.fromisoformat(fields["time"]) <= datetime.now(UTC)
     assert fields["client"] == "127.0.0.1"
     assert (fields["method"], fields["path"], fields["status"]) == ("POST", "/classify", "200")
     times = [float(fields[name]) for name in ("decode_ms", "inference_ms", "total_ms")]
     assert 0 < times[0] < times[2]
     assert 0 < times[1] < times[2]
+    assert "top_k" not in server.log()
     assert "secret" not in server.log()
 
 
@@ -107,7 +115,7 @@ def test_lines_of_two_workers_are_whole_and_one_for_each_request(
     assert {fields["request_id"] for fields in found} == {f"whole-{n}" for n in range(REQUESTS)}
     assert len(found) == REQUESTS
     for fields in found:
-        assert tuple(fields) == FIELDS
+        assert tuple(fields) == (*FIELDS, *(["error"] if fields["status"] == 404 else []))
         assert fields["status"] == (404 if int(fields["request_id"][6:]) % 2 == 0 else 200)
         assert fields["total_ms"] > 0
 
@@ -156,20 +164,70 @@ def test_an_address_that_a_proxy_passes_on_cannot_forge_a_field(
     assert found[FIELDS.index("status") + 1] == "404"
 
 
-@given(st.binary(max_size=3000), st.text(st.characters(exclude_categories=["Cs"]), max_size=200))
-def test_whatever_is_sent_is_one_line_that_is_read_back(path: bytes, client: str) -> None:
+@given(st.binary(max_size=3000), TEXTS, TEXTS)
+def test_whatever_is_sent_is_one_line_that_is_read_back(
+    path: bytes, client: str, error: str
+) -> None:
     for style in ("text", "json"):
-        line = written(style, b"/" + path, client)
+        line = written(style, b"/" + path, client, error=error)
         assert line.isascii()
         assert line.count(b"\n") == 1
         assert len(line) <= PIPE_BUF
-    text = written("text", b"/" + path, client).decode().removesuffix("\n")
+    text = written("text", b"/" + path, client, error=error).decode().removesuffix("\n")
     found = TEXT.fullmatch(text)
     assert found
     assert found[FIELDS.index("status") + 1] == "200"
-    fields = json.loads(written("json", b"/" + path, client))
+    assert (found[FIELDS.index("status") + 5] is None) == (error == "")
+    fields = json.loads(written("json", b"/" + path, client, error=error))
     shown = (b"/" + path).decode("ascii", "backslashreplace")
     assert fields["path"] in (shown, shown[:500] + "...")
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [
+        ("no key", "no key"),
+        ("mode is 'a\\n', one is right", "mode is 'a\\n', one is right"),
+        ('a" status=200\ntime=forged', 'a" status=200\\ntime=forged'),
+        ("\x1b[2J\u2028\x9b é \U0001f600", "\\x1b[2J\\u2028\\x9b \\xe9 \\U0001f600"),
+        ("x" * 301, "x" * 300 + "..."),
+        ("\0" * 5000, "\\x00" * 75 + "..."),
+    ],
+)
+def test_an_error_is_written_in_short_and_cannot_forge_a_line(error: str, logged: str) -> None:
+    fields = json.loads(written("json", b"/", error=error))
+    assert fields["error"] == logged
+    found = TEXT.fullmatch(written("text", b"/", error=error).decode().removesuffix("\n"))
+    assert found
+    assert found.groups()[-1] in (logged, json.dumps(logged))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind", "content", "status"),
+    [
+        ("GET", "/nothing", "", b"", 404),
+        ("DELETE", "/classify", "", b"", 405),
+        ("POST", "/classify", "image/png", b"no picture", 400),
+        ("POST", "/classify?topk=3", "image/png", b"", 400),
+        ("POST", "/classify", "text/plain", b"", 415),
+        ("POST", "/classify", "image/png", bytes(11 * 2**20), 413),
+        ("POST", "/predict", "application/json", b"{}", 400),
+        ("POST", "/v2/models/fashion_lenet/infer", "application/json", b"[", 400),
+        ("POST", "/v2/models/other/infer", "application/json", b"", 404),
+        ("GET", "/ui/nothing", "", b"", 404),
+    ],
+)
+def test_every_refusal_has_its_reason_in_its_line(
+    method: str, path: str, kind: str, content: bytes, status: int, server: Server
+) -> None:
+    headers = {"Content-Type": kind} if kind else {}
+    answer = httpx.request(method, server.url + path, content=content, headers=headers)
+    assert answer.status_code == status
+    line = server.line(f"request_id={answer.headers['X-Request-ID']} ")
+    found = TEXT.fullmatch(line)
+    assert found
+    told = answer.json()["error"]
+    assert json.loads(found.groups()[-1]) == (told if len(told) <= 300 else told[:300] + "...")
 
 
 def test_a_request_of_no_address_is_written_too() -> None:

@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -110,6 +111,30 @@ def test_a_head_as_long_as_it_may_be_is_taken(server: Server, pieces: int) -> No
         assert read_answer(connection)[0] == 200
 
 
+@pytest.mark.parametrize("seconds", [1.0, 3600.0])
+def test_a_connection_waits_for_its_next_request_as_long_as_it_is_told_to(seconds: float) -> None:
+    with (
+        hosted(echo, keep_alive_seconds=seconds) as port,
+        connected(port, GET + b"\r\n") as connection,
+    ):
+        assert read_answer(connection)[0] == 200
+        connection.settimeout(6)  # uvicorn's own limit is 5 s
+        if seconds < 5:
+            assert read_all(connection) == b""
+        else:
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+
+
+def test_a_servers_setting_is_what_its_connections_are_told(tmp_path: Path) -> None:
+    settings = {"FASHION_DEVICE": "cpu", "FASHION_KEEP_ALIVE_SECONDS": "0.5"}
+    with serving(tmp_path, **settings) as server, connected(server.port, GET + b"\r\n") as idle:
+        assert read_answer(idle)[0] == 200
+        begun = time.monotonic()
+        assert read_all(idle) == b""
+        assert time.monotonic() - begun < 4
+
+
 def test_a_large_body_beside_its_head_is_no_long_head(port: int) -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
     with connected(port, head + b"a" * 100_000 + GET, b"\r\n") as connection:
@@ -125,7 +150,7 @@ def test_a_large_body_beside_its_head_is_no_long_head(port: int) -> None:
         (b"GET /livez HTTP/9.9\r\n\r\n", "this is no HTTP/1.1 request: Invalid HTTP version"),
         (b"GET /livez HTTP/1.1\r\nno colon\r\n\r\n", "this is no HTTP/1.1 request: Invalid header"),
         (b"\x16\x03\x01\x02\x00\x01", "this is no HTTP/1.1 request: Invalid method"),
-        (b"GET http://host HTTP/1.1\r\n\r\n", "the request line's target is no path"),
+        (b"GET http://host HTTP/1.1\r\nHost: host\r\n\r\n", "the request line's target is no path"),
         (CHUNKED + b"zz\r\n", "this is no HTTP/1.1 request: Invalid character in chunk size"),
     ],
 )

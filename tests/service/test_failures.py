@@ -141,26 +141,11 @@ def test_bentomls_other_routes_are_not_there(path: str, client: httpx.Client) ->
         error(answer)
 
 
-@pytest.mark.parametrize("host", ["[", "a b", "", "a:b:c", "é", "x" * 5000])
-def test_a_broken_host_header_changes_nothing(host: str, client: httpx.Client) -> None:
+@pytest.mark.parametrize("host", ["", "[::1]:1", "x" * 5000])
+def test_a_strange_host_header_changes_nothing(host: str, client: httpx.Client) -> None:
     headers = {"Host": host.encode()}
     assert error(client.get("/nothing", headers=headers)).startswith("there is no /nothing")
     assert client.get("/livez", headers=headers).status_code == 200
-
-
-@pytest.mark.parametrize("path", ["/ws", "/classify", "/"])
-def test_a_websocket_is_refused_in_json(path: str, client: httpx.Client) -> None:
-    handshake = {
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-    }
-    answer = client.get(path, headers=handshake)
-    assert answer.status_code == 404
-    assert answer.json() == {
-        "error": "there are no WebSockets here: GET /docs.json lists what there is"
-    }
 
 
 def test_what_is_no_http_is_refused_in_json(server: Server) -> None:

@@ -27,7 +27,13 @@ SENT: tuple[dict[str, str], ...] = (
     {"Referer": "https://secret-page.example/", "User-Agent": "secret-agent", "X-API-Key": KEY},
     {"X-Request-ID": "not an id: secret-id", "X-API-Key": KEY},
 )
-PATHS = ("/classify?key=secret-query", "/nothing?token=secret-query", "/v2?secret-query")
+PATHS = (
+    "/classify",
+    "/classify?key=secret-query",
+    "/classify?secret-query",
+    "/nothing?token=secret-query",
+    "/v2?secret-query",
+)
 
 
 @pytest.mark.parametrize("style", ["text", "json"])

@@ -75,16 +75,3 @@ def test_what_is_no_http_is_refused_with_them(server: Server) -> None:
     assert b" 400 " in answer.splitlines()[0]
     assert b"x-content-type-options: nosniff" in answer
     assert b"default-src 'none'" in answer
-
-
-def test_a_websocket_is_refused_with_them(server: Server) -> None:
-    handshake = (
-        b"GET /classify HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
-    with socket.create_connection(("127.0.0.1", server.port), 30) as connection:
-        connection.sendall(handshake)
-        answer = connection.recv(4096).lower()
-    assert b" 404 " in answer.splitlines()[0]
-    assert b"x-content-type-options: nosniff" in answer
-    assert b"\r\nserver:" not in answer

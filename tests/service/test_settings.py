@@ -25,6 +25,7 @@ VARIABLES = (
     "METRICS_PORT",
     "MAX_CONCURRENCY",
     "TIMEOUT_SECONDS",
+    "KEEP_ALIVE_SECONDS",
 )
 
 
@@ -49,12 +50,13 @@ def test_the_defaults_serve_the_released_model() -> None:
     assert settings.metrics_port is None
     assert settings.max_concurrency == 256
     assert settings.timeout_seconds == 30
+    assert settings.keep_alive_seconds == 75
 
 
 def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     values = (
         *("cpu", "/there/model.onnx", "1000", "784", "3", "1", "2.5", "0"),
-        *(KEY, ORIGIN, "8002", "64", "0.5"),
+        *(KEY, ORIGIN, "8002", "64", "0.5", "90"),
     )
     for name, value in zip(VARIABLES, values, strict=True):
         monkeypatch.setenv(f"FASHION_{name}", value)
@@ -72,6 +74,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         metrics_port=8002,
         max_concurrency=64,
         timeout_seconds=0.5,
+        keep_alive_seconds=90,
     )
 
 
@@ -99,6 +102,7 @@ def test_variables_of_others_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
             ("TIMEOUT_SECONDS", value)
             for value in ("0", "-1", "inf", "nan", "soon", "3601", "1e308")
         ),
+        *(("KEEP_ALIVE_SECONDS", value) for value in ("0", "-1", "3601", "inf", "nan", "long")),
     ],
 )
 def test_a_wrong_value_is_named_with_its_variable(

@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -130,3 +131,22 @@ def test_only_clients_with_a_certificate_of_the_authority_get_in(
         for stranger in (context(authority), forged):
             with pytest.raises(httpx.TransportError):
                 httpx.get(url, verify=stranger)
+
+
+def test_a_client_that_half_closes_gets_its_answer_or_a_clean_end(
+    authority: Authority, certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """TLS over asyncio knows no half-close: the client sees an end, and the log no complaint."""
+    with serving_tls(tmp_path, SIMPLE, certificate, context(authority)) as server:
+        with (
+            socket.create_connection(("127.0.0.1", server.port), 30) as connection,
+            context(authority).wrap_socket(connection, server_hostname="localhost") as secured,
+        ):
+            secured.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            socket.socket.shutdown(secured, socket.SHUT_WR)
+            with suppress(ConnectionError, ssl.SSLError):
+                while secured.recv(4096):
+                    pass
+        assert httpx.get(f"{address(server)}/livez", verify=context(authority)).is_success
+        assert "eof_received" not in server.log()
+        assert "Traceback" not in server.log()
