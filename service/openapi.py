@@ -42,6 +42,8 @@ class OpenAPI:
         self.content: Described = {
             "openapi": VERSION,
             "info": INFO,
+            # Where the description was loaded from, be it behind a proxy that strips a prefix.
+            "servers": [{"url": "./"}],
             "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
             "paths": {
                 **openapi_pictures.describe(),
