@@ -17,7 +17,7 @@ from service.answers import Classification, Predictions, classification, predict
 from service.decoding import Job, decode
 from service.draining import Draining
 from service.errors import ModelError, NotReady
-from service.images import SIDE, Seen
+from service.images import SIDE, Mode, Seen
 from service.model import PROBABILITIES, Model, load_model, read_model, sha256
 from service.reloading import Reloading
 from service.served_model import ServedModel
@@ -189,17 +189,21 @@ class FashionClassifier:
     # answered by the routes of `service.pictures` and `service.predictions`.
 
     @bentoml.api
-    async def classify(self, image: Picture) -> Classification:
+    async def classify(
+        self, image: Picture, mode: Mode = "auto", top_k: int | None = None
+    ) -> Classification:
         """Say what garment the picture shows."""
-        job = Job([image.read_bytes()], [], self.settings.max_image_pixels)
-        return (await self.classify_seen(decode(job), Timing()))[0]
+        job = Job([image.read_bytes()], [], self.settings.max_image_pixels, mode)
+        return (await self.classify_seen(decode(job), Timing(), top_k))[0]
 
     @bentoml.api
-    async def classify_batch(self, images: list[Picture]) -> list[Classification]:
+    async def classify_batch(
+        self, images: list[Picture], mode: Mode = "auto", top_k: int | None = None
+    ) -> list[Classification]:
         """Say what garment each of the pictures shows."""
         contents, names = [image.read_bytes() for image in images], [image.name for image in images]
-        job = Job(contents, names, self.settings.max_image_pixels)
-        return await self.classify_seen(decode(job), Timing())
+        job = Job(contents, names, self.settings.max_image_pixels, mode)
+        return await self.classify_seen(decode(job), Timing(), top_k)
 
     @bentoml.api
     async def predict(self, images: Images) -> Predictions:

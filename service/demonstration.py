@@ -13,7 +13,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
-from service.choices import read_choices
 from service.formats import MEDIA_TYPES
 from service.pictures import see
 from service.uploads import read_upload
@@ -61,10 +60,11 @@ async def seen(request: Request) -> Response:
     The answer is a grey PNG of 28 x 28.
     """
     classifier: FashionClassifier = request.app.state.classifier
-    mode = read_choices(request.scope["query_string"], len(classifier.model.labels)).mode
-    content = await read_upload(request, classifier.settings.max_body_bytes)
+    content, choices = await read_upload(
+        request, classifier.settings.max_body_bytes, len(classifier.model.labels)
+    )
     decoders, max_pixels = request.app.state.decoders, classifier.settings.max_image_pixels
-    pixels, _ = await see(content, decoders, max_pixels, mode)  # (28, 28)
+    pixels, _ = await see(content, decoders, max_pixels, choices.mode)  # (28, 28)
     png = BytesIO()
     Image.fromarray(pixels).save(png, "PNG")
     return Response(png.getvalue(), media_type="image/png", headers=HEADERS)

@@ -155,7 +155,7 @@ def _input(content: Mapping[str, Any]) -> tuple[tuple[int, ...], int | None, Any
     size = _optional(
         parameters, "binary_data_size", int, f"the parameters object of {INPUT!r}", None
     )
-    if (size is None) == ("data" not in entry):
+    if (size is None) == (entry.get("data") is None):
         raise InvalidInput(
             f"{where} has {'neither data nor' if size is None else 'both data and'} "
             "binary_data_size; one of them is right"
@@ -194,7 +194,7 @@ def _check_sizes(said: int, needed: int, found: int) -> None:
 
 
 def _outputs(content: Mapping[str, Any], binary: bool) -> Sequence[RequestedOutput]:
-    entries = _entries(content, "outputs") if "outputs" in content else []
+    entries = [] if content.get("outputs") is None else _entries(content, "outputs")
     outputs = [_output(entry, binary) for entry in entries]
     names = [output.name for output in outputs]
     if len(set(names)) < len(names):
@@ -223,7 +223,7 @@ def _all_outputs(binary: bool) -> Sequence[RequestedOutput]:
 
 
 def _refuse_shared_memory(parameters: Mapping[str, Any], where: str) -> None:
-    if "shared_memory_region" in parameters:
+    if parameters.get("shared_memory_region") is not None:
         raise InvalidInput(f"{where} is to be in shared memory, which is not served: send it here")
 
 
@@ -236,17 +236,19 @@ def _entries(content: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]
 
 
 def _required(content: Mapping[str, Any], key: str, kind: type[Any], where: str) -> Any:
-    if key not in content:
+    value = _optional(content, key, kind, where, None)
+    if value is None:
         raise InvalidInput(f"{where} has no {key}: {KINDS[kind]} is right")
-    return _optional(content, key, kind, where, None)
+    return value
 
 
 def _optional(
     content: Mapping[str, Any], key: str, kind: type[Any], where: str, default: Any
 ) -> Any:
-    if key not in content:
+    # KServe's SDK sends null for what it has not. (`in` is no call, as `get` would be.)
+    value = content[key] if key in content else None  # noqa: SIM401
+    if value is None:
         return default
-    value = content[key]
     if type(value) is not kind:  # isinstance would take true for a whole number
         raise InvalidInput(f"{where} has {key} {seen(value)}, {KINDS[kind]} is right")
     return value

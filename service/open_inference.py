@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.answers import json_response
+from service.choices import read_query
 from service.compression import inflate, is_compressed
 from service.errors import NotFound, UnsupportedType
 from service.inference_request import (
@@ -91,6 +92,7 @@ async def infer(request: Request) -> Response:
     """Answer `POST /v2/models/NAME[/versions/VERSION]/infer`."""
     classifier: FashionClassifier = request.app.state.classifier
     served = named_model(classifier, request.path_params)
+    read_query(request.scope["query_string"])
     _check_media_type(header(request, b"content-type") or "")
     encoding = header(request, b"content-encoding") or ""
     compressed = is_compressed(encoding)

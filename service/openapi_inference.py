@@ -11,6 +11,7 @@ from service.open_inference import EXTENSIONS, PLATFORM, SERVER, SERVER_VERSION
 from service.openapi_parts import (
     BINARY,
     JSON,
+    OCTETS,
     TEXT,
     Described,
     answers,
@@ -21,7 +22,6 @@ from service.openapi_parts import (
 from service.openapi_pictures import REFUSALS, TROUSERS
 
 TAG = "Open Inference Protocol v2"
-OCTETS = "application/octet-stream"
 NAME, VERSION = "fashion_lenet", "1.1.0"
 MODEL = "/v2/models/{name}"
 
@@ -29,6 +29,7 @@ YES: Described = {"type": "boolean", "description": "true; an error says no"}
 WHOLE: Described = {"type": "integer", "minimum": 0}
 SHAPE: Described = {"type": "array", "items": {"type": "integer"}}
 FREE: Described = {"type": "object", "additionalProperties": True}
+NULL: Described = {"nullable": True}  # which means the same as to leave it out
 
 
 def _object(required: str, **properties: Described) -> Described:
@@ -55,10 +56,10 @@ SCHEMAS: Described = {
     "TensorMetadata": _object("name datatype shape", name=TEXT, datatype=TEXT, shape=SHAPE),
     "InferRequest": _object(
         "inputs",
-        id=TEXT,
-        parameters=_object("", binary_data_output={"type": "boolean"}),
+        id=TEXT | NULL,
+        parameters=_object("", binary_data_output={"type": "boolean"} | NULL) | NULL,
         inputs=_list(reference("InputTensor"), minItems=1, maxItems=1),
-        outputs=_list(reference("RequestedOutput"), maxItems=len(OUTPUTS)),
+        outputs=_list(reference("RequestedOutput"), maxItems=len(OUTPUTS)) | NULL,
     ),
     "InputTensor": _object(
         "name datatype shape",
@@ -67,17 +68,19 @@ SCHEMAS: Described = {
         shape=_list(WHOLE, minItems=4, maxItems=4)
         | {"description": f"N, 1, {SIDE}, {SIDE}; N is at least 1"},
         data=_list({})
-        | {"description": "whole numbers from 0 to 255, as one list or nested as the shape is"},
-        parameters=_object("", binary_data_size=WHOLE),
+        | {"description": "whole numbers from 0 to 255, as one list or nested as the shape is"}
+        | NULL,
+        parameters=_object("", binary_data_size=WHOLE | NULL) | NULL,
     ),
     "RequestedOutput": _object(
         "name",
         name={"type": "string", "enum": list(OUTPUTS)},
         parameters=_object(
             "",
-            binary_data={"type": "boolean"},
-            classification={"type": "integer", "minimum": 1},
-        ),
+            binary_data={"type": "boolean"} | NULL,
+            classification={"type": "integer", "minimum": 1} | NULL,
+        )
+        | NULL,
     ),
     "InferResponse": _object(
         "model_name model_version outputs",

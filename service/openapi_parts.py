@@ -8,7 +8,7 @@ from service.request_ids import ACCEPTED
 
 Described = dict[str, Any]
 
-JSON = "application/json"
+JSON, OCTETS = "application/json", "application/octet-stream"
 TEXT: Described = {"type": "string"}
 BINARY: Described = {"type": "string", "format": "binary"}
 

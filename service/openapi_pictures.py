@@ -16,6 +16,7 @@ from service.images import SIDE, Mode
 from service.openapi_parts import (
     BINARY,
     JSON,
+    OCTETS,
     Described,
     answers,
     content,
@@ -74,7 +75,7 @@ def _form(field: str, schema: Described) -> Described:
 
 
 # One picture, as a form's field or as the body.
-PICTURE = _form(FIELD, BINARY) | {media_type: {"schema": BINARY} for media_type in MEDIA_TYPES}
+PICTURE = _form(FIELD, BINARY) | {kind: {"schema": BINARY} for kind in (*MEDIA_TYPES, OCTETS)}
 
 
 def describe() -> Described:

@@ -8,7 +8,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.answers import json_response
-from service.choices import read_choices
 from service.decoders import Decoders
 from service.decoding import Job, named
 from service.formats import FORMATS
@@ -32,8 +31,9 @@ INLINE_BEGINNINGS = tuple(
 async def classify(request: Request) -> Response:
     """Answer `POST /classify`: one picture, as a form's field or as the body."""
     classifier: FashionClassifier = request.app.state.classifier
-    mode, top_k = read_choices(request.scope["query_string"], len(classifier.model.labels))
-    content = await read_upload(request, classifier.settings.max_body_bytes)
+    content, (mode, top_k) = await read_upload(
+        request, classifier.settings.max_body_bytes, len(classifier.model.labels)
+    )
     watch = timing(request.scope)
     with watch.decoding():
         decoders = request.app.state.decoders
@@ -45,8 +45,9 @@ async def classify(request: Request) -> Response:
 async def classify_batch(request: Request) -> Response:
     """Answer `POST /classify_batch`: the pictures of a form."""
     classifier: FashionClassifier = request.app.state.classifier
-    mode, top_k = read_choices(request.scope["query_string"], len(classifier.model.labels))
-    uploads = await read_uploads(request, classifier.settings.max_body_bytes)
+    uploads, (mode, top_k) = await read_uploads(
+        request, classifier.settings.max_body_bytes, len(classifier.model.labels)
+    )
     watch = timing(request.scope)
     with watch.decoding():
         decoders = request.app.state.decoders

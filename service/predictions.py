@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.answers import json_response
+from service.choices import read_query
 from service.errors import InvalidInput, UnsupportedType
 from service.images import SIDE
 from service.json_reading import read_json
@@ -42,6 +43,7 @@ KINDS = {
 async def predict(request: Request) -> Response:
     """Answer `POST /predict`: images as JSON, uint8 N x 1 x 28 x 28."""
     classifier: FashionClassifier = request.app.state.classifier
+    read_query(request.scope["query_string"])
     kind = media_type(header(request, b"content-type") or "")
     if kind != JSON:
         raise UnsupportedType(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
+from service.choices import Choices, read_choices
 from service.compression import refuse_compressed
 from service.errors import InvalidInput, TooLarge, UnsupportedType
 from service.formats import MEDIA_TYPES
@@ -18,6 +19,9 @@ FIELD, BATCH_FIELD = "image", "images"
 FORM = "multipart/form-data"
 INLINE_BYTES = 64 * 1024  # of a form that is split on the event loop
 FORMS = ThreadPoolExecutor(1, "forms")
+# Besides any image/...: what clients send that do not know what they have. The bytes decide.
+UNKNOWN = ("", "*/*", "application/octet-stream", "binary/octet-stream")
+LONGEST_CHOICE = 100  # bytes of a form's field that chooses
 LONGEST_NUMBER = 18  # digits of a Content-Length that are read
 
 
@@ -28,26 +32,34 @@ class Upload(NamedTuple):
     content: bytes
 
 
-async def read_upload(request: Request, max_bytes: int) -> bytes:
-    """Return the bytes of the one picture that a request carries.
+async def read_upload(request: Request, max_bytes: int, classes: int) -> tuple[bytes, Choices]:
+    """Return the bytes of the one picture that a request carries, and what it chooses.
+
+    Args:
+        request: its query chooses, or its form.
+        max_bytes: the largest body taken.
+        classes: how many the model has.
 
     Raises:
-        UnsupportedType: the body is neither a form nor a picture of a type served, or encoded.
+        UnsupportedType: the body is neither a form nor what may be a picture, or encoded.
         TooLarge: the body has more bytes than the limit, or the form more parts than its.
-        InvalidInput: the form has no field `image`, more than one, or is malformed.
+        InvalidInput: the form has no field `image`, more than one, or is malformed; or as
+            `read_choices` does.
     """
+    query = request.scope["query_string"]
+    choices = read_choices(query, classes)
     content_type = header(request, b"content-type") or ""
     kind = media_type(content_type)
-    if kind != FORM and kind not in MEDIA_TYPES:
+    if kind != FORM and kind not in UNKNOWN and not kind.startswith("image/"):
         raise UnsupportedType(
-            f"Content-Type {kind[:60] or '(none)'} is not served: send {FORM} with a field "
-            f"{FIELD!r}, or a picture as {', '.join(MEDIA_TYPES)}"
+            f"Content-Type {kind[:60]} is not served: send {FORM} with a field {FIELD!r}, or a "
+            f"picture as {', '.join(MEDIA_TYPES)}, or as application/octet-stream"
         )
     body = await read_plain_body(request, max_bytes)
     if kind != FORM:
-        return body
+        return body, choices
     if (content := read_plain_form(body, content_type, FIELD)) is not None:
-        return content
+        return content, choices
     parts = await _parse(body, content_type)
     images = [part.content for part in parts if part.name == FIELD]
     if len(images) != 1:
@@ -55,17 +67,26 @@ async def read_upload(request: Request, max_bytes: int) -> bytes:
             f"the form has {len(images)} fields called {FIELD!r} and should have one; "
             f"its fields: {_names(parts)}"
         )
-    return images[0]
+    return images[0], read_choices(query, classes, _choosing(parts))
 
 
-async def read_uploads(request: Request, max_bytes: int) -> Sequence[Upload]:
-    """Return the pictures of a request for a batch, in order; there is at least one.
+async def read_uploads(
+    request: Request, max_bytes: int, classes: int
+) -> tuple[Sequence[Upload], Choices]:
+    """Return the pictures of a request for a batch, in order, at least one, and what it chooses.
+
+    Args:
+        request: its query chooses, or its form.
+        max_bytes: the largest body taken.
+        classes: how many the model has.
 
     Raises:
         UnsupportedType: the body is no form, or encoded.
         TooLarge: the body has more bytes than the limit, or the form more parts than its.
-        InvalidInput: the form has no field `images`, or is malformed.
+        InvalidInput: the form has no field `images`, or is malformed; or as `read_choices` does.
     """
+    query = request.scope["query_string"]
+    read_choices(query, classes)  # before the body
     content_type = header(request, b"content-type") or ""
     kind = media_type(content_type)
     if kind != FORM:
@@ -80,7 +101,7 @@ async def read_uploads(request: Request, max_bytes: int) -> Sequence[Upload]:
             f"the form has no field called {BATCH_FIELD!r} and should have one for each picture; "
             f"its fields: {_names(parts)}"
         )
-    return uploads
+    return uploads, read_choices(query, classes, _choosing(parts))
 
 
 async def _parse(body: bytes, content_type: str) -> Sequence[Part]:
@@ -147,6 +168,15 @@ async def _receive(request: Request) -> Message:
 
 def _too_large(found: str, max_bytes: int) -> TooLarge:
     return TooLarge(f"the body has {found} bytes, {max_bytes:,} are the limit")
+
+
+def _choosing(parts: Sequence[Part]) -> list[tuple[str, str]]:
+    """Return the fields of a form that choose."""
+    return [
+        (part.name, part.content[:LONGEST_CHOICE].decode("utf-8", "replace"))
+        for part in parts
+        if part.name in Choices._fields
+    ]
 
 
 def _names(parts: Sequence[Part]) -> str:

@@ -1,9 +1,11 @@
 """What is answered for probabilities that are given."""
 
+import json
+
 import numpy as np
 import pytest
 
-from service.answers import classification
+from service.answers import classification, predictions, shortest
 from service.images import AS_IT_IS, Preprocessing
 from service.model import Model, load_model
 from service.settings import ServiceSettings
@@ -40,6 +42,17 @@ def test_numbers_are_pythons_own(model: Model) -> None:
     answer = classification(model, np.full(10, 0.1, np.float32), AS_IT_IS)
     assert type(answer["class_id"]) is int
     assert {type(value) for value in answer["probabilities"].values()} == {float}
+
+
+def test_numbers_are_written_with_the_fewest_digits_of_float32(model: Model) -> None:
+    values = np.random.default_rng(0).dirichlet(np.ones(10), 100).astype(np.float32)
+    for row in values:
+        found = list(classification(model, row, AS_IT_IS)["probabilities"].values())
+        assert list(map(float, map(str, row))) == found
+        np.testing.assert_array_equal(np.array(found, np.float32), row)
+    several = np.array(predictions(model, values)["probabilities"])
+    np.testing.assert_array_equal(several.astype(np.float32), values)
+    assert json.dumps(shortest(np.array([[0.1, 1 / 3]], np.float32))) == "[[0.1, 0.33333334]]"
 
 
 def test_the_most_probable_come_first_and_of_equals_the_first(model: Model) -> None:

@@ -38,6 +38,8 @@ SYNCHRONOUS = """
         assert client.is_ready()
         print(client.classify(image=Path(path)))
         print(client.classify(image=image))
+        print(client.classify(image=image, mode="photo", top_k=3))
+        print(client.classify_batch(images=[image, Path(path)], mode="photo", top_k=3))
         print(client.classify_batch(images=[Path(path), image, Path(path)]))
         print(client.predict(images=np.asarray(image)[None, None]))
         print(client.predict(images=np.asarray(image)[None, None].tolist()))
@@ -63,6 +65,9 @@ ASYNCHRONOUS = """
             print(await client.classify(image=Path(path)))
             with Image.open(path) as image:
                 print(await client.classify(image=image))
+                print(await client.classify(image=image, mode="photo", top_k=3))
+                batch = [image, Path(path)]
+                print(await client.classify_batch(images=batch, mode="photo", top_k=3))
                 print(await client.classify_batch(images=[Path(path), image, Path(path)]))
                 print(await client.predict(images=np.asarray(image)[None, None]))
                 print(await client.predict(images=np.asarray(image)[None, None].tolist()))
@@ -95,12 +100,15 @@ def test_bentomls_clients_take_paths_pil_images_and_arrays(
     )
     assert done.returncode == 0, done.stderr
     *answers, no_picture, broken_batch, no_images = done.stdout.splitlines()
-    by_path, by_image, batch, by_array, by_list = map(ast.literal_eval, answers)
+    by_path, by_image, chosen, two, batch, by_array, by_list = map(ast.literal_eval, answers)
     expected = httpx.post(
         f"{server.url}/classify", files={"image": ankle_boot_file.read_bytes()}
     ).json()
     assert expected["label"] == "Ankle boot"
     assert by_path == by_image == expected
+    assert chosen["preprocessing"]["mode"] == "photo"
+    assert len(chosen["probabilities"]) == 3
+    assert two == [chosen, chosen]
     assert [one["label"] for one in batch] == ["Ankle boot"] * 3
     assert by_array == by_list
     assert by_array["labels"] == ["Ankle boot"]

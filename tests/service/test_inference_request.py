@@ -104,6 +104,40 @@ def test_outputs_are_as_the_client_wants_them(
     assert parse_request(orjson.dumps(request(**fields)), None).outputs == expected
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"id": None, "parameters": None, "outputs": None},  # as KServe's SDK sends them
+        {"parameters": {"binary_data_output": None}},
+        {"outputs": [{"name": "logits", "parameters": None}, {"name": "probabilities"}]},
+        {
+            "outputs": [
+                {"name": "logits", "parameters": {"binary_data": None, "classification": None}},
+                {"name": "probabilities", "parameters": {"shared_memory_region": None}},
+            ]
+        },
+    ],
+)
+def test_null_means_absent(fields: dict[str, Any]) -> None:
+    content = request(**fields)
+    none = {"binary_data_size": None, "shared_memory_region": None}
+    for parameters in (None, {}, none):
+        content["inputs"][0]["parameters"] = parameters
+        found = parse_request(orjson.dumps(content), None)
+        assert (found.identity, found.outputs) == (None, ALL)
+        np.testing.assert_array_equal(found.images, ONE)
+
+
+def test_null_data_are_no_data() -> None:
+    body, _ = binary()
+    content = orjson.loads(body[: -ONE.size])
+    content["inputs"][0]["data"] = None
+    text = orjson.dumps(content)
+    np.testing.assert_array_equal(parse_request(text + ONE.tobytes(), str(len(text))).images, ONE)
+    message = "the input 'image' has neither data nor binary_data_size; one of them is right"
+    assert refused({"inputs": [image(data=None)]}) == message
+
+
 def test_what_the_protocol_does_not_name_is_passed_over() -> None:
     content = request(model_name="fashion_lenet", parameters={"sequence_id": 7, "mine": {"a": []}})
     content["inputs"][0]["parameters"] = {"content_type": "np"}
@@ -112,7 +146,6 @@ def test_what_the_protocol_does_not_name_is_passed_over() -> None:
 
 WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"id": 7}, "the request has id 7, text is right"),
-    ({"id": None}, "the request has id None, text is right"),
     ({"parameters": []}, "the request has parameters [], an object is right"),
     (
         {"parameters": {"binary_data_output": 1}},
@@ -133,7 +166,7 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
         {"inputs": [image(datatype="FP32")]},
         "the datatype of 'image' is 'FP32', UINT8 is right",
     ),
-    ({"inputs": [image(datatype=None)]}, "the input 'image' has datatype None, text is right"),
+    ({"inputs": [image(datatype=None)]}, "the input 'image' has no datatype: text is right"),
     ({"inputs": [image(shape="1")]}, "the input 'image' has shape '1', a list is right"),
     (
         {"inputs": [image(shape=[28, 28])]},
@@ -174,7 +207,6 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
         {"inputs": [image(parameters={"shared_memory_region": "mine"})]},
         "the input 'image' is to be in shared memory, which is not served: send it here",
     ),
-    ({"outputs": None}, "the request has outputs None, a list is right"),
     ({"outputs": ["logits"]}, "outputs has 'logits', objects with a name are right"),
     ({"outputs": [{}]}, "an output has no name: text is right"),
     (
@@ -184,10 +216,6 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     (
         {"outputs": [{"name": "logits"}, {"name": "logits"}]},
         "the outputs are ['logits', 'logits'], each at most once is right",
-    ),
-    (
-        {"outputs": [{"name": "logits", "parameters": None}]},
-        "the output 'logits' has parameters None, an object is right",
     ),
     (
         {"outputs": [{"name": "logits", "parameters": {"binary_data": "true"}}]},
@@ -206,7 +234,7 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
             f"the parameters object of 'logits' has classification {count!r}, a whole number is "
             "right",
         )
-        for count in ("3", 3.0, True, None)
+        for count in ("3", 3.0, True)
     ),
     (
         {"outputs": [{"name": "logits", "parameters": {"shared_memory_region": "mine"}}]},
