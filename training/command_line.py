@@ -19,6 +19,7 @@ from training.terminal import printable
 FAILURE, USAGE = 1, 2
 NOBODY_READS = 128 + 13  # SIGPIPE, which not every system has
 Settings = TypeVar("Settings", bound="CommandLineSettings")
+Told = TypeVar("Told")
 
 
 class CommandLineSettings(BaseSettings):
@@ -55,9 +56,7 @@ def parse(kind: type[Settings], arguments: Sequence[str]) -> Settings:
         sys.exit(USAGE)
 
 
-def run(
-    program: Callable[[Settings], int], settings: Settings, known: tuple[type[Exception], ...]
-) -> int:
+def run(program: Callable[[Told], int], settings: Told, known: tuple[type[Exception], ...]) -> int:
     """Run a program and return its exit status; whatever stops it is told in one line.
 
     Args:

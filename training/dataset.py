@@ -80,7 +80,7 @@ def _check_images(images: Tensor, path: Path) -> None:
             f"{SIDE} x {SIDE}, that is (N, {SIDE}, {SIDE})"
         )
     if len(images) == 0:
-        raise DatasetError(f"{path} holds no images")
+        raise DatasetError(f"{path} holds no images: name the folder of a data set that has some")
 
 
 def _check_labels(labels: Tensor, path: Path, num_images: int, num_classes: int) -> None:

@@ -10,6 +10,7 @@ OUT.png. It is a demonstration: nothing is chosen by its test accuracies.
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from itertools import cycle
@@ -20,15 +21,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import nn
 
-from training.atomic_write import write_atomically
+from training.atomic_write import write_together
+from training.command_line import run
 from training.compilation import should_compile
 from training.data_choice import Data, load_data
 from training.dataset import Split
 from training.devices import choose_device, set_up
+from training.errors import TrainingError
 from training.evaluation import evaluate
+from training.folders import check_folder, make_folder
 from training.learner import STATISTICS_BATCH, Learner
 from training.pixels import to_float
-from training.png import write_png
+from training.png import png_bytes
 from training.population_statistics import with_population_statistics
 from training.recipes import SEED
 
@@ -37,21 +41,30 @@ LINES = ("-", "--", ":")  # one for each seed
 Accuracies = Mapping[str, Sequence[float]]  # statistics -> accuracy after each epoch
 
 
-def main() -> None:
+def main() -> int:
     """Run the study for each seed, print as it goes, and write the figures and the picture."""
     parser = argparse.ArgumentParser(description="Accuracy by three kinds of statistics.")
     parser.add_argument("--out", type=Path, required=True, help="path without suffix")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=SEED.epochs)
     parser.add_argument("--threads", type=int, default=None)
-    arguments = parser.parse_args()
+    return run(_write_study, parser.parse_args(), (TrainingError,))
+
+
+def _write_study(arguments: argparse.Namespace) -> int:
+    check_folder(arguments.out.parent)
     set_up(arguments.threads)
     device = choose_device("auto")
     data = load_data(None, None, validation=False).to(device)
     compile_step = should_compile("auto", arguments.epochs * len(data.train), device.type)
     results = {seed: study(data, seed, arguments.epochs, compile_step) for seed in arguments.seeds}
-    write_atomically(arguments.out.with_suffix(".json"), json.dumps(results, indent=2) + "\n")
-    write_png(arguments.out.with_suffix(".png"), study_figure(list(results.values())))
+    figures = json.dumps(results, indent=2) + "\n"
+    picture = png_bytes(study_figure(list(results.values())))
+    make_folder(arguments.out.parent)
+    write_together(
+        {arguments.out.with_suffix(".json"): figures, arguments.out.with_suffix(".png"): picture}
+    )
+    return 0
 
 
 def study(data: Data, seed: int, epochs: int, compile_step: bool) -> Accuracies:
@@ -100,4 +113,4 @@ def study_figure(results: Sequence[Accuracies]) -> Figure:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
