@@ -17,15 +17,23 @@ version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/de
 
 is_supported() { case " $supported " in *" ${1:-none} "*) ;; *) return 1 ;; esac; }
 
+# pyenv's python3.12 on PATH refuses to run where another version is chosen; it is there all the same.
+take() {
+    python=$1 version=$(version_of "$1")
+    if [ -z "$version" ] && found=$(pyenv prefix "${1#python}" 2>/dev/null); then
+        python=$found/bin/python3 version=$(version_of "$found/bin/python3")
+    fi
+}
+
 check_python() {
-    version=$(version_of "$python")
+    take "$python"
     [ -n "$version" ] || fail "PYTHON=$python does not run ($("$python" --version 2>&1 | head -n 1)); expected an interpreter's name or path, as in: make PYTHON=python3.12"
     is_supported "$version" || fail "PYTHON=$python is Python $version; expected one of $supported, as in: make PYTHON=python3.12"
 }
 
 find_python() {
-    for python in python3 python3.13 python3.12 python3.11 python3.14; do
-        version=$(version_of "$python")
+    for name in python3 python3.13 python3.12 python3.11 python3.14; do
+        take "$name"
         if is_supported "$version"; then return; fi
     done
     found=$(version_of python3)

@@ -261,8 +261,20 @@ def test_without_a_choice_the_first_python_that_will_do_is_taken(
     programs.mkdir()
     program(programs / "python3", "echo 3.10")
     program(programs / "python3.13", "echo no such version >&2; exit 127")  # as pyenv's
+    program(programs / "pyenv", "exit 1")
     (programs / "python3.12").symlink_to(sys.executable)
     done = checkout.make(environment={**PLAIN, "PATH": f"{programs}:{PLAIN['PATH']}"})
+    assert done.returncode == 0, done.stderr
+    assert checkout.installed() == "1.0"
+
+
+def test_a_python_that_pyenv_has_is_taken_from_there(checkout: Checkout, tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    program(programs / "python3.13", "echo pyenv: python3.13: command not found >&2; exit 127")
+    program(programs / "pyenv", f'test "$*" = "prefix 3.13" && echo "{sys.base_prefix}"')
+    path = f"{programs}:{PLAIN['PATH']}"
+    done = checkout.make("PYTHON=python3.13", environment={**PLAIN, "PATH": path})
     assert done.returncode == 0, done.stderr
     assert checkout.installed() == "1.0"
 
