@@ -6,13 +6,14 @@ from service.errors import InputError
 
 
 def pyarrow() -> Any:
-    """Import it, its module `parquet` with it.
+    """Import it, its modules `compute` and `parquet` with it.
 
     Raises:
         InputError: it is missing.
     """
     try:
         import pyarrow
+        import pyarrow.compute
         import pyarrow.parquet
     except ImportError as error:
         raise InputError(

@@ -9,6 +9,7 @@ import fcntl
 import gc
 import multiprocessing
 import os
+import pickle
 import queue
 import signal
 import threading
@@ -27,6 +28,7 @@ from service.settings import Device
 from service.shards import Block, Span
 
 AHEAD = 3  # spans for each process that are read, classified, or wait to be written
+HELD_BYTES = 256 * 2**20  # of spans that are on their way, unless one alone has more
 PIPE_BYTES = 2**20  # Linux's most, for who is not root
 
 Work = tuple[Span, int]
@@ -60,6 +62,7 @@ def classify_locally(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     workers = [_start() for _ in range(processes)]
     found: dict[int, Piece] = {}  # by their turns, which have not come
+    sizes: deque[int] = deque()  # of the spans whose turn has not come
     turn = 0
 
     def pieces(before: int) -> Iterator[Piece]:
@@ -68,6 +71,7 @@ def classify_locally(
             if turn not in found:
                 found.update(_receive_some(workers))
                 continue
+            sizes.popleft()
             yield found.pop(turn)
             turn += 1
 
@@ -76,8 +80,12 @@ def classify_locally(
         for worker in workers:  # all of them start meanwhile: this waits for each to read
             worker.work.send((content, device, choices))
         for item in work:
+            message = pickle.dumps(item)
+            while sizes and sum(sizes) + len(message) > HELD_BYTES:
+                yield from pieces(turn + 1)
+            sizes.append(len(message))
             worker = min(workers, key=lambda one: len(one.turns))
-            worker.work.send(item)
+            worker.work.send_bytes(message)
             worker.turns.append(sent)
             sent += 1
             yield from pieces(sent - AHEAD * processes)

@@ -37,12 +37,25 @@ def claim(out: Path, content: Mapping[str, Any], resume: bool) -> None:
     elif not resume:
         raise InputError(f"--out {out}: it exists: go on with --resume, or remove it and {path}")
     else:
-        before = orjson.loads(path.read_bytes())
+        before = _read(path, out)
         changed = [key for key in content if before.get(key) != content[key]]
         if changed:
             was = "; ".join(f"{key} was {_short(before.get(key))}" for key in changed)
             now = "; ".join(f"{key} is {_short(content[key])}" for key in changed)
             raise InputError(f"--resume: {out} was made of something else: {was}; now {now}")
+
+
+def _read(path: Path, out: Path) -> dict[str, Any]:
+    try:
+        content = orjson.loads(path.read_bytes())
+    except ValueError:
+        content = None
+    if isinstance(content, dict):
+        return content
+    raise InputError(
+        f"--resume: {path} is damaged, perhaps by a power loss: nothing tells what {out} was made "
+        "of: remove both, and begin anew"
+    )
 
 
 def _input(argument: str) -> dict[str, Any]:

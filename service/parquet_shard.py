@@ -1,25 +1,18 @@
 """A Parquet file with a column of pictures: `FILE#ROW`."""
 
-from collections.abc import Iterator, Sequence
+import multiprocessing
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from multiprocessing.connection import Connection
 
-import numpy as np
-
-from service.arrow import pyarrow
 from service.errors import InputError
-from service.model import SIDE
-from service.picture_contents import LONGEST, too_long
+from service.parquet_reader import serve
 from service.picture_files import Skipped
-from service.shards import Block, Held, Pictures, Span, Unread, shown
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from service.shards import Block, Span, Unread
 
 PARQUET = b"PAR1"  # Apache Parquet, "File Format"
-SPAN_ROWS = 64
-IMAGE_BYTES = SIDE * SIDE
-NOTHING = "there is nothing in the row"
 
 
 @dataclass(frozen=True)
@@ -39,79 +32,53 @@ class Parquet:
         Raises:
             InputError: there is no such column, or pyarrow is missing.
         """
-        pa = pyarrow()
         row = 0
-        try:
-            with pa.parquet.ParquetFile(self.path) as file:
-                column = self._column(file.schema_arrow)
-                for batch in file.iter_batches(SPAN_ROWS, columns=[column]):
-                    names = [shown(f"{self.path}#{row + n}") for n in range(len(batch))]
-                    yield Held(Block(names, _pictures(batch.column(0))))
-                    row += len(batch)
-        except (pa.ArrowException, OSError) as error:
-            yield Unread(self.path, f"the file is broken behind {row:,} rows: {error}")
-
-    def _column(self, schema: "pa.Schema") -> str:
-        can_be: list[str] = [field.name for field in schema if _can_be(field.type)]
-        if self.column in can_be or (self.column is None and len(can_be) == 1):
-            return self.column or can_be[0]
-        kinds = "bytes, structs with bytes, or lists of 784 whole numbers"
-        if self.column is None:
-            raise InputError(
-                f"{shown(self.path)} has {len(can_be)} columns that can be pictures "
-                f"({', '.join(can_be) or f'{kinds} would be'}): name one with --column"
-            )
-        raise InputError(
-            f"{shown(self.path)} has no column {self.column!r} of {kinds}; those that can be "
-            f"pictures: {', '.join(can_be) or 'none'}"
-        )
+        with _reader(self.path, self.column) as answers:
+            while isinstance(answer := _next(answers), Packed):
+                yield answer
+                row += len(answer)
+        if isinstance(answer, InputError):
+            raise answer
+        if answer:
+            yield Unread(self.path, f"the file is broken behind {row:,} rows: {answer}")
 
 
-def _can_be(kind: "pa.DataType") -> bool:
-    pa = pyarrow()
-    types = pa.types
-    if types.is_struct(kind):
-        index = kind.get_field_index("bytes")
-        return index >= 0 and _is_bytes(kind.field(index).type)
-    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    return _is_bytes(kind) or (is_list and types.is_integer(kind.value_type))
+@dataclass(frozen=True)
+class Packed:
+    """A span as the process that read it has sent it."""
+
+    rows: int
+    content: bytes  # a pickled Block
+
+    def __len__(self) -> int:
+        """How many pictures there are."""
+        return self.rows
+
+    def read(self) -> Block:
+        """Return them."""
+        block: Block = pickle.loads(self.content)  # noqa: S301 (our own)
+        return block
 
 
-def _is_bytes(kind: "pa.DataType") -> bool:
-    types = pyarrow().types
-    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+@contextmanager
+def _reader(path: str, column: str | None) -> Iterator[Connection]:
+    """Start a process that reads a file, and end it with the block."""
+    context = multiprocessing.get_context("spawn")
+    answers, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=serve, args=(path, column, theirs), daemon=True)
+    process.start()
+    theirs.close()  # so that the end of the process is the end of what can be read
+    try:
+        yield answers
+    finally:
+        answers.close()
+        process.kill()
+        process.join()
 
 
-def _pictures(column: "pa.Array") -> Pictures:
-    rows = column.to_pylist()
-    if pyarrow().types.is_struct(column.type):
-        rows = [row and row["bytes"] for row in rows]
-    elif not _is_bytes(column.type):
-        return _images(rows)
-    return [_file(row) for row in rows]
-
-
-def _file(content: bytes | None) -> bytes | str:
-    if content is None:
-        return NOTHING
-    return content if len(content) <= LONGEST else too_long("the row", f"{len(content):,}")
-
-
-def _images(rows: Sequence[Sequence[int | None] | None]) -> Pictures:
-    """Return images (N, 1, 28, 28), or each row's image (28, 28) or fault where one has a fault."""
-    faults = [_fault(row) for row in rows]
-    if not any(faults):
-        return np.array(rows, np.uint8).reshape(len(rows), 1, SIDE, SIDE)  # (N, 1, 28, 28)
-    return [
-        fault or np.array(row, np.uint8).reshape(SIDE, SIDE)  # (28, 28)
-        for fault, row in zip(faults, rows, strict=True)
-    ]
-
-
-def _fault(row: Sequence[int | None] | None) -> str:
-    if row is None:
-        return NOTHING
-    if len(row) != IMAGE_BYTES:
-        return f"the row has {len(row):,} numbers, {IMAGE_BYTES} are right"
-    wrong = [value for value in row if value is None or not 0 <= value <= 255]
-    return f"the row holds {wrong[0]}, whole numbers from 0 to 255 are right" if wrong else ""
+def _next(answers: Connection) -> Packed | InputError | str:
+    try:
+        answer: int | InputError | str = answers.recv()
+        return Packed(answer, answers.recv_bytes()) if isinstance(answer, int) else answer
+    except (EOFError, OSError):
+        return "the process that reads it has ended, perhaps since there was no more memory"

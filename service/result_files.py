@@ -64,13 +64,22 @@ class JSONLinesFile:
     """A line for each row."""
 
     def __init__(self, path: Path, layout: JSONRows) -> None:
-        """Open it, and cut off a line that is torn."""
+        """Open it, and cut off a line that is torn and what comes behind it.
+
+        Raises:
+            InputError: the last line that is left is no row.
+        """
         self.layout = layout
         self._file: BinaryIO = path.open("r+b" if path.exists() else "w+b")
         self.rows, start, end = _whole_lines(self._file)
-        self._file.truncate(end)
         self._file.seek(start)
-        self.last = orjson.loads(self._file.readline())["file"] if self.rows else None
+        try:
+            self.last = _name_in(path, self._file.readline(), self.rows) if self.rows else None
+        except InputError:
+            self._file.close()
+            raise
+        self._file.truncate(end)
+        self._file.seek(end)
 
     def write(self, piece: Piece) -> None:
         """Append lines."""
@@ -91,7 +100,11 @@ class ParquetFolder:
     """
 
     def __init__(self, path: Path, schema: Any) -> None:
-        """Open the folder, and count the rows of its parts."""
+        """Open the folder, and count the rows of its parts.
+
+        Raises:
+            InputError: a part is damaged or missing.
+        """
         parquet = pyarrow().parquet
         self.layout = ArrowRows()
         self._path, self._schema, self._parquet = path, schema, parquet
@@ -100,10 +113,13 @@ class ParquetFolder:
             torn.unlink()
         self._parts = 0
         self.rows, self.last = 0, None
-        while (part := self._part()).exists():
-            names = parquet.read_table(part, columns=["file"]).column(0)
+        for part in sorted(path.glob("part-*.parquet"), key=lambda part: (len(part.name), part)):
+            if part != self._part():
+                missing = self._part()
+                raise InputError(f"--resume: {missing} is missing: remove the parts behind it")
+            names = self._names_in(part)
             self.rows += len(names)
-            self.last = names[-1].as_py()
+            self.last = names[-1]
             self._parts += 1
         self._batches: list[Any] = []
         self._since = time.monotonic()
@@ -121,6 +137,18 @@ class ParquetFolder:
         """Write the rows that wait."""
         if self._batches:
             self._write_part()
+
+    def _names_in(self, part: Path) -> list[str]:
+        pa = pyarrow()
+        try:
+            names: list[str] = (
+                self._parquet.read_table(part, columns=["file"]).column(0).to_pylist()
+            )
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(_damaged(part, str(error), "it, and the parts behind it")) from error
+        if not names:
+            raise InputError(_damaged(part, "it has no rows", "it, and the parts behind it"))
+        return names
 
     def _part(self) -> Path:
         return self._path / f"part-{self._parts:05}.parquet"
@@ -140,13 +168,33 @@ class ParquetFolder:
 
 
 def _whole_lines(file: BinaryIO) -> tuple[int, int, int]:
-    """Count the lines of a file, and the bytes to the beginning and end of the last whole one."""
+    """Count the lines of a file, and the bytes to the beginning and end of the last whole one.
+
+    After a power loss there can be NULs where lines were; what comes behind them does not count.
+    """
     lines = start = end = at = 0
     while content := file.read(LINES_AT_ONCE):
-        if lines_here := content.count(b"\n"):
+        whole = content.partition(b"\0")[0]
+        if lines_here := whole.count(b"\n"):
             lines += lines_here
-            last = content.rindex(b"\n")
-            before = content.rfind(b"\n", 0, last)
+            last = whole.rindex(b"\n")
+            before = whole.rfind(b"\n", 0, last)
             start, end = (at + before + 1 if before >= 0 else end), at + last + 1
+        if len(whole) < len(content):
+            break
         at += len(content)
     return lines, start, end
+
+
+def _name_in(path: Path, line: bytes, number: int) -> str:
+    try:
+        return str(orjson.loads(line)["file"])
+    except (ValueError, TypeError, KeyError) as error:
+        reason = f"line {number:,} is no row"
+        raise InputError(_damaged(path, reason, f"its lines from {number:,} on")) from error
+
+
+def _damaged(path: Path, reason: str, what: str) -> str:
+    return (
+        f"--resume: {path} is damaged, perhaps by a power loss: {reason}: remove {what}, and go on"
+    )

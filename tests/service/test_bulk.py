@@ -249,6 +249,42 @@ def test_a_worker_that_is_killed_is_told_in_one_line(numbers: Path, tmp_path: Pa
     assert len(read(out)) == IMAGES
 
 
+def test_what_a_power_loss_leaves_behind_the_lines_is_made_again(
+    mixed: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "rows.jsonl"
+    arguments = ("classify", mixed[0], "--processes", "1", "--out", out)
+    run(*arguments, status=1)
+    whole = out.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    out.write_bytes(b"".join(lines[:145]) + lines[145][:50] + bytes(5000))
+    output, _ = run(*arguments, "--resume")
+    assert output == f"5 rows written to {out}\n"
+    assert out.read_bytes() == whole
+
+
+def test_what_is_damaged_is_told_with_the_remedy(mixed: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "rows.jsonl"
+    out.write_bytes(b"{}\n")
+    manifest = tmp_path / "rows.jsonl.manifest.json"
+    manifest.write_bytes(bytes(500))
+    _, errors = run("classify", mixed[0], "--out", out, "--resume", status=2)
+    assert errors == (
+        f"error: --resume: {manifest} is damaged, perhaps by a power loss: nothing tells what "
+        f"{out} was made of: remove both, and begin anew\n"
+    )
+    out.unlink()
+    manifest.unlink()
+    run("classify", mixed[0], "--out", out, status=1)
+    out.write_bytes(b"x\n")
+    _, errors = run("classify", mixed[0], "--out", out, "--resume", status=2)
+    assert errors == (
+        f"error: --resume: {out} is damaged, perhaps by a power loss: line 1 is no row: remove its "
+        "lines from 1 on, and go on\n"
+    )
+    assert out.read_bytes() == b"x\n"
+
+
 # What is refused.
 
 

@@ -65,3 +65,21 @@ def test_a_process_ends_with_a_parent_that_ends_within_a_message() -> None:
     worker.process.join(60)
     assert worker.process.exitcode == 0
     worker.pieces.close()
+
+
+def test_spans_on_their_way_hold_a_bounded_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.local_engine.HELD_BYTES", 10_000_000)
+    sent = 0
+
+    def work() -> Iterator[Work]:
+        nonlocal sent
+        for span in range(8):
+            sent += 1
+            yield Held(Block([str(span)], [b"no picture" * 600_000])), 0
+
+    content = RELEASED_MODEL.read_bytes()
+    pieces = classify_locally(work(), content, "cpu", CHOICES, PROCESSES)
+    for given, piece in enumerate(pieces):
+        assert sent - given <= 2  # one that is classified, and one that waits
+        assert json.loads(piece.content)["file"] == str(given)
+    assert sent == 8
