@@ -84,7 +84,7 @@ RELOADS = Counter(
     "SIGHUPs taken: the model was changed, unchanged, or kept for a fault of the new file.",
     ["result"],
 )
-for result in ("changed", "kept"):
+for result in ("changed", "unchanged", "kept"):
     RELOADS.labels(result)  # from 0 on, since Prometheus sees no increase in what was not there
 
 
