@@ -24,6 +24,9 @@ UNSIGNED_BYTE = 0x08
 OTHER_DTYPES = {0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
 GZIP_MAGIC = b"\x1f\x8b"
 
+# What torch can count, also in an array that is empty along one axis.
+MOST_VALUES = 2**63
+
 
 def read_idx(path: Path) -> Tensor:
     """Read one IDX file, gzipped or plain, into a uint8 tensor of the shape it states.
@@ -72,6 +75,8 @@ def parse_idx(content: bytes, name: str) -> Tensor:
             f"but {found} follow: fetch it again"
         )
     if expected == 0:
+        if math.prod(max(length, 1) for length in shape) >= MOST_VALUES:
+            raise IdxError(f"{name} has shape {shape}, which no data set has: fetch it again")
         return torch.empty(shape, dtype=torch.uint8)
     # A bytearray, since a tensor is writable and bytes are not.
     return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).reshape(shape)

@@ -1,7 +1,7 @@
 """Reading IDX files, whole ones and every kind of broken one."""
 
-import contextlib
 import gzip
+import math
 import struct
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 
 from training.errors import IdxError
-from training.idx import format_idx, parse_idx, read_idx
+from training.idx import MOST_VALUES, format_idx, parse_idx, read_idx
 
 SMALL = torch.arange(12, dtype=torch.uint8).reshape(2, 3, 2)
 
@@ -24,11 +24,33 @@ def test_what_was_formatted_is_parsed_back(shape: list[int], seed: int) -> None:
     assert torch.equal(parse_idx(format_idx(array), "x"), array)
 
 
-@settings(max_examples=100, deadline=None)
-@given(content=st.binary(max_size=40))
-def test_arbitrary_bytes_are_an_array_or_an_idx_error(content: bytes) -> None:
-    with contextlib.suppress(IdxError):  # no other exception
-        assert parse_idx(content, "x").dtype == torch.uint8
+@st.composite
+def files(draw: st.DrawFn) -> tuple[bytes, list[int] | None]:
+    """Bytes that are nearly an IDX file, and the shape if they are one."""
+    lengths = st.sampled_from([0, 1, 1, 1, 2, 3, 2**31, 2**32 - 1])
+    shape = draw(st.lists(lengths, max_size=5) | st.lists(st.just(1), max_size=255))
+    size = math.prod(shape)
+    values = (
+        draw(st.integers(0, 20)) if size > 20 else size + draw(st.sampled_from([0, 0, 0, 1, -1]))
+    )
+    header = b"\0\0\x08" + struct.pack(f">B{len(shape)}I", len(shape), *shape)
+    content = header[: draw(st.sampled_from([len(header)] * 9 + [len(header) - 1]))]
+    content += b"\7" * max(values, 0)
+    return content, shape if len(content) == len(header) + size and values == size else None
+
+
+@settings(max_examples=300, deadline=None)
+@given(file=files())
+def test_what_is_nearly_an_idx_file_is_an_array_or_an_idx_error(
+    file: tuple[bytes, list[int] | None],
+) -> None:
+    content, shape = file
+    try:
+        found = parse_idx(content, "x")
+    except IdxError:  # no other exception
+        assert shape is None or math.prod(length or 1 for length in shape) >= MOST_VALUES
+    else:
+        assert format_idx(found) == content
 
 
 def test_the_header_is_the_formats() -> None:

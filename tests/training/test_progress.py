@@ -14,7 +14,10 @@ from training.progress import ProgressDisplay
 EPOCH = Epoch(2, TrainedEpoch(0.5, 0.75, 12_345.6), Evaluation(0.4, 0.8), 3.0)
 
 
-def test_a_file_gets_one_plain_line_per_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_gets_one_plain_line_per_epoch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress.time, "monotonic", lambda: 0.0)
     with ProgressDisplay(epochs=10, done=1, held_name="test") as shown:
         shown.glimpse(Glimpse(20, 234, 0.7, 0.6, 9000.0))
         shown.epoch(EPOCH)
@@ -47,9 +50,14 @@ def test_a_terminal_gets_a_bar_with_loss_speed_and_time_left(
     ("seconds", "shown"), [(0, "0:00"), (59.6, "1:00"), (754, "12:34"), (3700, "1:01:40")]
 )
 def test_the_time_left_is_told_in_minutes_or_hours(
-    monkeypatch: pytest.MonkeyPatch, seconds: float, shown: str
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    seconds: float,
+    shown: str,
 ) -> None:
-    display = ProgressDisplay(epochs=2, done=0, held_name="test")
-    monkeypatch.setattr(progress.time, "monotonic", lambda: display._start + seconds)
-    display.done = 1
-    assert display._remaining() == shown
+    now = 1000.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    with ProgressDisplay(epochs=4, done=1, held_name="test") as display:
+        now += seconds / 2  # the second epoch took it, and two are left
+        display.epoch(EPOCH)
+    assert capsys.readouterr().out.endswith(f"  {shown} left\n")
