@@ -1,0 +1,44 @@
+"""What reads a file that a client sends, or that is named on the command line; nothing else."""
+
+from pathlib import Path
+
+from service.compression import inflate
+from service.decoding import Job, decode
+from service.inference_request import parse_request
+from service.multipart import parse_multipart
+from service.picture_files import Skipped
+from service.predictions import read_images
+from service.settings import ServiceSettings
+from service.shards import find_shards
+
+SETTINGS = ServiceSettings()
+BOUNDARY = "b"
+
+
+def picture(path: Path) -> None:
+    """As a decoder process does, which has limits of its own in the place of these."""
+    decode(Job([path.read_bytes()], [], SETTINGS.max_image_pixels))
+
+
+def numbers(path: Path) -> None:
+    """As `/predict` does."""
+    read_images(path.read_bytes())
+
+
+def inference(path: Path) -> None:
+    """As the Open Inference Protocol's route does with a body that gzip has compressed."""
+    parse_request(inflate(path.read_bytes(), "gzip", SETTINGS.max_body_bytes), None)
+
+
+def form(path: Path) -> None:
+    """As the routes for pictures do."""
+    parse_multipart(path.read_bytes(), f"multipart/form-data; boundary={BOUNDARY}")
+
+
+def large_input(path: Path) -> None:
+    """As `classify --out` does, before anything is classified."""
+    for shard in find_shards([str(path)], Skipped()):
+        for span in shard.spans(Skipped()):
+            block = span.read()
+            for picture in block.pictures:
+                del picture
