@@ -34,7 +34,7 @@ OPEN_INFERENCE_URL := https://raw.githubusercontent.com/kserve/open-inference-pr
 
 APT_INSTALL := apt-get update --quiet && apt-get install --quiet --yes
 
-.PHONY: serve dev test smoke test-gpu train export release data lint lock bench bench-gpu soak dist bento container test-container clean
+.PHONY: serve dev test smoke test-gpu train export release data lint lock bench bench-gpu soak hostile dist bento container test-container clean
 
 serve: $(SERVE)/.installed
 	$(SERVE)/bin/python -m bentoml serve --host "$(HOST)" --port "$(PORT)"
@@ -93,6 +93,11 @@ bench-gpu: $(DEV)/.installed $(SERVE)/.installed
 # 20 minutes of good, bad and slow traffic, and what is left of the service afterwards.
 soak: $(DEV)/.installed $(SERVE)/.installed
 	$(DEV)/bin/python -m benchmarks.soak
+
+# For an hour, or MINUTES, the files are searched for that cost their readers most.
+MINUTES ?= 60
+hostile: $(DEV)/.installed
+	$(DEV)/bin/python -m tests.hostile.search --minutes $(MINUTES)
 
 # A wheel, which has the released model inside, and the sdist that makes it, in dist/.
 dist: $(DEV)/.installed

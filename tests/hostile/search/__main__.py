@@ -86,7 +86,7 @@ class Search:
         self.tried = 0
         self.unmade: list[str] = []
         self.worst: dict[str, Cost] = {}
-        self.ended: dict[str, Cost] = {}  # by the signal, which no file should bring about
+        self.ended: dict[str, Cost] = {}  # by what no file should bring about
         folder.mkdir(parents=True, exist_ok=True)
 
     def try_one(self, make: Make) -> None:
@@ -103,9 +103,15 @@ class Search:
             if label not in self.worst or of(cost) > of(self.worst[label]):
                 self.worst[label] = cost
                 shutil.copy(path, self.path(label))
-        if cost.outcome.startswith("SIG") and cost.outcome not in ("SIGPROF", *self.ended):
+        if self.is_fatal(cost) and cost.outcome not in self.ended:
             self.ended[cost.outcome] = cost
             shutil.copy(path, self.path(cost.outcome))
+
+    def is_fatal(self, cost: Cost) -> bool:
+        """Whether it ended its reader, or would have where its reader has no limits."""
+        if cost.outcome == "SIGPROF" or cost.outcome == "MemoryError":
+            return self.format.most_memory is not None
+        return cost.outcome.startswith("SIG")
 
     def path(self, label: str) -> Path:
         """Where the worst file by a measure lies."""
@@ -139,7 +145,7 @@ class Search:
     def broken(self) -> list[str]:
         """What took more than it may."""
         memory, seconds = self.format.most_memory, self.format.most_seconds
-        found = [f"{self.name}: {number} ended its reader" for number in self.ended]
+        found = [f"{self.path(outcome)}: {outcome}" for outcome in self.ended]
         if len(self.unmade) > self.tried / 2:
             found.append(f"{self.name}: most files are none, the last: {self.unmade[-1]}")
         if memory is not None and self.worst["memory"].memory > memory:

@@ -1,5 +1,6 @@
 """What reads a file that a client sends, or that is named on the command line; nothing else."""
 
+import re
 from pathlib import Path
 
 from service.compression import inflate
@@ -13,6 +14,7 @@ from service.shards import find_shards
 
 SETTINGS = ServiceSettings()
 BOUNDARY = "b"
+NO_MEMORY = re.compile(r"(re|m)alloc|[Mm]emory")
 
 
 def picture(path: Path) -> None:
@@ -36,9 +38,13 @@ def form(path: Path) -> None:
 
 
 def large_input(path: Path) -> None:
-    """As `classify --out` does, before anything is classified."""
+    """As `classify --out` does, before anything is classified.
+
+    Raises:
+        MemoryError: a file's fault is that there was no memory to read it.
+    """
     for shard in find_shards([str(path)], Skipped()):
         for span in shard.spans(Skipped()):
-            block = span.read()
-            for picture in block.pictures:
-                del picture
+            for found in span.read().pictures:
+                if isinstance(found, str) and NO_MEMORY.search(found):
+                    raise MemoryError(found)  # which there would be without a limit
