@@ -18,6 +18,7 @@ from service.decoding import Job, decode
 from service.draining import Draining
 from service.errors import ModelError, NotReady
 from service.images import SIDE, Mode, Seen
+from service.loading import within_time
 from service.model import PROBABILITIES, Model, load_model, read_model, sha256
 from service.reloading import Reloading
 from service.served_model import ServedModel
@@ -54,7 +55,7 @@ class FashionClassifier:
         self._served: ServedModel | None = None
         self._telling: list[asyncio.Task[None]] = []
         try:
-            self._served = self._load()
+            self._served = within_time(self._load)
         except ModelError as error:
             # An exception here would have the worker started again and again. It stays, not
             # ready, and says why.

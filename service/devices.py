@@ -51,7 +51,11 @@ def open_session(model: bytes, device: Device) -> ort.InferenceSession:
 
 
 def run_bound(
-    session: ort.InferenceSession, name: str, batch: NDArray[np.uint8], outputs: Sequence[str]
+    session: ort.InferenceSession,
+    name: str,
+    batch: NDArray[np.uint8],
+    outputs: Sequence[str],
+    options: ort.RunOptions | None = None,
 ) -> list[NDArray[np.float32]]:
     """Run a session on a batch that lies on its device, as do the outputs until all are there.
 
@@ -63,13 +67,14 @@ def run_bound(
         name: of the one input.
         batch: (N, ...).
         outputs: the names of those wanted, (N, ...) each, in this order.
+        options: of ONNX Runtime.
     """
     device = "cuda" if session.get_providers()[0] == CUDA else "cpu"
     binding = session.io_binding()
     binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(_padded(batch), device))
     for output in outputs:
         binding.bind_output(output, device)
-    session.run_with_iobinding(binding)
+    session.run_with_iobinding(binding, options)
     return [array[: len(batch)] for array in binding.copy_outputs_to_cpu()]
 
 

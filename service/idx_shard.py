@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from service.model import SIDE
+from service.model_metadata import SIDE
 from service.picture_files import Skipped
 from service.shards import (
     READING_FAULTS,

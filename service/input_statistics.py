@@ -23,6 +23,8 @@ OUT = SIDE - KERNEL + 1  # of the convolution
 PER_SIDE, FIRST = 5, 1  # patches, and where the first begins
 BAND, START = KERNEL * SIDE, FIRST * SIDE  # pixels of five rows, and those before the first five
 
+WIDEST = 2**16  # images in a window
+
 # More at a time, and OpenBLAS would start threads for them, which the event loop's has to wait for.
 PIECE = 12
 
@@ -58,12 +60,12 @@ class InputStatistics:
         return cls(
             weight=_array(content, "weight", (C, 1, KERNEL, KERNEL))[:, 0] / 255,
             bias=bias,
-            border=int(_positive(content, "border")),
+            border=int(_positive(content, "border", (OUT - 1) // 2)),
             floor=_positive(content, "floor"),
             mean=_array(content, "mean", (3 * C,)),
             whitening=_array(content, "whitening", (3 * C, 3 * C)) / limit,
             brightness=(low, high),
-            window=int(_positive(content, "window")),
+            window=int(_positive(content, "window", WIDEST)),
             drift_limit=_positive(content, "drift_limit") / limit,
         )
 
@@ -166,8 +168,10 @@ def _array(content: dict[str, Any], key: str, shape: tuple[int, ...]) -> NDArray
     return array
 
 
-def _positive(content: dict[str, Any], key: str) -> float:
+def _positive(content: dict[str, Any], key: str, most: float = np.inf) -> float:
     value = float(content[key])
     if not 0 < value < np.inf:
         raise ValueError(f"its {key} is {value:g}, a positive finite number is right")
+    if value > most:
+        raise ValueError(f"its {key} is {value:g}, at most {most:g} is right")
     return value

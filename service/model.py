@@ -1,16 +1,14 @@
 """The network that is served, with the metadata that `export.metadata` put into its file."""
 
-import base64
 import hashlib
-import json
 import logging
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from threading import Timer
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime as ort
@@ -18,49 +16,15 @@ from numpy.typing import NDArray
 
 from service.devices import CUDA, batch_sizes, one_line, open_session, run_bound
 from service.errors import ModelError
-from service.input_statistics import KEY as INPUT_STATISTICS
-from service.input_statistics import InputStatistics
+from service.model_metadata import SIDE, ModelMetadata
 from service.settings import ServiceSettings
 
 logger = logging.getLogger("bentoml.fashion_lenet")
 
-SIDE = 28
 INPUT, LOGITS, PROBABILITIES = "image", "logits", "probabilities"
 
-Parsed = TypeVar("Parsed")
-
-
-@dataclass(frozen=True)
-class GoldenSamples:
-    """A few real images, and the logits that every device must find for them."""
-
-    images: NDArray[np.uint8]  # (G, 1, 28, 28)
-    logits: NDArray[np.float64]  # (G, K)
-    tolerance: float  # largest |difference| of a logit
-
-    @classmethod
-    def parse(cls, text: str, classes: int) -> Self:
-        """Read the `golden_samples` of a model's metadata.
-
-        Raises:
-            ValueError, KeyError, TypeError: it is no such JSON, does not fit the number of
-                classes, or could not fail: nothing is further off than an infinite tolerance.
-        """
-        content = json.loads(text)
-        images = np.frombuffer(base64.b64decode(content["images"], validate=True), np.uint8)
-        images = images.reshape(-1, 1, SIDE, SIDE)  # (G, 1, 28, 28)
-        logits = np.array(content["logits"], np.float64)  # (G, K)
-        if len(images) == 0 or logits.shape != (len(images), classes):
-            raise ValueError(
-                f"it has {len(images)} images and logits of shape {logits.shape}, "
-                f"there are {classes} labels"
-            )
-        if not np.isfinite(logits).all():
-            raise ValueError("it has a logit that is no finite number")
-        tolerance = float(content["tolerance"])
-        if not 0 < tolerance < math.inf:
-            raise ValueError(f"its tolerance is {tolerance:g}, a positive finite number is right")
-        return cls(images, logits, tolerance)
+MOST_BYTES = 2**28  # of a file; the released model has 200,000
+CHECK_SECONDS = 30.0  # for the golden samples
 
 
 class Model:
@@ -79,22 +43,15 @@ class Model:
         """
         self.session = session
         self.sha256 = sha256
-        metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
-        self.name = _parse(metadata, "name", str)
-        self.version = _parse(metadata, "version", str)
-        self.labels = _parse(metadata, "labels", _labels)
-        classes = len(self.labels)
-        self.golden = _parse(
-            metadata, "golden_samples", lambda text: GoldenSamples.parse(text, classes)
-        )
-        self.input_statistics = (  # models exported without them are served too
-            _parse(metadata, INPUT_STATISTICS, InputStatistics.parse)
-            if INPUT_STATISTICS in metadata
-            else None
-        )
-        _check_signature("input", session.get_inputs(), [f"{INPUT} uint8 (N, 1, {SIDE}, {SIDE})"])
-        outputs = [f"{output} float (N, {classes})" for output in (LOGITS, PROBABILITIES)]
-        _check_signature("output", session.get_outputs(), outputs)
+        metadata = ModelMetadata.read(session)
+        self.name, self.version, self.labels = metadata.name, metadata.version, metadata.labels
+        self.golden, self.input_statistics = metadata.golden, metadata.input_statistics
+        try:
+            self._check_signature()
+        except UnicodeDecodeError as error:
+            raise ModelError(
+                f"a name of the model's inputs or outputs is no UTF-8: {error}"
+            ) from error
 
     @cached_property
     def execution_provider(self) -> str:
@@ -106,15 +63,27 @@ class Model:
         """The same in a word."""
         return "cuda" if self.execution_provider == CUDA else "cpu"
 
+    def _check_signature(self) -> None:
+        outputs = [f"{output} float (N, {len(self.labels)})" for output in (LOGITS, PROBABILITIES)]
+        inputs = [f"{INPUT} uint8 (N, 1, {SIDE}, {SIDE})"]
+        _check_signature("input", self.session.get_inputs(), inputs)
+        _check_signature("output", self.session.get_outputs(), outputs)
+
     def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probabilities (N, K) of images (N, 1, 28, 28), 0 being background."""
         return self.infer(images, [PROBABILITIES])[0]  # (N, K)
 
-    def infer(self, images: NDArray[np.uint8], outputs: Sequence[str]) -> list[NDArray[np.float32]]:
+    def infer(
+        self,
+        images: NDArray[np.uint8],
+        outputs: Sequence[str],
+        options: ort.RunOptions | None = None,
+    ) -> list[NDArray[np.float32]]:
         """Return the outputs named, each (N, K), for images (N, 1, 28, 28), in the order named."""
         if self.device == "cuda":
-            return run_bound(self.session, INPUT, images, outputs)
-        arrays: list[NDArray[np.float32]] = self.session.run(list(outputs), {INPUT: images})
+            return run_bound(self.session, INPUT, images, outputs, options)
+        feed = {INPUT: images}
+        arrays: list[NDArray[np.float32]] = self.session.run(list(outputs), feed, options)
         return arrays
 
     def warm_up(self, max_batch: int) -> None:
@@ -150,8 +119,10 @@ class Model:
         """
         order = np.arange(size or len(self.golden.images)) % len(self.golden.images)
         expected = self.golden.logits[order]  # (G, K)
+        images = self.golden.images[order]  # (G, 1, 28, 28)
         try:
-            logits = self.infer(self.golden.images[order], [LOGITS, PROBABILITIES])[0]  # (G, K)
+            with _ended_after(CHECK_SECONDS) as options:
+                logits = self.infer(images, [LOGITS, PROBABILITIES], options)[0]  # (G, K)
         except Exception as error:  # ONNX Runtime's exceptions have no base of their own
             raise ModelError(
                 f"the model cannot be run on {self.execution_provider}: {one_line(error)}"
@@ -196,6 +167,23 @@ def load_model(settings: ServiceSettings, content: bytes | None = None) -> Model
     return model
 
 
+@contextmanager
+def _ended_after(seconds: float) -> Iterator[ort.RunOptions]:
+    """Yield options with which a run fails that takes longer, as that of an endless loop."""
+    options = ort.RunOptions()
+    timer = Timer(seconds, setattr, (options, "terminate", True))
+    timer.start()
+    try:
+        yield options
+    except Exception as error:
+        if options.terminate:
+            raise TimeoutError(f"it was not done after {seconds:g} s") from error
+        raise
+    finally:
+        timer.cancel()
+        timer.join()
+
+
 def sha256(content: bytes) -> str:
     """Return the digest of a model's file, in hexadecimal digits, as `sha256sum` gives it."""
     return hashlib.sha256(content).hexdigest()
@@ -205,37 +193,19 @@ def read_model(path: Path) -> bytes:
     """Return what is in a model's file.
 
     Raises:
-        ModelError: it cannot be read.
+        ModelError: it cannot be read, or is too large.
     """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ModelError(f"the model {path} has more than {MOST_BYTES:,} bytes, the most")
+        return content
     except OSError as error:
         raise ModelError(
             f"cannot read the model {path}: {error.strerror}; "
             "set FASHION_MODEL to a model.onnx that `python -m export` wrote"
         ) from error
-
-
-def _parse(metadata: Mapping[str, str], key: str, parse: Callable[[str], Parsed]) -> Parsed:
-    """Read one entry of a model's metadata."""
-    if key not in metadata:
-        raise ModelError(f"the model's metadata has no {key}: `python -m export` writes it")
-    try:
-        return parse(metadata[key])
-    except (KeyError, ValueError, TypeError) as error:
-        raise ModelError(
-            f"the model's metadata {key} is not what `python -m export` writes: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-
-
-def _labels(text: str) -> tuple[str, ...]:
-    labels = json.loads(text)
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise TypeError(f"it is {text[:60]!r}, a list of names is right")
-    if len(set(labels)) < len(labels):
-        raise ValueError(f"two classes have one name: {text[:300]!r}")
-    return tuple(labels)
 
 
 def _check_signature(kind: str, values: Sequence[ort.NodeArg], expected: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from service.arrow import pyarrow
 from service.errors import InputError
-from service.model import SIDE
+from service.model_metadata import SIDE
 from service.picture_contents import LONGEST, too_long
 from service.shards import Pictures, shown
 

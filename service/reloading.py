@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from service.errors import ModelError
+from service.loading import LOAD_SECONDS, begin, overdue
 from service.served_model import ServedModel
 
 logger = logging.getLogger("bentoml.fashion_lenet")
@@ -48,11 +49,17 @@ class Reloading:
             self._asked = False
             await self._reload()
 
+    async def _load_in_time(self) -> ServedModel | None:
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(begin(self._load)), LOAD_SECONDS)
+        except TimeoutError:
+            raise overdue() from None
+
     async def _reload(self) -> None:
         from service.metrics import RELOADS  # only a worker has a folder for metrics
 
         try:
-            served = await asyncio.to_thread(self._load)
+            served = await self._load_in_time()
         except Exception as error:
             RELOADS.labels("kept").inc()
             unexpected = not isinstance(error, ModelError)

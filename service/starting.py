@@ -21,6 +21,7 @@ from service import lifeline, metric_files
 from service.devices import missing_part
 from service.errors import ServiceError, StartError, TracingError
 from service.listening import Address, cannot_listen, check_tls
+from service.loading import within_time
 from service.model import load_model
 from service.settings import ServiceSettings, describe_faults, unknown_variables
 from service.supervision import supervise
@@ -120,7 +121,7 @@ def check_tracing() -> None:
 
 
 def _try_to_load(settings: ServiceSettings) -> str:
-    model = load_model(settings)
+    model = within_time(partial(load_model, settings))
     return _one_line(f"{model.name} {model.version} on {model.device}")
 
 

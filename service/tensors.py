@@ -10,7 +10,8 @@ import orjson
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
-from service.model import INPUT, SIDE
+from service.model import INPUT
+from service.model_metadata import SIDE
 
 IMAGE_SHAPE = (1, SIDE, SIDE)
 IMAGE_BYTES = math.prod(IMAGE_SHAPE)

@@ -63,22 +63,50 @@ def failing_at_the_fourth_run(path: Path) -> Path:
     return _look_up(path, nodes, [two])
 
 
+def computing_for_ever(path: Path) -> Path:
+    """Write the released model as one that adds a number to its logits which a loop never gives."""
+    inside = [
+        helper.make_tensor_value_info("turn", onnx.TensorProto.INT64, []),
+        helper.make_tensor_value_info("again", onnx.TensorProto.BOOL, []),
+        helper.make_tensor_value_info("number", onnx.TensorProto.FLOAT, []),
+    ]
+    outside = [
+        helper.make_tensor_value_info("and_again", onnx.TensorProto.BOOL, []),
+        helper.make_tensor_value_info("same", onnx.TensorProto.FLOAT, []),
+    ]
+    turn = [
+        helper.make_node("Identity", ["again"], ["and_again"]),
+        helper.make_node("Identity", ["number"], ["same"]),
+    ]
+    constants = [
+        helper.make_tensor("yes", onnx.TensorProto.BOOL, [], [True]),
+        helper.make_tensor("nought", onnx.TensorProto.FLOAT, [], [0.0]),
+    ]
+    body = helper.make_graph(turn, "body", inside, outside)
+    loop = helper.make_node("Loop", ["", "yes", "nought"], ["never"], body=body)
+    return _add_to_logits(path, [loop], constants, "never")
+
+
 def _look_up(path: Path, nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]) -> Path:
     """Add to the logits what stands in a table of one 0, at a row that nodes compute."""
+    table = helper.make_tensor("table", onnx.TensorProto.FLOAT, [1], [0.0])
+    gather = helper.make_node("Gather", ["table", "row"], ["nought"])
+    return _add_to_logits(path, [*nodes, gather], [table, *constants], "nought")
+
+
+def _add_to_logits(
+    path: Path, nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], found: str
+) -> Path:
+    """Add to the logits what nodes compute."""
     model = onnx.load(RELEASED_MODEL)
     graph = model.graph
     last = next(node for node in graph.node if "logits" in node.output)
     last.output[list(last.output).index("logits")] = "sums"
-    table = helper.make_tensor("table", onnx.TensorProto.FLOAT, [1], [0.0])
-    added = [
-        *nodes,
-        helper.make_node("Gather", ["table", "row"], ["nought"]),
-        helper.make_node("Add", ["sums", "nought"], ["logits"]),
-    ]
+    added = [*nodes, helper.make_node("Add", ["sums", found], ["logits"])]
     place = list(graph.node).index(last) + 1
     rest = list(graph.node)[place:]
     del graph.node[place:]
     graph.node.extend([*added, *rest])
-    graph.initializer.extend([table, *constants])
+    graph.initializer.extend(constants)
     path.write_bytes(model.SerializeToString())
     return path

@@ -1,5 +1,6 @@
 """The released model loads and computes what it should; any other says what is wrong with it."""
 
+import base64
 import json
 import re
 from collections.abc import Callable
@@ -16,7 +17,12 @@ from onnx import TensorProto, helper, numpy_helper
 from service.errors import ModelError
 from service.model import load_model
 from service.settings import RELEASED_MODEL, ServiceSettings
-from tests.service.models import metadata, with_wrong_golden_samples, write_model
+from tests.service.models import (
+    computing_for_ever,
+    metadata,
+    with_wrong_golden_samples,
+    write_model,
+)
 from tests.serving import ROOT, SERVE, start
 
 LABELS = (
@@ -108,6 +114,13 @@ def test_missing_metadata_is_named(tmp_path: Path, key: str) -> None:
     assert str(caught.value) == (f"the model's metadata has no {key}: `python -m export` writes it")
 
 
+BLANKS = base64.b64encode(bytes(3 * 28 * 28)).decode()
+
+
+def statistics(**changes: Any) -> str:
+    return json.dumps(json.loads(metadata()["input_statistics"]) | changes)
+
+
 def golden(**changes: Any) -> str:
     return json.dumps(json.loads(metadata()["golden_samples"]) | changes)
 
@@ -142,9 +155,60 @@ def golden(**changes: Any) -> str:
         ("golden_samples", golden(tolerance="wide"), "could not convert string to float"),
         ("golden_samples", golden(tolerance=float("nan")), "its tolerance is nan, a positive"),
         ("golden_samples", golden(tolerance=float("inf")), "its tolerance is inf, a positive"),
-        ("golden_samples", golden(tolerance=1e999), "its tolerance is inf, a positive finite"),
+        (
+            "golden_samples",
+            golden(tolerance=1e999),
+            "its tolerance is inf, a positive number of at most",
+        ),
         ("golden_samples", golden(tolerance=-1e-4), "its tolerance is -0.0001, a positive"),
-        ("golden_samples", golden(tolerance=0), "its tolerance is 0, a positive finite number"),
+        ("golden_samples", golden(tolerance=1e308), "its tolerance is 1e+308, a positive number"),
+        ("golden_samples", golden(tolerance=15.8), "its tolerance is 15.8, a positive number"),
+        ("golden_samples", golden(tolerance=10**400), "OverflowError"),
+        ("golden_samples", golden(logits=[[10**400] * 10] * 10), "OverflowError"),
+        ("golden_samples", golden(logits=[[0] * 10] * 10), "a positive number of at most 0 is"),
+        ("golden_samples", golden(logits=[[{}] * 10] * 10), "TypeError"),
+        ("golden_samples", "[" * 100_000 + "]" * 100_000, "RecursionError"),
+        ("golden_samples", golden(images=BLANKS * 334), "it has 1002 images"),
+        ("golden_samples", golden(padding="a" * 2**22), "characters, at most 4,194,304 are right"),
+        ("labels", "[" * 100_000, "RecursionError"),
+        ("labels", '{"a": ' * 100_000, "RecursionError"),
+        (
+            "labels",
+            json.dumps([*LABELS[:9], "\ud800"]),
+            r"it has '\ud800' in a name, which does not",
+        ),
+        (
+            "labels",
+            json.dumps([*LABELS[:9], "a\nb"]),
+            r"it has '\n' in a name, which does not show",
+        ),
+        (
+            "labels",
+            json.dumps([*LABELS[:9], "a\0b"]),
+            r"it has '\x00' in a name, which does not show",
+        ),
+        ("labels", json.dumps([*LABELS[:9], "\u202eb"]), r"it has '\u202e' in a name, which does"),
+        ("labels", json.dumps([*LABELS[:9], ""]), "a name of 0 characters, 1 to 200 are right"),
+        ("labels", json.dumps([*LABELS[:9], " "]), "a name of 1 characters, 1 to 200 are right"),
+        ("labels", json.dumps([*LABELS[:9], "a" * 201]), "a name of 201 characters"),
+        ("labels", json.dumps([*LABELS[:9], "a" * 10**7]), "characters, at most 4,194,304 are"),
+        ("labels", "[NaN]", "a list of names is right"),
+        ("name", "", "a name of 0 characters"),
+        ("name", "a\x1b[2J", r"it has '\x1b' in a name"),
+        ("name", "a" * 1000, "a name of 1,000 characters"),
+        ("version", "1\n2", r"it has '\n' in a name"),
+        ("version", "1" * 10**6, "a name of 1,000,000 characters"),
+        ("input_statistics", "[" * 100_000, "RecursionError"),
+        ("input_statistics", "NaN", "TypeError"),
+        ("input_statistics", statistics(bias=[10**400] * 6), "OverflowError"),
+        ("input_statistics", statistics(floor=10**400), "OverflowError"),
+        ("input_statistics", statistics(window=1e308), "its window is 1e+308"),
+        ("input_statistics", statistics(border=13), "its border is 13"),
+        ("input_statistics", statistics(whitening=[[0.0] * 18] * 18), "LinAlgError: Singular"),
+        ("input_statistics", statistics(mean=[1e300] * 18), "Error"),
+        ("input_statistics", statistics(floor=1e300), "Error"),
+        ("input_statistics", statistics(shift_limit=5e-324), "FloatingPointError"),
+        ("golden_samples", golden(tolerance=0), "its tolerance is 0, a positive number of at most"),
     ],
 )
 def test_broken_metadata_is_refused(tmp_path: Path, key: str, value: str, text: str) -> None:
@@ -249,6 +313,31 @@ def test_what_onnxruntime_cannot_open_is_refused(
     assert reason.startswith("the model is no ONNX model that can be run here: [ONNXRuntimeError]")
 
 
+def test_metadata_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
+    content = RELEASED_MODEL.read_bytes()
+    for text in (b"fashion_lenet", b"Ankle boot", b"input_statistics", b"probabilities"):
+        path = tmp_path / "model.onnx"
+        path.write_bytes(content.replace(text, b"\xff" + text[1:]))
+        assert refused(path)
+
+
+def test_a_file_without_an_end_is_refused() -> None:
+    assert (
+        refused(Path("/dev/zero"))
+        == "the model /dev/zero has more than 268,435,456 bytes, the most"
+    )
+
+
+def test_a_model_that_computes_for_ever_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.model.CHECK_SECONDS", 0.5)
+    reason = refused(computing_for_ever(tmp_path / "model.onnx"))
+    assert reason == (
+        "the model cannot be run on CPUExecutionProvider: it was not done after 0.5 s"
+    )
+
+
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x01"])
 def test_what_is_no_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.onnx"
@@ -347,7 +436,7 @@ def _infinite_tolerance(folder: Path) -> Path:
         (_wrong_input, "the model's input is img uint8 (N, 1, 28, 28), not image uint8"),
         (_no_metadata, "the model's metadata has no name: `python -m export` writes it"),
         (_cut_off, "the model is no ONNX model that can be run here: [ONNXRuntimeError]"),
-        (_infinite_tolerance, "its tolerance is inf, a positive finite number is right"),
+        (_infinite_tolerance, "its tolerance is inf, a positive number of at most"),
     ],
 )
 def test_a_server_whose_model_fails_its_check_says_why_in_one_line_and_exits(

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import hashlib
 import http.client
+import os
 import re
 import shutil
 import signal
@@ -25,7 +26,7 @@ from service.errors import NotReady
 from service.model import LOGITS
 from service.timing import Timing
 from tests.pages import blocks
-from tests.service.models import with_wrong_golden_samples, write_model
+from tests.service.models import computing_for_ever, with_wrong_golden_samples, write_model
 from tests.service.pictures import encode
 from tests.serving import ROOT, SERVE, Server, serving, start, wait_until
 from tests.traffic import traffic
@@ -257,10 +258,7 @@ def test_a_worker_without_a_model_takes_one(
         _ = classifier.model
     write_model(model, version="7")
 
-    async def reload_once() -> None:
-        await classifier.reloading.ask()
-
-    asyncio.run(reload_once())
+    asyncio.run(ask_once(classifier))
     assert classifier.ready_model.version == "7"
 
 
@@ -274,3 +272,36 @@ def test_asked_during_a_reload_it_reloads_again(classifier: FashionClassifier) -
 
     asyncio.run(ask_twice())
     assert classifier.model.version == "8"
+
+
+def test_a_model_that_computes_for_ever_is_not_taken_and_the_next_one_is(
+    classifier: FashionClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.model.CHECK_SECONDS", 0.5)
+    computing_for_ever(classifier.settings.model)
+    asyncio.run(ask_once(classifier))
+    assert classifier.model.version == "1"
+    write_model(classifier.settings.model, version="9")
+    asyncio.run(ask_once(classifier))
+    assert classifier.model.version == "9"
+
+
+def test_a_file_that_does_not_end_is_not_waited_for(
+    classifier: FashionClassifier, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("service.reloading.LOAD_SECONDS", 0.5)
+    model = classifier.settings.model
+    model.unlink()
+    os.mkfifo(model)  # which nobody writes to
+    with caplog.at_level("ERROR", "bentoml.fashion_lenet"):
+        asyncio.run(ask_once(classifier))
+    assert "The model is not changed: the model is not loaded after" in caplog.text
+    model.unlink()
+    write_model(model, version="10")
+    monkeypatch.undo()
+    asyncio.run(ask_once(classifier))
+    assert classifier.model.version == "10"
+
+
+async def ask_once(classifier: FashionClassifier) -> None:
+    await classifier.reloading.ask()
