@@ -113,13 +113,13 @@ def assert_folds(fold_one: Fold, case: Case) -> None:
     assert (error <= case.rounding()).all(), f"off by {float((error / case.rounding()).max())}"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(case=cases())
 def test_a_folded_layer_is_the_layer_and_its_batch_norm(case: Case) -> None:
     assert_folds(fold_batch_norm, case)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(case=cases(), dtype=st.sampled_from([torch.float32, torch.float64]))
 def test_the_result_is_float64_and_the_arguments_are_left_alone(
     case: Case, dtype: torch.dtype

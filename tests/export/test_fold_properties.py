@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from torch import Tensor, nn
 
 from export.fold import fold, fold_with_report
@@ -19,8 +19,6 @@ RELATIVE = 1e-12
 # eval mode's counts as one rounding of the magnitudes summed if it is less, by luck. Of 5,000
 # networks 81 % were no worse than eval mode, and the worst was 2.6 times so.
 FACTOR = 5.0
-
-many = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -39,7 +37,7 @@ def assert_folds(folded: nn.Module, stage: Stage) -> None:
     assert (error <= bound).all(), f"off by {float((error / bound).max())} times what may be"
 
 
-@settings(many, max_examples=1500)
+@settings(max_examples=1500)
 @given(stage=stages())
 def test_a_folded_network_in_float64_is_the_network(stage: Stage) -> None:
     network = stage.network
@@ -52,7 +50,7 @@ def test_a_folded_network_in_float64_is_the_network(stage: Stage) -> None:
     assert_folds(folding.network, stage)
 
 
-@settings(many, max_examples=750)
+@settings(max_examples=750)
 @given(stage=stages(orders=(0.5, 2.0)))
 def test_a_folded_network_in_float32_is_no_worse_than_eval_mode(stage: Stage) -> None:
     eval_mode = stage.layers.float()

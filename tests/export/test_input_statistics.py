@@ -42,7 +42,7 @@ def by_hand(image: NDArray[np.uint8], weight: Any) -> NDArray[np.float64]:
 
 
 @given(seed=st.integers(0, 2**32 - 1), channels=st.integers(1, 4), shades=st.integers(1, 256))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_statistics_are_those_of_a_convolution(seed: int, channels: int, shades: int) -> None:
     generator = np.random.default_rng(seed)
     images = generator.integers(0, shades, (2, 1, 28, 28)).astype(np.uint8)

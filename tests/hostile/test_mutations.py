@@ -28,8 +28,8 @@ from tests.hostile.numbers import HEADER_LENGTH, IMAGE, INFER, asks, binary, of
 from tests.service.pictures import encode, save
 from tests.serving import Server
 
-MANY = settings(max_examples=1000, deadline=None, derandomize=True)
-FEW = settings(max_examples=150, deadline=None, derandomize=True)
+MANY = settings(max_examples=1000, derandomize=True)
+FEW = settings(max_examples=150, derandomize=True)
 
 # As the service itself has it, where pytest would make errors of them.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import numpy as np
 import onnxruntime as ort
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -83,7 +83,6 @@ REQUESTS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(requests=REQUESTS, inline=st.integers(0, 2))
 def test_any_interleaving_gives_each_what_it_would_get_alone(
     requests: Sequence[Request],

@@ -45,7 +45,7 @@ def test_real_images(text: str, statistics: InputStatistics, images: NDArray[np.
 
 
 @given(seed=st.integers(0, 2**32 - 1), low=st.integers(0, 255), high=st.integers(0, 255))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_images(text: str, statistics: InputStatistics, seed: int, low: int, high: int) -> None:
     """Of a bright image with little in it float32 leaves the variance four digits."""
     low, high = min(low, high), max(low, high)
@@ -56,7 +56,7 @@ def test_any_images(text: str, statistics: InputStatistics, seed: int, low: int,
 
 
 @given(count=st.integers(1, 3 * PIECE))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_in_a_batch_and_alone(
     statistics: InputStatistics, images: NDArray[np.uint8], count: int
 ) -> None:

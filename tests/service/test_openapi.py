@@ -142,7 +142,7 @@ def test_every_answer_of_classify_is_as_described(
 
 
 @SCHEMA.parametrize()
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 def test_whatever_is_sent_the_answer_is_as_described(
     case: schemathesis.Case, server: Server
 ) -> None:

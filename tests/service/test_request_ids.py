@@ -60,7 +60,7 @@ def test_no_two_requests_get_the_same() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        *(("GET", "/nothing", 404), ("GET", "/classify", 405), ("POST", "/classify", 415)),
+        *(("GET", "/nothing", 404), ("GET", "/classify", 405), ("POST", "/classify", 400)),
         *(("GET", "/docs.json", 200), ("GET", "/", 200), ("GET", "/v2", 200)),
     ],
 )

@@ -185,7 +185,7 @@ def test_many_members_leave_nothing_in_memory(tmp_path: Path) -> None:
     assert peak(4000) < peak(400) + 200_000  # a member takes 1,000 bytes and more
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(damage=st.data())
 def test_a_damaged_archive_never_does_more_than_end(
     damage: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -285,7 +285,7 @@ def test_a_compressed_idx_file_is_read_to_its_checksum(
     assert fault.startswith(f"the file is broken or cut off behind {whole} images: {reason}")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(damage=st.data())
 def test_a_damaged_compressed_idx_file_never_does_more_than_end(
     damage: st.DataObject, images: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import BrokenInput
@@ -59,7 +59,6 @@ def found(content: bytes) -> list[Member]:
     return list(members(io.BytesIO(content)))  # type: ignore[arg-type]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(PATHS, st.sampled_from(KINDS), PATHS, st.binary(max_size=600))),
     st.sampled_from(FORMATS),

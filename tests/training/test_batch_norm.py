@@ -62,7 +62,7 @@ def assert_same(ours: Tensor, theirs: Tensor, tolerance: float = TOLERANCE) -> N
 
 
 @pytest.mark.parametrize("training", [True, False])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(case=cases())
 def test_outputs_and_gradients_are_torchs(
     training: bool, case: tuple[Tensor, BatchNorm, nn.Module]
@@ -79,7 +79,7 @@ def test_outputs_and_gradients_are_torchs(
     assert_same(ours.beta.grad, theirs.bias.grad)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(case=cases())
 def test_moving_statistics_are_torchs_but_for_its_unbiased_variance(
     case: tuple[Tensor, BatchNorm, nn.Module],
@@ -97,7 +97,7 @@ def test_moving_statistics_are_torchs_but_for_its_unbiased_variance(
     assert_same(unbiased, theirs.running_var, 1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(case=cases())
 def test_the_mode_is_the_modules_own_whether_gradients_are_on_or_off(
     case: tuple[Tensor, BatchNorm, nn.Module],
@@ -125,7 +125,7 @@ def test_the_mode_is_the_modules_own_whether_gradients_are_on_or_off(
     assert torch.equal(layer.moving_var, moved[1])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(case=cases())
 def test_training_output_has_mean_beta_and_deviation_gamma(
     case: tuple[Tensor, BatchNorm, nn.Module],

@@ -16,7 +16,7 @@ from training.idx import MOST_VALUES, format_idx, parse_idx, read_idx
 SMALL = torch.arange(12, dtype=torch.uint8).reshape(2, 3, 2)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(shape=st.lists(st.integers(0, 5), max_size=4), seed=st.integers(0, 1000))
 def test_what_was_formatted_is_parsed_back(shape: list[int], seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -39,7 +39,7 @@ def files(draw: st.DrawFn) -> tuple[bytes, list[int] | None]:
     return content, shape if len(content) == len(header) + size and values == size else None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(file=files())
 def test_what_is_nearly_an_idx_file_is_an_array_or_an_idx_error(
     file: tuple[bytes, list[int] | None],

@@ -13,7 +13,7 @@ from training.pixels import to_float
 from training.population_statistics import PopulationStatistics, with_population_statistics
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6),
     maps=st.booleans(),
