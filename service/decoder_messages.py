@@ -16,6 +16,7 @@ from service.decoding import Job
 from service.errors import DecoderError, InvalidInput, RequestError, TooLarge
 from service.images import SIDE, Seen
 
+LONGEST_NAME = 80  # characters, of which an error shows no more
 LENGTH = struct.Struct("<I")
 ERRORS: dict[int, type[RequestError]] = {error.status: error for error in (InvalidInput, TooLarge)}
 
@@ -23,7 +24,8 @@ ERRORS: dict[int, type[RequestError]] = {error.status: error for error in (Inval
 def pack_job(job: Job) -> bytes:
     """Return what comes before a job's contents."""
     lengths = [len(content) for content in job.contents]
-    return _pack([lengths, list(job.names), job.max_pixels, job.mode])
+    names = [name[:LONGEST_NAME] for name in job.names]
+    return _pack([lengths, names, job.max_pixels, job.mode])
 
 
 def read_head(file: BinaryIO) -> tuple[list[int], Job] | None:

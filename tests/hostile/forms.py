@@ -117,7 +117,7 @@ BOUNDARIES: Sequence[Case] = [
 BATCHES = [
     batch("one good, one broken", part(head=named("images")) + part(b"x", named("images")) + END, 400, "images[1] '': the image (1 bytes) is no"),
     batch("one too large", part(png(head=header(60000, 60000)), named("images")) + END, 413, "images[0]"),
-    batch("together too large", part(png(head=header(5000, 4000)), named("images")) * 2 + END, 413, "40,000,000 pixels together"),
+    batch("together too large", part(png(head=header(8000, 5000)), named("images")) * 2 + END, 413, "80,000,000 pixels together"),
     batch("the name of one", GOOD, 400, "no field called 'images'"),
     batch("no part", END, 400, "its fields: none"),
     batch("1,001 pictures", part(PNG, named("images")) * 1001 + END, 413, "more than 1,000 parts"),

@@ -9,8 +9,8 @@ from functools import cache
 
 from PIL import Image
 
-from tests.hostile.cases import BROKEN, NO_PICTURE, Body, Case, picture
-from tests.hostile.png import TOO_LONG, exif_that_overlaps
+from tests.hostile.cases import BROKEN, NO_PICTURE, TOO_LONG, Body, Case, picture
+from tests.hostile.png import exif_that_overlaps
 from tests.service.pictures import save
 
 END = b"\xff\xd9"
@@ -72,8 +72,8 @@ FRAMES = [
     jpeg("JPEG of width 0", frame(width=0), 400, BROKEN),
     jpeg("JPEG of height 0", frame(height=0), 400, BROKEN),
     jpeg("JPEG of 65,535 x 65,535", frame(width=65535, height=65535), 413, "4,294,836,225 pixels"),
-    jpeg("JPEG of 65,535 x 489", frame(width=65535, height=489), 413, "32,046,615 pixels"),
-    jpeg("JPEG of the most pixels, without them", frame(width=65535, height=488), 400, BROKEN),
+    jpeg("JPEG of 65,535 x 977", frame(width=65535, height=977), 413, "64,027,695 pixels"),
+    jpeg("JPEG of the most pixels, without them", frame(width=65535, height=976), 400, BROKEN),
     jpeg("JPEG of 12 bits", frame(depth=12), 400, BROKEN),
     jpeg("JPEG of 0 bits", frame(depth=0), 400, BROKEN),
     *(jpeg(f"JPEG of process {marker:X}", frame(marker=marker), 400, BROKEN) for marker in (0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCF)),
@@ -102,8 +102,8 @@ SEGMENTS = [
     jpeg("JPEG with a segment of length 0", with_segments(b"\xff\xfe\0\0"), 200),
     jpeg("JPEG with a segment of length 1", with_segments(b"\xff\xfe\0\1"), 200),
     jpeg("JPEG with a segment beyond its end", with_segments(b"\xff\xfe\xff\xff"), 400, BROKEN),
-    jpeg("JPEG with a million empty comments, and no more", lambda: good()[:2] + b"\xff\xfe\0\2" * 1_000_000, 400, "the image"),
-    jpeg("JPEG of 3 MB of padding", lambda: b"\xff\xd8" + b"\xff" * 3_000_000, 400, "the image"),
+    jpeg("JPEG with a million empty comments, and no more", lambda: good()[:2] + b"\xff\xfe\0\2" * 1_000_000, 413, TOO_LONG),
+    jpeg("JPEG of 3 MB of padding", lambda: b"\xff\xd8" + b"\xff" * 3_000_000, 413, TOO_LONG),
     jpeg("JPEG with two starts", b"\xff\xd8" + good(), 400, BROKEN),
     jpeg("JPEG with two starts of frame", with_segments(segment(b"\xff\xc0", b"\x08\xff\xff\xff\xff\x01\x01\x11\0")), 400, BROKEN),
     jpeg("JPEG with a colour profile in pieces that do not fit", with_segments(segment(b"\xff\xe2", b"ICC_PROFILE\0\x05\x09abc")), 200),
@@ -123,7 +123,7 @@ EXIF = [
 ]
 
 BUSY = [
-    jpeg("JPEG of a million empty scans", lambda: good("L", 5656, True)[:-2] + EMPTY_SCAN * 980_000 + END, 400, TOO_LONG),
+    jpeg("JPEG of a million empty scans", lambda: good("L", 5656, True)[:-2] + EMPTY_SCAN * 980_000 + END, 413, TOO_LONG),
     jpeg("JPEG of 100 empty scans", good("L", 200, True)[:-2] + EMPTY_SCAN * 100 + END, 200),
     jpeg("JPEG of 32 million pixels, progressive", lambda: good("RGB", 5656, True), 200),
     jpeg("JPEG in CMYK", good("CMYK"), 200),

@@ -4,6 +4,7 @@
 # ruff: noqa: E501
 # fmt: off
 
+import lzma
 import struct
 import zlib
 from functools import cache
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.hostile.cases import BROKEN, NO_PICTURE, Body, Case, picture
+from tests.hostile.cases import BROKEN, NO_PICTURE, TOO_LONG, TOO_MUCH, Body, Case, picture
 from tests.hostile.gif_bmp_webp import SIDE
 from tests.hostile.jpeg import EMPTY_SCAN
 from tests.service.pictures import save
@@ -22,6 +23,7 @@ WIDTH, HEIGHT, DEPTH, COMPRESSION, PHOTOMETRIC, OFFSETS = 256, 257, 258, 259, 26
 SAMPLES, ROWS, COUNTS, PLANAR, PREDICTOR, TILE_WIDTH = 277, 278, 279, 284, 317, 322
 TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, FORMAT = 323, 324, 325, 339
 RAW, LZW, OLD_JPEG, JPEG, DEFLATE, LZMA, ZSTD, WEBP = 1, 5, 6, 7, 8, 34925, 50000, 50001
+PACKBITS = 32773
 
 Tag = tuple[int, int, int, int]  # number, type, how many, value or where
 
@@ -52,7 +54,7 @@ def tiff_file(
 
 
 def tiles(
-    compression: int, data: bytes, *, tile: int, side: int = 28, count: int = 1
+    compression: int, data: bytes, *, tile: int, side: int = 28, count: int = 1, **changes: int
 ) -> bytes:
     """Squares that are all the same, and may be larger than the picture."""
     body = data + bytes(len(data) % 2)
@@ -64,8 +66,21 @@ def tiles(
         (TILE_OFFSETS, LONG, count, 8 if few else place),
         (TILE_COUNTS, LONG, count, len(data) if few else place + len(offsets)),
         WIDTH=side, HEIGHT=side, COMPRESSION=compression, OFFSETS=None, ROWS=None, COUNTS=None,
-        TILE_WIDTH=tile, TILE_HEIGHT=tile,
+        TILE_WIDTH=tile, TILE_HEIGHT=tile, **changes,
     )
+
+
+def tiles_of_float(tile: int) -> bytes:
+    return tiles(RAW, bytes(4 * 28), tile=tile, DEPTH=32, FORMAT=FLOAT)
+
+
+def greedy_lzma() -> bytes:
+    """A tile of 32 x 32, whose stream says that it needs a dictionary of 1.5 GB."""
+    packed = bytearray(lzma.compress(bytes(32 * 32), check=lzma.CHECK_NONE))
+    place = packed.index(b"\x21\x01", 12) + 2  # the filter LZMA2, and the length of what it is told
+    packed[place] = 39  # 1.5 GB
+    packed[20:24] = struct.pack("<I", zlib.crc32(packed[12:20]))
+    return bytes(packed)
 
 
 def jpeg_of_many_scans_in_tiles(count: int) -> bytes:
@@ -160,7 +175,7 @@ FIELDS = [
     tiff("TIFF in planes of which there are none", tiff_file(PLANAR=2, SAMPLES=3, PHOTOMETRIC=2, DEPTH=8), 400, BROKEN),
     tiff("TIFF with a palette of one colour", tiff_file(bytes([200]) * 784, (320, SHORT, 3, 8), PHOTOMETRIC=3), 200),
     tiff("TIFF with tiles of 0 x 0", tiff_file(OFFSETS=None, ROWS=None, COUNTS=None, TILE_WIDTH=0, TILE_HEIGHT=0, TILE_OFFSETS=8), 400, BROKEN),
-    tiff("TIFF with tiles of 2^31 x 2^31", tiff_file(OFFSETS=None, ROWS=None, COUNTS=None, TILE_WIDTH=2**31, TILE_HEIGHT=2**31, TILE_OFFSETS=8), 400, BROKEN),
+    tiff("TIFF with tiles of 2^31 x 2^31", tiff_file(OFFSETS=None, ROWS=None, COUNTS=None, TILE_WIDTH=2**31, TILE_HEIGHT=2**31, TILE_OFFSETS=8), 413, "the image has tiles of 2147483648 x 2147483648"),
     tiff("TIFF of format 99", tiff_file(FORMAT=99), 400, BROKEN),
     tiff("TIFF of floating point of 8 bits", tiff_file(FORMAT=FLOAT), 400, BROKEN),
 ]
@@ -172,14 +187,25 @@ COMPRESSED = [
     *(tiff(f"TIFF of noise in compression {kind}", tiff_file(bytes(range(1, 255)), COMPRESSION=kind), 400, BROKEN) for kind in (LZW, OLD_JPEG, JPEG, DEFLATE, LZMA, ZSTD, WEBP)),
     tiff("TIFF that deflates 10 MB into a strip of 784 bytes", tiff_file(zlib.compress(bytes(10**7), 9), COMPRESSION=DEFLATE), 200),
     *(tiff(f"TIFF of 32 million pixels in {kind}", lambda kind=kind: compressed(kind), 200) for kind in ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "zstd", "packbits")),
-    tiff("TIFF of 32 million numbers of 32 bits", lambda: compressed("tiff_adobe_deflate", "I"), 200),
-    tiff("TIFF of 32 million pixels that EXIF turns", lambda: compressed("tiff_adobe_deflate", "RGBA", tiffinfo={274: 6}), 200),
+    tiff("TIFF of 32 million numbers of 32 bits", lambda: compressed("tiff_adobe_deflate", "I"), 413, TOO_MUCH),
+    tiff("TIFF of 32 million pixels that EXIF turns", lambda: compressed("tiff_adobe_deflate", "RGBA", tiffinfo={274: 6}), 413, TOO_MUCH),
+]
+
+# Tiles may be larger than their picture, and of tiles that are all the same there may be many.
+TILES = [
+    *(tiff(f"TIFF of 28 x 28 with a tile of 46,336 x 46,336 in compression {kind}", tiles(kind, data, tile=46_336), 413, "tiles of 46336 x 46336") for kind, data in ((RAW, b"\0"), (DEFLATE, DEFLATED), (PACKBITS, b"\x81\0"), (LZMA, b"\xfd7zXZ"), (ZSTD, b"\x28\xb5\x2f\xfd"))),
+    tiff("TIFF of 28 x 28 with a tile of 7,984 x 7,984 in 32 bits", tiles_of_float(7984), 413, TOO_MUCH),
+    tiff("TIFF of 28 x 28 with a tile of 5,600 x 5,600, deflated", lambda: tiles(DEFLATE, zlib.compress(bytes(5600 * 5600), 9), tile=5600), 200),
+    tiff("TIFF of 28 x 28 with a tile of 5,600 x 5,600, in LZMA", lambda: tiles(LZMA, lzma.compress(bytes(5600 * 5600)), tile=5600), 200),
+    tiff("TIFF of 28 x 28 in LZMA that asks for a dictionary of 1.5 GB", tiles(LZMA, greedy_lzma(), tile=32), 413, TOO_MUCH),
+    tiff("TIFF of 100,000 tiles that are one JPEG of many scans", lambda: jpeg_of_many_scans_in_tiles(100_000), 413, TOO_LONG),
+    tiff("TIFF of 4,000 private tags", private_tags(4000), 200),
 ]
 
 BOMBS = [
     tiff("TIFF of 65,535 strips that are one", lambda: strips(65_535), 200),
     tiff("TIFF of two million strips", lambda: strips(2_000_000), 413, "of a side"),
-    tiff("TIFF of 60,000 tags that overlap", lambda: overlapping(60_000), 400, BROKEN),
+    tiff("TIFF of 60,000 tags that overlap", lambda: overlapping(60_000), 413, TOO_LONG),
     tiff("TIFF whose pages are a loop", with_loop(), 200),
     tiff("TIFF of 2,000 pages", lambda: pages(500), 200),
     tiff("TIFF with EXIF that is its own directory", tiff_file(bytes(784), (34665, LONG, 1, 792)), 200),
@@ -193,4 +219,4 @@ NUMBERS = [
     tiff("TIFF of subnormal numbers", floats(1e-40), 200),
 ]
 
-CASES: list[Case] = [*CUT_OFF, *SIZES, *FIELDS, *COMPRESSED, *BOMBS, *NUMBERS]
+CASES: list[Case] = [*CUT_OFF, *SIZES, *FIELDS, *COMPRESSED, *TILES, *BOMBS, *NUMBERS]
