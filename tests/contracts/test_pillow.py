@@ -1,9 +1,11 @@
 """Pillow: which decoder reads a file, in which pieces, and its decoder of raw deflate.
 
-Stood on by `service.images` and `service.plain_png`.
+Stood on by `service.images`, `service.decoder_process` and `service.plain_png`.
 """
 
 import io
+import subprocess
+import sys
 import zlib
 from typing import Any
 
@@ -56,3 +58,48 @@ def test_frombytes_decodes_the_content_of_an_idat() -> None:
     image = Image.new("L", (28, 28))
     image.frombytes(zlib.compress(rows), "zip", "L")
     np.testing.assert_array_equal(np.asarray(image), GREY)
+
+
+def test_a_webp_needs_its_decoder_no_more_once_a_frame_is_there() -> None:
+    """It holds two canvases of 4 bytes a pixel."""
+    image: Any = Image.open(io.BytesIO(saved("WEBP", lossless=True)))
+    get_next = image._get_next
+
+    def without_decoder() -> Any:
+        frame = get_next()
+        assert len(frame[0]) == 4 * GREY.size
+        image._decoder = None
+        return frame
+
+    image._get_next = without_decoder
+    np.testing.assert_array_equal(np.asarray(image.convert("L")), GREY)
+
+
+WITHOUT_MEMORY = """
+import ctypes, errno, io, resource
+from PIL import Image
+
+file = io.BytesIO()
+Image.new("RGBA", (4000, 4000)).save(file, "WEBP", lossless=True)
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + 100 * 2**20, -1))
+number = ctypes.CDLL(None).__errno_location
+number.restype = ctypes.POINTER(ctypes.c_int)
+number().contents.value = 0
+try:
+    Image.open(file).load()
+except Exception as error:
+    print(type(error).__name__, number().contents.value == errno.ENOMEM)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no limit is set")
+def test_a_library_that_gets_no_memory_leaves_that_in_errno() -> None:
+    """Pillow itself says then that the file is broken."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_MEMORY],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "OSError True\n"
