@@ -7,6 +7,7 @@
 import struct
 from functools import cache
 
+import numpy as np
 from PIL import Image
 
 from tests.hostile.cases import BROKEN, NO_PICTURE, TOO_LONG, TOO_MUCH, Body, Case, picture
@@ -131,6 +132,23 @@ def lossless(width: int, height: int) -> tuple[bytes, bytes]:
     return b"VP8L", b"\x2f" + struct.pack("<I", bits) + bytes(20)
 
 
+def code_groups() -> bytes:
+    """A lossless WebP of 1024 x 1024, in which each 4 x 4 pixels have codes of their own.
+
+    WebP Lossless Bitstream Specification, sections 5 and 6. Bits come in order, lowest first.
+    """
+    one_symbol = "1000"  # a simple code for the symbol 0, which takes no bits
+    lengths = "0" + "0001" + "".join("100" if order in (2, 11) else "000" for order in range(12))
+    eight_bits = lengths + "0" + "1" * 256  # each of 256 symbols has a code of 8 bits
+    header = f"{1023:014b}"[::-1] * 2 + "0" + "000"
+    start = header + "0" + "0" + "1" + "000"  # no transform, no cache, a group for each 4 x 4
+    codes = "0" + eight_bits + "0" * 24 + eight_bits + one_symbol * 3
+    groups = "".join(f"{number & 255:08b}{number >> 8:08b}" for number in range(65_536))
+    bits = start + codes + groups + one_symbol * 5 * 65_536
+    packed = np.packbits(np.frombuffer(bits.encode(), np.uint8) - ord("0"), bitorder="little")
+    return riff((b"VP8L", b"\x2f" + packed.tobytes()))
+
+
 def lossy(width: int, height: int) -> tuple[bytes, bytes]:
     return b"VP8 ", b"\x10\0\0\x9d\x01\x2a" + struct.pack("<HH", width, height) + bytes(40)
 
@@ -156,6 +174,7 @@ WEBPS = [
     webp("WebP that is sound", b"RIFF\x24\0\0\0WAVEfmt " + bytes(40), 400, BROKEN),
     webp("WebP with EXIF of noise", riff(extended(8, 28, 28), (STILL[12:16], STILL[20:]), (b"EXIF", b"\xff" * 99)), 200),
     webp("WebP of 2,000 frames", lambda: film("WEBP", 2000), 200),
+    webp("WebP of 65,536 groups of codes", code_groups, 413, TOO_MUCH),
     webp("WebP of 12 million pixels", lambda: still("WEBP", "RGBA", 3460), 200),
     webp("WebP of 32 million pixels in 34 bytes", lambda: still("WEBP", "RGBA", SIDE), 413, TOO_MUCH),
 ]

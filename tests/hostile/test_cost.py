@@ -20,9 +20,9 @@ from service.decoders import PROCESSES
 from tests.hostile.cases import TIFF, Body, Case, picture
 from tests.hostile.connection import exchange
 from tests.hostile.forms import TYPE, named, part
-from tests.hostile.gif_bmp_webp import still
+from tests.hostile.gif_bmp_webp import code_groups, still
 from tests.hostile.jpeg import BUSY
-from tests.hostile.png import GOOD, RGBA, black, png, text_bomb
+from tests.hostile.png import GOOD, RGB, RGBA, black, png, text_bomb
 from tests.hostile.tiff import (
     DEFLATE,
     compressed,
@@ -64,8 +64,11 @@ WORST: list[Case] = [
     picture("tiles of many scans", lambda: jpeg_of_many_scans_in_tiles(100_000), 413, "", TIFF),
     picture("many private tags", private_tags(4000), 200, "", TIFF),
     picture("WebP of 12 million pixels", lambda: still("WEBP", "RGBA", 3460), 200),
+    picture("a WebP of 65,536 groups of codes", code_groups, 413),
     picture("WebP of 32 million pixels", lambda: still("WEBP", "RGBA", 5656), 413),
     picture("PNG of 32 million pixels", lambda: black(5656, 16, RGBA), 200),
+    picture("an interlaced PNG of 32 million pixels", lambda: black(5656, 8, RGB, 1), 200),
+    picture("GIF of 32 million pixels", lambda: still("GIF", "P", 5656), 200),
     picture("colour profiles", lambda: png(*[text_bomb(b"iCCP", 10**6)] * 9000), 413),
     picture("a JPEG of many scans", BUSY[0].body, 413),
     picture("a JPEG of many pixels", large_jpeg, 200),
