@@ -149,7 +149,7 @@ def test_one_costs_little(case: Case, server: Server) -> None:
     assert peak.bytes - before < ONE_MIB * MIB
     wait_until(lambda: resident(server) - before < 30 * MIB, server)
     limit = LIMITS[LARGE].seconds + LIMITS[SMALL].seconds
-    assert spent(server) - start < limit + 1  # for all but decoding
+    assert spent(server) - start < limit + 2  # for all but decoding, and to take ten megabytes
 
 
 @pytest.mark.parametrize("case", WORST, ids=lambda case: case.name)
@@ -163,7 +163,7 @@ def test_sixty_at_once_leave_room_for_others(case: Case, server: Server) -> None
             assert exchange(server.port, [good]).status == 200
             assert exchange(server.port, [of_one.request()]).status == 200
         statuses = {one.result().status for one in sent}
-    assert statuses <= {case.status, 413, 429, 504}
+    assert statuses <= {case.status, 408, 413, 429, 504}
     print(f"{(peak.bytes - before) / MIB:.0f} MiB")
     assert peak.bytes - before < ALL_MIB * MIB
     assert peak.bytes < min(deployed()) * 0.95
