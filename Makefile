@@ -68,7 +68,7 @@ train: data
 	$(DEV)/bin/python -m training --recipe release --seed 0 --threads 1 --out runs/release $(if $(wildcard runs/release/resume.pt),--resume,--overwrite)
 
 export: $(DEV)/.installed
-	$(DEV)/bin/python -m export runs/release/checkpoint.safetensors --out runs/release/model.onnx --model-version $(MODEL_VERSION) --overwrite
+	$(DEV)/bin/python -m export runs/release/checkpoint.safetensors --out runs/release/model.onnx --model-version $(MODEL_VERSION)
 
 # Train, fold, prove, draw, and put the result where the service looks for it.
 release: train export

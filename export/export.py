@@ -1,11 +1,8 @@
 """One export from a checkpoint to a proven model: fold, emit, prove, and only then write."""
 
-from pathlib import Path
-
 import onnx
 
 from export.equivalence import refuse
-from export.errors import ExportError
 from export.fold import fold
 from export.graph import emit
 from export.input_statistics import measure
@@ -22,14 +19,14 @@ from training.folders import check_folder, make_folder
 def export(settings: ExportSettings) -> Proof:
     """Write `settings.out` and `equivalence.json` beside it, if the proof holds.
 
+    A model and a proof that are there already are replaced together, or stay as they are.
+
     Raises:
         ExportError: the network cannot be folded or emitted, or the proof fails.
         TrainingError: the checkpoint or the data set cannot be read, or the
             result not be written.
     """
     proof_path = settings.out.parent / PROOF
-    if not settings.overwrite:
-        _leave_another_model(settings.out, proof_path)
     check_folder(settings.out.parent)
     origin = read_origin(settings.checkpoint)
     test = read_test_set(settings.data, origin)
@@ -53,12 +50,3 @@ def export(settings: ExportSettings) -> Proof:
     # Together, so that no model stands beside a proof of another.
     write_together({settings.out: content, proof_path: proof_text(content, origin, test, proof)})
     return proof
-
-
-def _leave_another_model(model: Path, proof: Path) -> None:
-    found = [path.name for path in (model, proof) if path.exists()]
-    if found:
-        raise ExportError(
-            f"{model.parent} holds {' and '.join(found)} already: choose another --out, or add "
-            "--overwrite to lose what is there"
-        )

@@ -32,7 +32,6 @@ class ExportSettings(CommandLineSettings):
         False,
         description="leave out what the training set looks like, which the service watches by",
     )
-    overwrite: bool = Field(False, description="replace the model and the proof that are there")
 
     @field_validator("model_version")
     @classmethod

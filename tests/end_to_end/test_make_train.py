@@ -33,7 +33,3 @@ def test_a_finished_run_is_replaced_and_a_broken_one_goes_on(checkout: Path) -> 
     assert "--out runs/release --overwrite\n" in commands(checkout, "train")
     (checkout / "runs" / "release" / "resume.pt").touch()
     assert "--out runs/release --resume\n" in commands(checkout, "train")
-
-
-def test_a_model_is_replaced(checkout: Path) -> None:
-    assert " --overwrite\n" in commands(checkout, "export")

@@ -152,7 +152,7 @@ def test_a_failed_proof_leaves_the_proven_model_that_was_there(
     before = {path.name: path.read_bytes() for path in settings.out.parent.iterdir()}
     _drop_eps(monkeypatch)
     with pytest.raises(EquivalenceError):
-        export(settings.model_copy(update={"overwrite": True}))
+        export(settings)
     assert {path.name: path.read_bytes() for path in settings.out.parent.iterdir()} == before
 
 
@@ -321,12 +321,12 @@ def test_a_model_that_cannot_be_written(
     out = tmp_path / "taken"
     out.mkdir()
     with pytest.raises(RunError, match=f"cannot write {out}: .*choose a folder"):
-        export(ExportSettings(checkpoint=checkpoint, out=out, data=small_test_set, overwrite=True))
+        export(ExportSettings(checkpoint=checkpoint, out=out, data=small_test_set))
     assert names(tmp_path) == {"checkpoint.safetensors", "taken"}
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "equivalence.json"])
-def test_a_model_or_a_proof_that_is_there_is_not_lost(
+def test_a_model_and_its_proof_are_replaced_together(
     name: str, checkpoint: Path, small_test_set: Path, tmp_path: Path
 ) -> None:
     there = tmp_path / "out" / name
@@ -335,10 +335,7 @@ def test_a_model_or_a_proof_that_is_there_is_not_lost(
     settings = ExportSettings(
         checkpoint=checkpoint, out=tmp_path / "out" / "model.onnx", data=small_test_set
     )
-    with pytest.raises(ExportError, match=f"holds {name} already: choose another --out, or add"):
-        export(settings)
-    assert there.read_text() == "another's"
-    export(settings.model_copy(update={"overwrite": True}))
+    export(settings)
     proof = json.loads((tmp_path / "out" / "equivalence.json").read_text())
     assert proof["model_sha256"] == sha256(settings.out)
     assert names(tmp_path / "out") == {"model.onnx", "equivalence.json"}
@@ -351,5 +348,5 @@ def test_a_proof_that_cannot_be_written_leaves_no_model(
     out = tmp_path / "model.onnx"
     out.write_text("another's")
     with pytest.raises(RunError, match=r"cannot write .*equivalence.json: Is a directory"):
-        export(ExportSettings(checkpoint=checkpoint, out=out, data=small_test_set, overwrite=True))
+        export(ExportSettings(checkpoint=checkpoint, out=out, data=small_test_set))
     assert out.read_text() == "another's"
