@@ -34,6 +34,6 @@ class Limits(NamedTuple):
 # by those for large ones. So what is small does not wait for what is large, or only looks small.
 SMALL, LARGE = b"s", b"l"
 LIMITS = {
-    SMALL: Limits(0.03, 64 * MIB, 500_000, final=False),
+    SMALL: Limits(0.05, 64 * MIB, 500_000, final=False),
     LARGE: Limits(2.0, 160 * MIB, None, final=True),
 }

@@ -1,6 +1,8 @@
 """A worker's decoder processes: what is not small and plain is decoded there, within limits."""
 
 import asyncio
+import heapq
+import itertools
 import logging
 import os
 import signal
@@ -91,23 +93,46 @@ def _refusal(number: signal.Signals | None) -> RequestError:
 
 
 class _Lane:
-    """Processes with the same limits, of which each decodes one job at a time."""
+    """Processes with the same limits, of which each decodes one job at a time.
+
+    The smallest file waits the shortest, so that a photograph does not wait for sixty that are bad.
+    """
 
     def __init__(self, kind: bytes, forks: "_ForkServer") -> None:
         self._kind, self._forks = kind, forks
-        self._idle: asyncio.Queue[socket.socket] = asyncio.Queue()
+        self._idle = [forks.fork(kind) for _ in range(PROCESSES[kind])]
+        self._waiting: list[tuple[int, int, asyncio.Future[socket.socket]]] = []  # a heap
+        self._numbers = itertools.count()
         self._running: set[asyncio.Task[_Answer]] = set()
-        for _ in range(PROCESSES[kind]):
-            self._idle.put_nowait(forks.fork(kind))
 
     async def decode(self, job: Job) -> "_Answer":
         """Wait for a process and its answer; a signal if it died of the job."""
-        link = await self._idle.get()
+        link = await self._take(sum(len(content) for content in job.contents))
         # A client that leaves does not end it: what is left of its answer would come to the next.
         task = asyncio.ensure_future(self._exchange(link, job))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
+
+    async def _take(self, size: int) -> socket.socket:
+        if self._idle:
+            return self._idle.pop()
+        turn: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (size, next(self._numbers), turn))
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # both at once
+                self._give(turn.result())
+            raise
+
+    def _give(self, link: socket.socket) -> None:
+        while self._waiting:
+            _, _, turn = heapq.heappop(self._waiting)
+            if not turn.done():  # its client is still there
+                turn.set_result(link)
+                return
+        self._idle.append(link)
 
     async def _exchange(self, link: socket.socket, job: Job) -> "_Answer":
         try:
@@ -116,13 +141,13 @@ class _Lane:
                 link = self._forks.fork(self._kind)
             return await _ask(link, job)
         finally:
-            self._idle.put_nowait(link)
+            self._give(link)
 
     async def close(self) -> None:
         """Let go of processes that have ended."""
         await asyncio.gather(*self._running, return_exceptions=True)
-        while not self._idle.empty():
-            self._idle.get_nowait().close()
+        for link in self._idle:
+            link.close()
 
 
 _Answer = list[Seen] | RequestError | signal.Signals | None

@@ -190,6 +190,23 @@ def test_small_pictures_do_not_wait_for_large_ones(photographs: list[bytes]) -> 
     run(test)
 
 
+def test_of_those_that_wait_the_smallest_comes_first() -> None:
+    busy = one(BUSY[0].content())
+    contents = [save(Image.effect_noise((side, side), 60), "PNG") for side in (1000, 900, 760)]
+    order: list[int] = []
+
+    async def test(decoders: Decoders) -> None:
+        async def note(content: bytes) -> None:
+            await decoders.decode(one(content))
+            order.append(len(content))
+
+        held = [asyncio.ensure_future(decoders.decode(busy)) for _ in range(PROCESSES[b"l"])]
+        await asyncio.gather(*map(note, contents), *held, return_exceptions=True)
+
+    run(test)
+    assert order == sorted(map(len, contents))
+
+
 def test_who_leaves_while_he_waits_costs_nothing_and_breaks_nothing(
     photographs: list[bytes],
 ) -> None:
