@@ -11,6 +11,7 @@ import pickle
 import resource
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
@@ -23,6 +24,7 @@ from service.parquet_columns import SPAN_BYTES, Column, choose_column, files, im
 from service.shards import Block, shown
 
 MEMORY = 2**30  # bytes, beyond what the process has as it starts
+SECONDS = 60  # of a processor, for what comes next
 SPAN_ROWS = 1024
 AT_ONCE = 2**20  # bytes that are read of the file
 IN_DICTIONARY = 128 * 2**20  # bytes of a row group that is read with its dictionary
@@ -45,7 +47,9 @@ def serve(path: str, column: str | None, answers: Connection) -> None:
         try:
             pyarrow()
             _limit_memory()
+            _limit_time()
             for block in _blocks(path, column):
+                _limit_time()
                 content = pickle.dumps(block)
                 answers.send(len(block.names))
                 answers.send_bytes(content)
@@ -59,10 +63,24 @@ def serve(path: str, column: str | None, answers: Connection) -> None:
 
 
 def _limit_memory() -> None:
+    """Bound the process's memory, and have it end quietly: pyarrow may abort on a broken file."""
     if sys.platform == "linux":
         pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + MEMORY
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + MEMORY)
+    _lower(resource.RLIMIT_CORE, 0)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _limit_time() -> None:
+    """Have the system end the process if what comes next takes too long, as a loop without end."""
+    _lower(resource.RLIMIT_CPU, int(time.process_time()) + SECONDS)
+
+
+def _lower(kind: int, limit: int) -> None:
+    """Set a limit, unless there is a lower one for good."""
+    _, hard = resource.getrlimit(kind)
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(kind, (limit, hard))
 
 
 def _blocks(path: str, name: str | None) -> Iterator[Block]:

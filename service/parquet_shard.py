@@ -81,4 +81,4 @@ def _next(answers: Connection) -> Packed | InputError | str:
         answer: int | InputError | str = answers.recv()
         return Packed(answer, answers.recv_bytes()) if isinstance(answer, int) else answer
     except (EOFError, OSError):
-        return "the process that reads it has ended, perhaps since there was no more memory"
+        return "what comes next ends the process that reads it"

@@ -31,7 +31,7 @@ COMPRESSED: Mapping[bytes, Callable[[str], BufferedIOBase]] = {
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ": lzma.LZMAFile,
 }
-READING_FAULTS = (OSError, EOFError, zlib.error, lzma.LZMAError)  # of those, and of plain files
+READING_FAULTS = (OSError, EOFError, zlib.error, lzma.LZMAError, MemoryError)
 
 # What the network sees, (N, 1, 28, 28); or of each picture that, (28, 28), or its file, or the
 # reason why there is none.

@@ -31,6 +31,18 @@ LONG_ROW = (
     "UjE="
 )
 SECONDS = 300
+# Found by changing bytes: pyarrow 26 calls abort().
+ABORTING = (
+    "UEFSMRUEFbABFTBMFQQVABIAAF8yAAAAYQEAHl8eAAAAYgEABVBiYmJiYhUAFSgVKCwVeBUQFQYVBhw2KCgeYmJiYmJi"
+    "YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiGDJhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFgYWFhYWFhYWFh"
+    "YWFhYWFhYRERAAAAgAkAAAAR27ZtAwCABgELqqqqqqoVBBksNQAYBnNjaGVtYRUCABUMJQYYBWltYWdlABZ4GRwZHCYA"
+    "HBUMGTUABhAZGAVpbWFnZRUOFngWzAMWzAImViYIHDYoKB5iYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmIYMmFh"
+    "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhEREAGSwVBBUAFQIAFQAVEBUCADwW"
+    "gBkZBhkmKFAAAAAWzAMWeCYIFswCABkcGAxBUlJPVzpzY2hlbWEYoAEvLy8vLzNBQUFBQVFBQUFBQUFBS0FBd0FCZ0FG"
+    "QUFnQUNnQUFBQUFCQkFBTUFBQUFDQUFJQUFBQUJBQUlBQUFBQkFBQUFBRUFBQUFVQUFBQUVBQVVBQWdBQmdBSEFBd0FB"
+    "QUFRQUJBQUFBQUFBQUVFRUFBQUFCd0FBQUFFQUFBQUFBQUFBQVVBQUFCcGJXRm5aUUFBQUFRQUJBQUVBQUFBABggcGFy"
+    "cXVldC1jcHAtYXJyb3cgdmVyc2lvbiAyNi4wLjEZHBwAAAChAQAAUEFSMQ=="
+)
 PROGRAM = """
 import resource, sys
 from service.picture_files import Skipped
@@ -141,8 +153,8 @@ def test_a_reader_that_ends_is_one_row(tmp_path: Path) -> None:
     assert rows[-1] == str(path)
     (reason,) = span.read().pictures
     assert reason == (
-        f"the file is broken behind {len(rows) - 1} rows: the process that reads it has ended, "
-        "perhaps since there was no more memory"
+        f"the file is broken behind {len(rows) - 1} rows: what comes next ends the process that "
+        "reads it"
     )
 
 
@@ -165,3 +177,16 @@ def test_any_name_of_a_file_will_do(
     monkeypatch.chdir(tmp_path)
     (span,) = Parquet(name).spans(Skipped())
     assert span.read().pictures == [b"x"]
+
+
+def test_a_file_that_ends_pyarrow_is_one_row_and_quiet(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "some"
+    path.write_bytes(base64.b64decode(ABORTING))
+    (span,) = spans(path)
+    (reason,) = span.read().pictures
+    assert (
+        reason == "the file is broken behind 0 rows: what comes next ends the process that reads it"
+    )
+    assert capfd.readouterr().err == ""
