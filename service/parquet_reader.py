@@ -24,6 +24,7 @@ from service.parquet_columns import SPAN_BYTES, Column, choose_column, files, im
 from service.shards import Block, shown
 
 MEMORY = 2**30  # bytes, beyond what the process has as it starts
+TOO_MUCH = f"what comes next takes more than {MEMORY:,} bytes of memory"
 SECONDS = 60  # of a processor, for what comes next
 SPAN_ROWS = 1024
 AT_ONCE = 2**20  # bytes that are read of the file
@@ -56,7 +57,7 @@ def serve(path: str, column: str | None, answers: Connection) -> None:
         except InputError as error:
             end = error
         except MemoryError:
-            end = f"what comes next takes more than {MEMORY:,} bytes of memory"
+            end = TOO_MUCH
         except Exception as error:  # on a broken file pyarrow raises all kinds
             end = str(error) or type(error).__name__
         answers.send(end)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from service.errors import BrokenInput
 from service.tar_members import BLOCK, HEADER_BYTES, Member, members, read_content
+from tests.hostile.search.archives import archives
 from tests.service.test_shards import rows
 
 NAMES = st.text(
@@ -179,3 +180,16 @@ def test_a_wrong_checksum_of_a_compressed_archive_is_noticed(tmp_path: Path) -> 
     (name, picture), (archive, reason) = rows(path)
     assert (name, picture, archive) == (f"{path}:a.png", b"boat", str(path))
     assert "broken or cut off behind 1 pictures: CRC check failed" in reason
+
+
+@given(content=archives())
+def test_any_headers_are_rows_or_a_reason(
+    content: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("odd") / "some.tar"
+    path.write_bytes(content)
+    (name, picture), *others = rows(path)
+    assert (name, picture) == (f"{path}:good.png", b"coat")
+    for name, picture in others:
+        assert name.startswith(str(path))
+        assert isinstance(picture, bytes) or 10 < len(picture) < 10_000
