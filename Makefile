@@ -55,7 +55,7 @@ test: lint data $(KSERVE)/.installed $(RAY)/.installed
 # All three rooms in short, in environments of their own: make smoke PYTHON=python3.12
 SMOKE := .venv/smoke
 smoke:
-	$(MAKE) VENV=$(SMOKE) $(SMOKE)/serve/.installed data
+	$(MAKE) VENV=$(SMOKE) $(SMOKE)/serve/.installed dev
 	$(SMOKE)/dev/bin/python -m pytest tests/smoke.py
 
 # What needs an NVIDIA GPU; elsewhere each of these skips, and says so.
