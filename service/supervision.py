@@ -15,6 +15,7 @@ from typing import Any
 import bentoml._internal.utils.circus as bentoml_circus
 from bentoml._internal.utils.circus import Arbiter
 from bentoml.exceptions import BentoMLConfigException
+from circus.util import synchronized  # type: ignore[import-untyped]
 
 from service.listening import Address, cannot_listen
 from service.terminal import Terminal
@@ -38,6 +39,7 @@ class Supervisor(Arbiter):
         for watcher in self.watchers:
             watcher.respawn = True
             watcher.env[REPLACED] = str(-watcher.numprocesses)
+            watcher.spawn_process = partial(_try_to_start, watcher.spawn_process)
             watcher.hooks["before_spawn"] = _before_spawn
             watcher.hooks["after_spawn"] = _take_hangups
 
@@ -63,10 +65,17 @@ class Supervisor(Arbiter):
         finally:
             circus.setLevel(level)
 
-    def manage_watchers(self) -> Any:
-        """Replace workers that died; called every second."""
-        self._terminal.look()
-        return super().manage_watchers()
+    @synchronized("manage_watchers")  # type: ignore[untyped-decorator]
+    async def manage_watchers(self) -> None:
+        """Replace workers that died; called every second.
+
+        Where none can be started, for want of memory or descriptors, circus would end the server.
+        """
+        if not self._stopping:
+            self._terminal.look()
+            self.reap_processes()
+            for watcher in self.watchers:
+                await watcher.manage_processes()
 
     def reload(self, graceful: bool = True, sequential: bool = False) -> None:
         """Have each worker load the model again; end if it is the terminal that was closed."""
@@ -102,6 +111,12 @@ def supervise(say: Callable[[Address], None]) -> None:
     """Have the arbiter that BentoML makes next be a Supervisor, which says where it listens."""
     if sys.platform != "win32":  # which has neither SIGHUP nor SIGKILL
         bentoml_circus.Arbiter = partial(Supervisor, say=say)  # type: ignore[assignment,misc]
+
+
+def _try_to_start(start: Callable[..., Any], *args: Any) -> Any:
+    """Start a worker, or later: where that fails circus would end the others too."""
+    started = start(*args)
+    return None if started is False else started
 
 
 # A worker inherits which signals are held back: SIGHUP waits until it can be taken, where it would

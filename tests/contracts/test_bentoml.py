@@ -23,7 +23,9 @@ print(type(circus.create_standalone_arbiter([])) is Ours)
 
 FOLDER = """
 from bentoml._internal.configuration.containers import BentoMLContainer
-print(BentoMLContainer.prometheus_multiproc_dir.get())
+from bentoml.serving import ensure_prometheus_dir
+BentoMLContainer.prometheus_multiproc_dir.set("ours")
+print(ensure_prometheus_dir())
 """
 
 
@@ -46,8 +48,8 @@ def test_the_arbiter_that_it_makes_is_the_modules(tmp_path: Path) -> None:
     assert run(ARBITER, tmp_path) == "True"
 
 
-def test_the_folder_for_metrics_lies_in_its_home(tmp_path: Path) -> None:
-    assert Path(run(FOLDER, tmp_path)).is_relative_to(tmp_path / "bentoml")
+def test_the_folder_for_metrics_can_be_told(tmp_path: Path) -> None:
+    assert Path(run(FOLDER.replace("ours", str(tmp_path / "ours")), tmp_path)) == tmp_path / "ours"
 
 
 def test_a_worker_takes_our_application_connections_and_folder(tmp_path: Path) -> None:

@@ -72,6 +72,22 @@ def test_a_worker_killed_under_load_loses_its_own_requests_alone_and_is_replaced
         assert server.stop() == 0
 
 
+def test_a_worker_that_cannot_be_replaced_is_replaced_when_it_can(tmp_path: Path) -> None:
+    with serving(tmp_path, FASHION_DEVICE="cpu", FASHION_WORKERS="2") as server:
+        parent = psutil.Process(server.process.pid)
+        before = parent.rlimit(psutil.RLIMIT_NOFILE)
+        victim, other = server.workers()
+        parent.rlimit(psutil.RLIMIT_NOFILE, (parent.num_fds() + 1, before[1]))
+        victim.kill()
+        why = "error in 'service': [Errno 24] Too many open files"
+        wait_until(lambda: server.log().count(why) > 20, server)  # five times a second
+        assert server.workers() == [other]
+        assert classify(server, encode(BLANK)).status_code == 200
+        parent.rlimit(psutil.RLIMIT_NOFILE, before)
+        wait_until(lambda: len(server.workers()) == 2, server)
+        assert server.stop() == 0
+
+
 def test_a_run_that_fails_is_one_500_with_its_id_logged_and_counted(tmp_path: Path) -> None:
     model = failing_on_a_lit_corner(tmp_path / "model.onnx")
     lit = BLANK.copy()
