@@ -1,7 +1,7 @@
 """Parquet files that claim much: rows or one reason, in memory that they cannot enlarge."""
 
-import base64
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,28 +21,8 @@ from service.shards import Span
 from tests.serving import ROOT
 
 MIB = 2**20
-# One row of 300 million zeros; to write it took 6 GB.
-LONG_ROW = (
-    "UEFSMRUEFQgVGkwVAhUAEgAAKLUv/SAEIQAAAAAAABUAFToVTCwVgIyNngIVEBUGFQYcNgAoBAAAAAAYBAAAAAAREQAA"
-    "ACi1L/0gHekAAAgAAAAD/vCLjZ4CAQYAAACAjI2eAgMBgIyNngIAFQQZTDUAGAZzY2hlbWEVAgA1AhgFaW1hZ2UVAhUG"
-    "TDwAAAA1BBgEbGlzdBUCABUCJQIYB2VsZW1lbnQlFkysEwgSAAAAFgIZHBkcJgAcFQIZNQAGEBk4BWltYWdlBGxpc3QH"
-    "ZWxlbWVudBUMFoCMjZ4CFqwBFtABJj4mCBw2ACgEAAAAABgEAAAAABERABksFQQVABUCABUAFRAVAgA8KSYC/ouNngIZ"
-    "RgAAAICMjZ4CAAAAFqwBFgImCBbQAQAoIHBhcnF1ZXQtY3BwLWFycm93IHZlcnNpb24gMjYuMC4xGRwcAAAA5wAAAFBB"
-    "UjE="
-)
+CORPUS = ROOT / "tests" / "hostile" / "corpus"
 SECONDS = 300
-# Found by changing bytes: pyarrow 26 calls abort().
-ABORTING = (
-    "UEFSMRUEFbABFTBMFQQVABIAAF8yAAAAYQEAHl8eAAAAYgEABVBiYmJiYhUAFSgVKCwVeBUQFQYVBhw2KCgeYmJiYmJi"
-    "YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiGDJhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFgYWFhYWFhYWFh"
-    "YWFhYWFhYRERAAAAgAkAAAAR27ZtAwCABgELqqqqqqoVBBksNQAYBnNjaGVtYRUCABUMJQYYBWltYWdlABZ4GRwZHCYA"
-    "HBUMGTUABhAZGAVpbWFnZRUOFngWzAMWzAImViYIHDYoKB5iYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmIYMmFh"
-    "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhEREAGSwVBBUAFQIAFQAVEBUCADwW"
-    "gBkZBhkmKFAAAAAWzAMWeCYIFswCABkcGAxBUlJPVzpzY2hlbWEYoAEvLy8vLzNBQUFBQVFBQUFBQUFBS0FBd0FCZ0FG"
-    "QUFnQUNnQUFBQUFCQkFBTUFBQUFDQUFJQUFBQUJBQUlBQUFBQkFBQUFBRUFBQUFVQUFBQUVBQVVBQWdBQmdBSEFBd0FB"
-    "QUFRQUJBQUFBQUFBQUVFRUFBQUFCd0FBQUFFQUFBQUFBQUFBQVVBQUFCcGJXRm5aUUFBQUFRQUJBQUVBQUFBABggcGFy"
-    "cXVldC1jcHAtYXJyb3cgdmVyc2lvbiAyNi4wLjEZHBwAAAChAQAAUEFSMQ=="
-)
 PROGRAM = """
 import resource, sys
 from service.picture_files import Skipped
@@ -86,7 +66,7 @@ def one_file_of_many_rows(path: Path) -> Path:
 
 
 def one_long_row(path: Path) -> Path:
-    path.write_bytes(base64.b64decode(LONG_ROW))
+    shutil.copy(CORPUS / "row-of-300-million-numbers.parquet", path)
     return path
 
 
@@ -179,11 +159,8 @@ def test_any_name_of_a_file_will_do(
     assert span.read().pictures == [b"x"]
 
 
-def test_a_file_that_ends_pyarrow_is_one_row_and_quiet(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "some"
-    path.write_bytes(base64.b64decode(ABORTING))
+def test_a_file_that_ends_pyarrow_is_one_row_and_quiet(capfd: pytest.CaptureFixture[str]) -> None:
+    path = CORPUS / "ends-pyarrow.parquet"
     (span,) = spans(path)
     (reason,) = span.read().pictures
     assert (
