@@ -12,6 +12,7 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.answers import json_response
+from service.body_budget import Body, BodyBudget
 from service.connections import ON_LEAVE, TASKS
 from service.errors import Overloaded, RequestError, RequestTimeout, Timeout
 from service.settings import ServiceSettings
@@ -19,6 +20,7 @@ from service.settings import ServiceSettings
 # As Overloaded's Retry-After says, and up to half as long again, lest all come back at once.
 HOLD_SECONDS = 1.0
 BODIES = 16  # of the largest size are in a worker's memory at most
+INFLATED = "fashion_lenet.inflated"  # where a scope has what to call for bytes beyond its body's
 
 
 class Admission:
@@ -37,8 +39,7 @@ class Admission:
         self.routes = list(routes)
         self.limit = settings.max_concurrency
         self.seconds = settings.timeout_seconds
-        self.max_bytes = BODIES * settings.max_body_bytes
-        self.bytes = 0  # of bodies, in memory
+        self.bodies = BodyBudget(BODIES * settings.max_body_bytes)
         self.apart = 0  # requests that are no load: being uploaded, refused, or free of cost
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +67,10 @@ class Admission:
         self.apart += 1
         try:
             self._name_route(scope)
-            await _send(_overloaded("requests", load, self.limit), send, more_body=True)
+            error = Overloaded(
+                f"this worker has {load:,} requests in hand, its most is {self.limit:,}: try again"
+            )
+            await _send(error, send, more_body=True)
             if await _held(scope, receive):
                 await send({"type": "http.response.body"})
         finally:
@@ -85,7 +89,7 @@ class _Admitted:
     """A request that is answered, unless it takes too long or its client leaves."""
 
     __slots__ = (
-        *("_admission", "_bytes", "_ended", "_left", "_receive"),
+        *("_admission", "_body", "_ended", "_error", "_left", "_receive"),
         *("_scope", "_send", "_started", "_task", "_whole"),
     )
 
@@ -93,31 +97,40 @@ class _Admitted:
         self._admission = admission
         self._scope, self._receive, self._send = scope, receive, send
         self._task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
-        self._bytes = 0
+        self._error: RequestError | None = None
         self._whole = self._started = self._left = self._ended = False
 
     async def answer(self) -> None:
         """Have the application answer within its time, or else say that it did not."""
         # asyncio.timeout, which does the same, takes 3 us.
         timer = asyncio.get_running_loop().call_later(self._admission.seconds, self._end)
-        self._scope[ON_LEAVE] = self._leave
+        self._body = Body(timer.when() - self._admission.seconds, self._give_up)
+        self._scope[ON_LEAVE], self._scope[INFLATED] = self._leave, self._hold_inflated
         try:
             await self._admission.app(self._scope, self._take, self._give)
         except asyncio.CancelledError:
             if not self._ended or self._task.uncancel() > 0:  # it is not, or not only, our doing
                 raise
             if not self._left and not self._started:
-                await _send(self._too_late(), self._send)
+                await _send(self._error or self._too_late(), self._send)
         finally:
             timer.cancel()
-            del self._scope[ON_LEAVE]
-            self._admission.bytes -= self._bytes
+            del self._scope[ON_LEAVE], self._scope[INFLATED]
+            self._admission.bodies.release(self._body)
 
     def _end(self) -> None:
         """Stop waiting, and have what waits for its turn in a queue taken out of it."""
         if not self._ended:
             self._ended = True
             self._task.cancel()
+
+    def _give_up(self, error: RequestError) -> None:
+        """Make room for others."""
+        self._error = error
+        self._end()
+
+    def _hold_inflated(self, size: int) -> None:
+        self._admission.bodies.hold(self._body, size, whole=True)
 
     def _leave(self) -> None:
         """The client has gone. Of one that goes within its upload, receive tells."""
@@ -146,12 +159,8 @@ class _Admitted:
         finally:
             admission.apart -= 1
         if message["type"] == "http.request":
-            size = len(message.get("body", b""))
-            self._bytes += size
-            admission.bytes += size
             self._whole = not message.get("more_body", False)
-            if admission.bytes > admission.max_bytes:
-                raise _overloaded("bytes of requests", admission.bytes, admission.max_bytes)
+            admission.bodies.hold(self._body, len(message.get("body", b"")), self._whole)
         return message
 
     async def _give(self, message: Message) -> None:
@@ -201,7 +210,3 @@ async def _send(error: RequestError, send: Send, more_body: bool = False) -> Non
         }
     )
     await send({"type": "http.response.body", "body": response.body, "more_body": more_body})
-
-
-def _overloaded(what: str, found: int, most: int) -> Overloaded:
-    return Overloaded(f"this worker has {found:,} {what} in hand, its most is {most:,}: try again")

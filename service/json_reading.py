@@ -1,5 +1,6 @@
 """JSON of clients, read by orjson, which keeps everything else in a worker waiting meanwhile."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orjson
@@ -11,6 +12,14 @@ from service.errors import InvalidInput
 BYTES_A_LIST = 40
 FEW = 10_000  # lists and objects that a body of any length may have
 
+# Nor does an image have texts, or numbers with a fraction or an exponent, which take 24 times the
+# memory of their bytes. What is as short as this has no room for harm.
+OTHERS = {b'"': "quotation marks", b".": "points", b"e": "letters e", b"E": "letters E"}
+SHORT_BYTES = 64 * 1024
+
+# Long JSON is read one at a time, since it takes up to ten times its bytes.
+LONG = ThreadPoolExecutor(1, "json")
+
 
 def read_json(body: bytes, length: int | None = None) -> Any:
     """Read JSON.
@@ -20,9 +29,20 @@ def read_json(body: bytes, length: int | None = None) -> Any:
         length: how many bytes of the body it is; None for all of them.
 
     Raises:
-        InvalidInput: it is none, or has more lists and objects than images of its length.
+        InvalidInput: it is none, or has more lists and objects than images of its length, or
+            more of what images have none of.
     """
     length = len(body) if length is None else length
+    if length > SHORT_BYTES:
+        _check_values(body, length)
+    try:
+        return orjson.loads(body if length == len(body) else memoryview(body)[:length])
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(f"the body is no JSON: {error}") from None
+
+
+def _check_values(body: bytes, length: int) -> None:
+    """Count what JSON is made of, without making it."""
     opened = body.count(b"[", 0, length) + body.count(b"{", 0, length)
     most = FEW + length // BYTES_A_LIST
     if opened > most:
@@ -30,7 +50,6 @@ def read_json(body: bytes, length: int | None = None) -> Any:
             f"the body has {opened:,} brackets that open a list or object, {most:,} at most are "
             f"right in its {length:,} bytes"
         )
-    try:
-        return orjson.loads(body if length == len(body) else memoryview(body)[:length])
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"the body is no JSON: {error}") from None
+    for mark, name in OTHERS.items():
+        if (found := body.count(mark, 0, length)) > FEW:
+            raise InvalidInput(f"the body has {found:,} {name}, {FEW:,} at most are right")

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from service.admission import INFLATED
 from service.answers import json_response
 from service.choices import read_query
 from service.compression import inflate, is_compressed
@@ -24,6 +25,7 @@ from service.inference_request import (
     parse_request,
 )
 from service.inference_response import write_response
+from service.json_reading import LONG
 from service.model import INPUT
 from service.served_model import ServedModel
 from service.tensors import IMAGE_SHAPE
@@ -101,18 +103,25 @@ async def infer(request: Request) -> Response:
     header_length = header(request, LENGTH_NAME)
     watch = timing(request.scope)
 
-    def read() -> InferenceRequest:
-        content = inflate(body, encoding, max_bytes) if compressed else body
-        return parse_request(content, header_length)
-
     with watch.decoding():
-        inline = _json_bytes(body, header_length) <= INLINE_BYTES and not compressed
-        asked = read() if inline else await asyncio.to_thread(read)
+        if compressed:
+            loop = asyncio.get_running_loop()
+            body = await loop.run_in_executor(LONG, inflate, body, encoding, max_bytes)
+            request.scope[INFLATED](len(body))
+        asked = await _parse(body, header_length)
     names = [output.name for output in asked.outputs]
     arrays = await served.infer(asked.images, names, watch)  # (N, K) each
     if len(asked.images) <= INLINE_IMAGES:
         return write_response(served.model, asked, arrays)
     return await asyncio.to_thread(write_response, served.model, asked, arrays)
+
+
+async def _parse(body: bytes, header_length: str | None) -> InferenceRequest:
+    """Read a request: at once where its JSON is short, else in the thread for long JSON."""
+    if _json_bytes(body, header_length) <= INLINE_BYTES:
+        return parse_request(body, header_length)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(LONG, parse_request, body, header_length)
 
 
 def named_model(classifier: "FashionClassifier", names: Mapping[str, str]) -> ServedModel:

@@ -15,7 +15,7 @@ from service.answers import json_response
 from service.choices import read_query
 from service.errors import InvalidInput, UnsupportedType
 from service.images import SIDE
-from service.json_reading import read_json
+from service.json_reading import LONG, read_json
 from service.timing import timing
 from service.uploads import header, media_type, read_plain_body
 
@@ -55,7 +55,8 @@ async def predict(request: Request) -> Response:
         if len(body) <= INLINE_BYTES:
             images = read_images(body)  # (N, 1, 28, 28)
         else:
-            images = await asyncio.to_thread(read_images, body)
+            loop = asyncio.get_running_loop()
+            images = await loop.run_in_executor(LONG, read_images, body)
     return json_response(await classifier.predict_images(images, watch))
 
 
@@ -78,16 +79,39 @@ def read_images(body: bytes) -> NDArray[np.uint8]:
 
 
 def _array(images: Any) -> NDArray[np.uint8]:
-    """Make nested lists an array, and take nothing for a whole number that is none."""
-    if wrong := _wrong_shape(images) or _wrong_kind(images):
+    """Make nested lists an array, and take nothing for a whole number that is none.
+
+    One image after the other, so that other threads have their turn between.
+    """
+    if wrong := _wrong_shape(images):
         raise InvalidInput(f"images {wrong}, {RIGHT} are right")
+    content = bytearray()
+    for image in images:
+        pixels = _pixels(image)
+        if pixels is None:
+            raise InvalidInput(f"images {_fault([image])}, {RIGHT} are right")
+        content += pixels
+    return np.frombuffer(content, np.uint8).reshape(-1, 1, SIDE, SIDE)  # (N, 1, 28, 28)
+
+
+def _pixels(image: Any) -> bytes | None:
+    """Return the bytes of one image; None where it is not 1 x 28 x 28 whole numbers to 255."""
     try:
-        return np.array(images, np.uint8)  # (N, 1, 28, 28)
-    except OverflowError as error:
-        number = next(number for number in _numbers(images) if not 0 <= number <= 255)
-        raise InvalidInput(f"images holds {number}, {RIGHT} are right") from error
-    except ValueError as error:
-        raise InvalidInput(f"images is ragged, {RIGHT} are right") from error
+        (rows,) = image
+        numbers = list(chain.from_iterable(rows))
+        if len(rows) != SIDE or set(map(len, rows)) != {SIDE} or set(map(type, numbers)) != {int}:
+            return None
+        return bytes(numbers)
+    except (TypeError, ValueError):  # no lists, not one, or a number beyond 255
+        return None
+
+
+def _fault(images: list[Any]) -> str:
+    """Say what is wrong with images that have the shape that they should have, or are ragged."""
+    if wrong := _wrong_kind(images):
+        return wrong
+    number = next((number for number in _numbers(images) if not 0 <= number <= 255), None)
+    return "is ragged" if number is None else f"holds {number}"
 
 
 def _wrong_shape(images: Any) -> str:

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from service import admission
 from service.admission import BODIES, Admission
+from service.body_budget import SMALL_BYTES, STILL_SECONDS
 from service.failures import HANDLERS
 from service.settings import ServiceSettings
 from tests.service.asgi_host import SECONDS, connected, eventually, hosted, read_all, read_answer
@@ -106,7 +107,7 @@ def test_more_than_the_limit_are_refused_at_once_and_probes_never(host: Host) ->
         assert [read_answer(connection)[0] for connection in waiting] == [200] * 3
         with connected(port, post("/echo")) as connection:
             assert read_answer(connection)[0] == 200
-        eventually(lambda: (host.admission.apart, host.admission.bytes) == (0, 0))
+        eventually(lambda: (host.admission.apart, host.admission.bodies.bytes) == (0, 0))
 
 
 def test_what_is_refused_names_its_route(host: Host) -> None:
@@ -140,17 +141,26 @@ def test_uploads_that_are_not_whole_take_nobodys_place(host: Host) -> None:
 
 
 def test_uploads_together_are_no_larger_than_they_may_be(host: Host) -> None:
-    most = BODIES * 1000
-    with hosted(host.serve(max_body_bytes=1000)) as port, ExitStack() as stack:
-        first = stack.enter_context(connected(port, post("/echo", b"a" * (most - 1), length=most)))
-        eventually(lambda: host.admission.bytes == most - 1)
-        second = stack.enter_context(connected(port, post("/echo", b"aa")))
-        status, headers, content = read_answer(second)
+    """Of two that are, the one goes that has not come on; a small body always fits."""
+    large = 100_000
+    most = BODIES * large
+    with hosted(host.serve(max_body_bytes=large)) as port, ExitStack() as stack:
+        held = stack.enter_context(connected(port, post("/echo", b"a" * (most - 1), length=most)))
+        eventually(lambda: host.admission.bodies.bytes == most - 1)
+        for _ in range(20):
+            with connected(port, post("/echo", b"a" * SMALL_BYTES)) as small:
+                assert read_answer(small)[0] == 200
+        eventually(lambda: host.admission.bodies.bytes == most - 1)
+        begun = time.monotonic()
+        eventually(lambda: time.monotonic() - begun > STILL_SECONDS)
+        quick = stack.enter_context(connected(port, post("/echo", b"a" * large)))
+        assert read_answer(quick)[0] == 200
+        status, headers, content = read_answer(held)
         assert (status, headers["retry-after"]) == (429, "1")
-        assert content["error"].startswith("this worker has 16,001 bytes of requests in hand")
-        first.sendall(b"a")
-        assert read_answer(first)[0] == 200
-        eventually(lambda: host.admission.bytes == 0)
+        assert content["error"].endswith(
+            "bytes of requests in hand, its most is 1,600,000: try again"
+        )
+        eventually(lambda: host.admission.bodies.bytes == 0)
 
 
 def test_a_refused_connection_waits_before_its_next_request(
@@ -190,7 +200,7 @@ def test_a_body_that_is_not_whole_in_time_is_408(host: Host) -> None:
         assert (status, headers["connection"]) == (408, "close")
         assert content == {"error": "the body was not whole after 0.1 s"}
         assert read_all(connection) == b""
-        eventually(lambda: (host.admission.apart, host.admission.bytes) == (0, 0))
+        eventually(lambda: (host.admission.apart, host.admission.bodies.bytes) == (0, 0))
 
 
 def test_work_that_is_not_done_in_time_is_504_and_not_begun_later(host: Host) -> None:
@@ -217,7 +227,7 @@ def test_work_for_a_client_that_has_left_is_not_begun(host: Host, size: int) -> 
                 eventually(lambda: host.admission.apart == 1)
                 connection.sendall(b"a" * size)
                 host.enter()
-        eventually(lambda: host.admission.bytes == 0)
+        eventually(lambda: host.admission.bodies.bytes == 0)
         assert host.done() == ["a"]
 
 
@@ -225,6 +235,6 @@ def test_an_upload_that_is_cut_short_leaves_nothing_behind(host: Host) -> None:
     with hosted(host.serve()) as port:
         with connected(port, post("/echo", b"a", length=2)):
             host.receive()
-        eventually(lambda: (host.admission.apart, host.admission.bytes) == (0, 0))
+        eventually(lambda: (host.admission.apart, host.admission.bodies.bytes) == (0, 0))
         with connected(port, post("/echo")) as connection:
             assert read_answer(connection)[0] == 200

@@ -1,5 +1,6 @@
 """JSON is read as orjson reads it, unless it is lists and objects for the most part."""
 
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -37,11 +38,35 @@ def test_images_are_never_too_many_lists(images: int) -> None:
 
 @pytest.mark.parametrize("empty", [b"[]", b"{}"])
 def test_lists_and_objects_alone_are_refused(empty: bytes) -> None:
-    text = b"[" + b",".join([empty] * 20_000) + b"]"
+    text = b"[" + b",".join([empty] * 40_000) + b"]"
     with pytest.raises(InvalidInput) as caught:
         read_json(text)
     assert str(caught.value) == (
-        "the body has 20,001 brackets that open a list or object, 11,500 at most are right in its "
-        "60,001 bytes"
+        "the body has 40,001 brackets that open a list or object, 13,000 at most are right in its "
+        "120,001 bytes"
     )
     assert read_json(b"1" + text, 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        (b'"a"', "the body has 200,000 quotation marks, 10,000 at most are right"),
+        (b'"a":1', "the body has 200,000 quotation marks, 10,000 at most are right"),
+        (b"0.5", "the body has 100,000 points, 10,000 at most are right"),
+        (b"1e5", "the body has 100,000 letters e, 10,000 at most are right"),
+        (b"1E5", "the body has 100,000 letters E, 10,000 at most are right"),
+        (b"true", "the body has 100,000 letters e, 10,000 at most are right"),
+    ],
+)
+def test_values_that_no_image_has_are_counted_before_they_are_made(
+    value: bytes, fault: str
+) -> None:
+    text = b"[" + b",".join([value] * 100_000) + b"]"
+    tracemalloc.start()
+    with pytest.raises(InvalidInput) as caught:
+        read_json(text)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert str(caught.value) == fault
+    assert peak < 10_000
