@@ -1,7 +1,10 @@
 """JSON of clients, read by orjson, which keeps everything else in a worker waiting meanwhile."""
 
+import asyncio
+import gc
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -17,8 +20,9 @@ FEW = 10_000  # lists and objects that a body of any length may have
 OTHERS = {b'"': "quotation marks", b".": "points", b"e": "letters e", b"E": "letters E"}
 SHORT_BYTES = 64 * 1024
 
-# Long JSON is read one at a time, since it takes up to ten times its bytes.
 LONG = ThreadPoolExecutor(1, "json")
+
+Read = TypeVar("Read")
 
 
 def read_json(body: bytes, length: int | None = None) -> Any:
@@ -33,12 +37,28 @@ def read_json(body: bytes, length: int | None = None) -> Any:
             more of what images have none of.
     """
     length = len(body) if length is None else length
+    text = body if length == len(body) else memoryview(body)[:length]
     if length > SHORT_BYTES:
         _check_values(body, length)
     try:
-        return orjson.loads(body if length == len(body) else memoryview(body)[:length])
+        return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise InvalidInput(f"the body is no JSON: {error}") from None
+
+
+async def read_long(read: Callable[..., Read], *arguments: Any) -> Read:
+    """Read long JSON in a thread, one after the other, since it takes up to ten times its bytes."""
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(LONG, _without_collector, read, *arguments)
+
+
+def _without_collector(read: Callable[..., Read], *arguments: Any) -> Read:
+    """Look for no garbage meanwhile: to go through a million lists stops all other threads."""
+    gc.disable()
+    try:
+        return read(*arguments)
+    finally:
+        gc.enable()
 
 
 def _check_values(body: bytes, length: int) -> None:
