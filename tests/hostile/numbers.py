@@ -86,7 +86,7 @@ PREDICT = [
     predict("no key", b"{}", "keys are none"),
     predict("another key", b'{"image": []}', "keys are 'image'"),
     predict("a key too many", b'{"images": [], "url": "http://x"}', "keys are 'images', 'url'"),
-    predict("100,000 keys", lambda: orjson.dumps({str(k): k for k in range(100_000)}), "keys are '0'"),
+    predict("100,000 keys", lambda: orjson.dumps({str(k): k for k in range(100_000)}), "200,000 quotation marks, 10,000 at most"),
     predict("a key of 1 MB", b'{"' + b"a" * MIB + b'": 1}', "keys are 'aaa"),
     predict("a key that is an attribute", b'{"__class__": []}', "keys are '__class__'"),
     predict("the key twice", b'{"images": [], "images": 7}', "images is a number"),
@@ -161,7 +161,7 @@ INFERENCES = [
     infer("inputs that are a URL", b'{"inputs": ["http://127.0.0.1"]}', "objects with a name are right"),
     infer("empty inputs", b'{"inputs": []}', "one called 'image' is right"),
     infer("two inputs", orjson.dumps({"inputs": [tensor()] * 2}), "one called 'image' is right"),
-    infer("10,000 inputs", orjson.dumps({"inputs": [{"name": "image"}] * 10_000}), "one called 'image' is right"),
+    infer("10,000 inputs", orjson.dumps({"inputs": [{"name": "image"}] * 10_000}), "40,002 quotation marks, 10,000 at most"),
     infer("an input without a name", asks(name=...), "an input has no name"),
     infer("another input", asks(name="../../etc/passwd"), "one called 'image' is right"),
     infer("an input's name of 1 MB", asks(name="a" * MIB), "one called 'image' is right"),
@@ -190,7 +190,7 @@ INFERENCES = [
     infer("shared memory for an output", wants({"name": "logits", "parameters": {"shared_memory_region": "x"}}), "which is not served"),
     infer("an unknown output", wants({"name": "weights"}), "there is no output 'weights'"),
     infer("an output twice", wants({"name": "logits"}, {"name": "logits"}), "each at most once"),
-    infer("10,000 outputs", lambda: wants(*[{"name": "logits"}] * 10_000), "each at most once"),
+    infer("10,000 outputs", lambda: wants(*[{"name": "logits"}] * 10_000), "40,016 quotation marks, 10,000 at most"),
     infer("an output without a name", wants({}), "an output has no name"),
     infer("an output that is text", wants("logits"), "objects with a name are right"),
     *(infer(f"the best {count!r} classes", wants({"name": "logits", "parameters": {"classification": count}}), "is right") for count in (0, -1, 1.5, True, "3")),
@@ -232,6 +232,10 @@ INFERENCES = [
     infer("gzip in gzip", gzip.compress(gzip.compress(asks())), "the body is no JSON", ("Content-Encoding", "gzip")),
     infer("raw deflate", zlib.compress(asks())[2:-4], "is not what Content-Encoding deflate says", ("Content-Encoding", "deflate")),
     infer("10 MB in 10 kB of gzip", lambda: gzip.compress(bytes(10 * MIB + 1)), "inflates to more than 10,485,760", ("Content-Encoding", "gzip"), status=413),
+    *(
+        infer(f"millions of {value!r} in gzip", lambda value=value: gzip.compress(b'{"inputs":[' + value * (9 * MIB // len(value)) + b"0]}"), says, ("Content-Encoding", "gzip"))  # type: ignore[misc]
+        for value, says in ((b'"a",', "quotation marks, 10,000 at most"), (b"1.5,", "points, 10,000"), (b"1e9,", "letters e, 10,000"), (b"12345678,", "inputs has 12345678"), (b"null,", "inputs has None"))
+    ),
     infer("10 GB in 10 MB of gzip", lambda: gzip_bomb(10 * 10**9), "inflates to more than 10,485,760", ("Content-Encoding", "gzip"), status=413),
     *(infer(f"Content-Encoding {coding[:40]!r}", asks(), "is not served", ("Content-Encoding", coding), status=415) for coding in ("br", "zstd", "compress", "gzip, gzip", "gzip;q=1", "identity, gzip", "x" * 9000)),
     *(infer(f"called {kind}", asks(), f"Content-Type {kind} is not served", ("Content-Type", kind), status=415) for kind in ("text/plain", "application/x-pickle", "image/png", "application/grpc", "multipart/form-data")),
