@@ -205,7 +205,7 @@ TILES = [
 BOMBS = [
     tiff("TIFF of 65,535 strips that are one", lambda: strips(65_535), 200),
     tiff("TIFF of two million strips", lambda: strips(2_000_000), 413, "of a side"),
-    tiff("TIFF of 60,000 tags that overlap", lambda: overlapping(60_000), 413, TOO_LONG),
+    tiff("TIFF of 10,000 tags that overlap", lambda: overlapping(10_000), 400, BROKEN),
     tiff("TIFF whose pages are a loop", with_loop(), 200),
     tiff("TIFF of 2,000 pages", lambda: pages(500), 200),
     tiff("TIFF with EXIF that is its own directory", tiff_file(bytes(784), (34665, LONG, 1, 792)), 200),
