@@ -33,6 +33,11 @@ def test_make_takes_the_same_pythons() -> None:
     assert tuple(supported.split()) == VERSIONS
 
 
+def test_the_readme_names_them() -> None:
+    (said,) = re.findall(r"^Python (3[^`]*) and `make`", (ROOT / "README.md").read_text(), re.M)
+    assert tuple(re.findall(r"3\.\d+", said)) == VERSIONS
+
+
 @pytest.mark.parametrize("requirement", EVERYTHING, ids=str)
 def test_every_dependency_has_an_upper_bound(requirement: Requirement) -> None:
     assert {"<", "=="} & {specifier.operator for specifier in requirement.specifier}
