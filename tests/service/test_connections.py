@@ -132,7 +132,7 @@ def test_a_servers_setting_is_what_its_connections_are_told(tmp_path: Path) -> N
         assert read_answer(idle)[0] == 200
         begun = time.monotonic()
         assert read_all(idle) == b""
-        assert time.monotonic() - begun < 4
+        assert time.monotonic() - begun < 60  # where it would be 75
 
 
 def test_a_large_body_beside_its_head_is_no_long_head(port: int) -> None:

@@ -63,7 +63,7 @@ FORMATS = {
     "JSON": Format(json_bodies.PREDICTIONS, readers.numbers, ".json", *REQUEST),
     "JSON.gz": Format(json_bodies.INFERENCES, readers.inference, ".json.gz", *REQUEST),
     "form": Format(forms.FILES, readers.form, ".form", *REQUEST),
-    "Parquet": Format(parquet.FILES, readers.large_input, ".parquet", *LARGE_INPUT),
+    "Parquet": Format(parquet.FILES, readers.parquet, ".parquet", None, None),
     "IDX": Format(archives.IDX, readers.large_input, ".idx", *LARGE_INPUT),
     "tar": Format(archives.TARS, readers.large_input, ".tar", *LARGE_INPUT),
 }

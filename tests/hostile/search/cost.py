@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
 
 MIB = 2**20
@@ -79,16 +80,20 @@ def _work(
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):  # C libraries write what they think of a file
         os.dup2(null, descriptor)
+    signal.signal(signal.SIGPROF, _give_up)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         content = make()
     except Exception:
         _tell(writer, traceback.format_exc())
         return
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     path.write_bytes(content)
     size = len(content)
     del content
     limit = _status("VmSize:") + ADDRESS_SPACE
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     Path("/proc/self/clear_refs").write_text(RESET_PEAK)
     start, spent = _status("VmRSS:"), time.process_time()
@@ -102,6 +107,10 @@ def _work(
     signal.setitimer(signal.ITIMER_PROF, 0)
     seconds = time.process_time() - spent
     _tell(writer, [size, max(0, _status("VmHWM:") - start), seconds, outcome])
+
+
+def _give_up(number: int, frame: FrameType | None) -> None:
+    raise TimeoutError(f"not made in {SECONDS} s")
 
 
 def _status(name: str) -> int:

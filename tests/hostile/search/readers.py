@@ -1,13 +1,15 @@
 """What reads a file that a client sends, or that is named on the command line; nothing else."""
 
 import re
+from multiprocessing import Pipe
 from pathlib import Path
+from threading import Thread
 
 from service.compression import inflate
 from service.decoding import Job, decode
 from service.inference_request import parse_request
 from service.multipart import parse_multipart
-from service.parquet_reader import TOO_MUCH
+from service.parquet_reader import TOO_MUCH, serve
 from service.picture_files import Skipped
 from service.predictions import read_images
 from service.settings import ServiceSettings
@@ -36,6 +38,20 @@ def inference(path: Path) -> None:
 def form(path: Path) -> None:
     """As the routes for pictures do."""
     parse_multipart(path.read_bytes(), f"multipart/form-data; boundary={BOUNDARY}")
+
+
+def parquet(path: Path) -> None:
+    """As the process does that reads Parquet for `classify --out`."""
+    answers, theirs = Pipe(duplex=False)
+
+    def drain() -> None:
+        while isinstance(answers.recv(), int):
+            answers.recv_bytes()
+
+    thread = Thread(target=drain)
+    thread.start()
+    serve(str(path), None, theirs)
+    thread.join()
 
 
 def large_input(path: Path) -> None:
