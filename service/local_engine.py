@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import pickle
 import queue
-import signal
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -24,6 +23,7 @@ from service.devices import open_session
 from service.errors import EngineError
 from service.freed_memory import keep_freed_memory
 from service.model import Model
+from service.quiet_start import start
 from service.settings import Device
 from service.shards import Block, Span
 
@@ -116,7 +116,7 @@ def _start() -> _Worker:
         with suppress(OSError):  # of many pipes each gets less, and all goes on, more slowly
             fcntl.fcntl(pieces.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     process = context.Process(target=_classify_all, args=(theirs, ours), daemon=True)
-    process.start()
+    start(process)
     theirs.close()
     ours.close()  # so that the end of the process is the end of what can be read
     return _Worker(process, work, pieces, deque())
@@ -135,7 +135,6 @@ def _receive_some(workers: Iterable[_Worker]) -> Iterator[tuple[int, Piece]]:
 
 def _classify_all(work: Connection, pieces: Connection) -> None:
     """In a process of its own: classify what comes, until the parent closes its pipe or ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()  # what is given to all, and then Work
     threading.Thread(target=_receive, args=(work, waiting), daemon=True).start()
     try:

@@ -9,7 +9,6 @@ no. What ends pyarrow ends no more than this process.
 import os
 import pickle
 import resource
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -41,7 +40,6 @@ def serve(path: str, column: str | None, answers: Connection) -> None:
         answers: takes some times a number of pictures and then a pickled Block; and at last the
             reason why there are no more, empty at the file's end, or an InputError.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process gets it too
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # others reserve more than they need
     end: str | InputError = ""
     with suppress(OSError):  # nobody waits for an answer any more

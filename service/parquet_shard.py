@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from service.errors import InputError
 from service.parquet_reader import serve
 from service.picture_files import Skipped
+from service.quiet_start import start
 from service.shards import Block, Span, Unread
 
 PARQUET = b"PAR1"  # Apache Parquet, "File Format"
@@ -66,7 +67,7 @@ def _reader(path: str, column: str | None) -> Iterator[Connection]:
     context = multiprocessing.get_context("spawn")
     answers, theirs = context.Pipe(duplex=False)
     process = context.Process(target=serve, args=(path, column, theirs), daemon=True)
-    process.start()
+    start(process)
     theirs.close()  # so that the end of the process is the end of what can be read
     try:
         yield answers

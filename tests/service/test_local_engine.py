@@ -3,8 +3,10 @@
 import io
 import json
 import os
+import signal
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -83,3 +85,17 @@ def test_spans_on_their_way_hold_a_bounded_number_of_bytes(monkeypatch: pytest.M
         assert sent - given <= 2  # one that is classified, and one that waits
         assert json.loads(piece.content)["file"] == str(given)
     assert sent == 8
+
+
+def test_control_c_does_not_reach_a_process_from_its_first_moment_on() -> None:
+    worker = _start()
+    assert worker.process.pid
+    status = dict(
+        line.split(":\t")
+        for line in Path(f"/proc/{worker.process.pid}/status").read_text().splitlines()
+    )
+    assert int(status["SigBlk"], 16) & 1 << (signal.SIGINT - 1)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    worker.work.close()
+    worker.process.join(60)
+    worker.pieces.close()
