@@ -246,5 +246,5 @@ def test_an_unknown_path_is_404_in_json(client: httpx.Client, method: str, path:
 def test_an_address_with_a_query_is_the_same_address(
     client: httpx.Client, ankle_boot: NDArray[np.uint8]
 ) -> None:
-    answer = client.post("/classify?x=1", content=encode(ankle_boot), headers=PNG)
+    answer = client.post("/classify?mode=auto", content=encode(ankle_boot), headers=PNG)
     assert answer.status_code == 200
