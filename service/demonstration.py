@@ -47,6 +47,8 @@ async def page(request: Request) -> Response:
 async def file(request: Request) -> Response:
     """Answer `GET /ui/...` with one of the page's files."""
     path = request.path_params["path"]
+    if path == "index.html":  # the file on the disk lacks the formats
+        return await page(request)
     if path == "seen":  # no file, but the route below for POST
         raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
     response = await FILES.get_response(path, request.scope)
@@ -72,7 +74,6 @@ async def seen(request: Request) -> Response:
 
 ROUTES = [
     Route("/ui", page),
-    Route("/ui/index.html", page),
     Route("/ui/seen", seen, methods=["POST"]),
     Route("/ui/{path:path}", file),
 ]
