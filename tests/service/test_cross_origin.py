@@ -117,7 +117,6 @@ def test_origins_are_read(value: str) -> None:
 @pytest.mark.parametrize(
     ("value", "named"),
     [
-        ("", ""),
         ("shop.example", "shop.example"),
         (f"{SHOP}/", f"{SHOP}/"),
         (f"{SHOP}/page", f"{SHOP}/page"),
