@@ -1,4 +1,4 @@
-"""What a request's head must have, lest two servers in a row see different requests in it.
+"""What a request's head must have, so that all servers on its way see the same requests in it.
 
 Sources: RFC 9112, sections 3.2 (Host) and 6.1 (Transfer-Encoding); RFC 9110, sections 9.3.6
 (CONNECT) and 15.6.2 (501).

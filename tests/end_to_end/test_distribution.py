@@ -26,7 +26,7 @@ SECONDS = 120
 
 def test_there_is_one_version() -> None:
     log = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    newest = re.search(r"^## (\S+)", log, re.MULTILINE)
+    newest = re.search(r"^## (\d\S*)", log, re.MULTILINE)  # below what is not released yet
     assert newest is not None
     model = onnx.load(ROOT / "models" / "fashion_lenet" / "model.onnx")
     assert {newest[1], SERVER_VERSION, PRODUCER_VERSION, model.producer_version} == {VERSION}

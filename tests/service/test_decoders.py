@@ -56,14 +56,20 @@ def run(test: Callable[[Decoders], Coroutine[Any, Any, None]]) -> None:
     assert processes() == []
 
 
+def fork_servers() -> list[psutil.Process]:
+    """Those of this process, which may have other children: servers that other tests use."""
+    children = psutil.Process().children()
+    return [one for one in children if "service.decoder_process" in one.cmdline()]
+
+
 def processes() -> list[psutil.Process]:
-    """The fork server and those that decode."""
-    return psutil.Process().children(recursive=True)
+    """The fork servers and those that decode."""
+    return [one for server in fork_servers() for one in (server, *server.children())]
 
 
 def decoding() -> list[psutil.Process]:
     """Those that decode, once all are there."""
-    (server,) = psutil.Process().children()
+    (server,) = fork_servers()
     return server.children()
 
 
