@@ -40,7 +40,8 @@ async def page(request: Request) -> Response:
     headers = {**HEADERS, "ETag": f'"{sha256(PAGE).hexdigest()}"'}
     response = Response(PAGE, headers=headers, media_type="text/html")
     if FILES.is_not_modified(response.headers, request.headers):
-        return NotModifiedResponse(response.headers)
+        response = NotModifiedResponse(response.headers)
+        response.headers.update(HEADERS)  # it drops the policy, which a browser takes from it
     return response
 
 
