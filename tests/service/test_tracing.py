@@ -22,12 +22,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.access_log import AccessLog
-from service.classifier import check_tracing
 from service.failures import HANDLERS
 from service.observation import Observed
 from service.open_inference import SERVER_VERSION
 from service.served_model import CPU_BATCH
 from service.settings import ServiceSettings
+from service.starting import check_tracing
 from tests.pages import blocks
 from tests.service.collector import Collector, Span, collecting
 from tests.service.pictures import encode
@@ -78,7 +78,7 @@ def test_a_request_is_a_span_of_its_callers_trace_with_its_parts_below(
 ) -> None:
     before = time.time_ns()
     headers = PNG | {"X-Request-ID": "whole", "traceparent": TRACEPARENT, "tracestate": "a=1,b=2"}
-    answer = client.post("/classify?secret=1", content=encode(ankle_boot), headers=headers)
+    answer = client.post("/classify?top_k=10", content=encode(ankle_boot), headers=headers)
     after = time.time_ns()
     assert answer.json()["label"] == "Ankle boot"
     span, parts = collector.request("whole")
@@ -343,7 +343,7 @@ def test_missing_packages_are_named(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         f"sys.modules['{EXPORTER}.otlp'] = None\n"
-        "from service.classifier import check_tracing\n"
+        "from service.starting import check_tracing\n"
         "check_tracing()\n"
     )
     done = python(program, tmp_path)
