@@ -79,7 +79,7 @@ def test_the_variable_comes_first(
     monkeypatch.setenv(fashion_mnist.VARIABLE, str(copy))
     assert len(load_split("test")) == 10_000
     monkeypatch.setenv(fashion_mnist.VARIABLE, str(tmp_path / "absent"))
-    with pytest.raises(DatasetError, match="absent holds neither"):
+    with pytest.raises(DatasetError, match="absent is not a folder"):
         load_split("test")
 
 
