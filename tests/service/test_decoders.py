@@ -173,9 +173,10 @@ def test_a_process_that_is_killed_costs_its_own_request(photographs: list[bytes]
 def test_without_their_fork_server_they_are_started_again(photographs: list[bytes]) -> None:
     async def test(decoders: Decoders) -> None:
         await decoders.decode(one(photographs[0]))
-        for process in processes():
+        those = processes()
+        for process in those:
             process.kill()
-        psutil.wait_procs(processes(), SECONDS)
+        psutil.wait_procs(those, SECONDS)
         for photo in photographs:
             await decoders.decode(one(photo))
 
