@@ -94,11 +94,18 @@ def test_a_request_costs_no_more_than_it_may(name: str, server: Server) -> None:
 
 @pytest.mark.parametrize("name", [name for name in FILES if name not in REQUESTS])
 def test_a_large_input_takes_no_more_memory_than_it_may(name: str, tmp_path: Path) -> None:
-    reads = [readers.large_input] + [readers.parquet] * name.endswith(".parquet")
-    for read in reads:
-        cost = measure(FILES[name], read, tmp_path / name)
-        assert cost.outcome == "taken"  # what is wrong is a row
-        assert cost.memory < LARGE_INPUT_MEMORY, f"{cost.memory // MIB} MiB"
+    cost = measure(FILES[name], readers.large_input, tmp_path / name)
+    assert cost.outcome == "taken"  # what is wrong is a row
+    assert cost.memory < LARGE_INPUT_MEMORY, f"{cost.memory // MIB} MiB"
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".parquet")])
+def test_the_process_that_reads_parquet_takes_no_more_memory_than_it_may(
+    name: str, tmp_path: Path
+) -> None:
+    cost = measure(FILES[name], readers.parquet, tmp_path / name)
+    assert cost.outcome in ("taken", "SIGABRT")  # pyarrow may end it, which is a row above
+    assert cost.memory < LARGE_INPUT_MEMORY, f"{cost.memory // MIB} MiB"
 
 
 def test_the_search_measures_each_format_and_leaves_its_worst(
