@@ -25,7 +25,7 @@ ALL_HELD_BYTES = 64 * 2**20  # of all connections of a worker
 
 # What a client that may be gone is sent, while it waits: it answers with a reset if it is.
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-PROBE_SECONDS = 0.25  # in which no answer has begun; twice as long from each to the next
+PROBE_SECONDS = 0.05  # in which no answer has begun; twice as long from each to the next
 
 
 class Parsing(HttpToolsProtocol):
