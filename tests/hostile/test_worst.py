@@ -104,7 +104,9 @@ def test_the_process_that_reads_parquet_takes_no_more_memory_than_it_may(
     name: str, tmp_path: Path
 ) -> None:
     cost = measure(FILES[name], readers.parquet, tmp_path / name)
-    assert cost.outcome in ("taken", "SIGABRT")  # pyarrow may end it, which is a row above
+    # pyarrow aborts on that file, not each time; either way it is a row, as the test above says.
+    ends = {"SIGABRT"} if name == "ends-pyarrow.parquet" else set()
+    assert cost.outcome in ends | {"taken"}
     assert cost.memory < LARGE_INPUT_MEMORY, f"{cost.memory // MIB} MiB"
 
 
