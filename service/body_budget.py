@@ -5,12 +5,16 @@ stood still for long goes first, then what comes slowest. Small bodies always fi
 """
 
 import asyncio
+import gc
 from collections.abc import Callable
 
 from service.errors import Overloaded
+from service.freed_memory import give_back_freed
 
 SMALL_BYTES = 64 * 1024
 STILL_SECONDS = 1.0  # without a byte, after which an upload stands still
+RELEASED_BYTES = 2**20  # of large bodies, after which freed memory is given back
+RELEASED_SECONDS = 1.0  # later, and so no more often
 
 
 class Body:
@@ -42,6 +46,7 @@ class BodyBudget:
         self.bytes = 0
         self._most = most
         self._uploads: set[Body] = set()  # that are large, and not whole
+        self._released = 0  # bytes of large bodies since freed memory was last given back
 
     def hold(self, body: Body, size: int, whole: bool) -> None:
         """Hold more of a body; where that is too much, give up an upload or this request.
@@ -73,7 +78,22 @@ class BodyBudget:
         """Hold nothing of a body any more."""
         self._uploads.discard(body)
         self.bytes -= body.bytes
+        if body.bytes > SMALL_BYTES:
+            before = self._released
+            self._released += body.bytes
+            if before < RELEASED_BYTES <= self._released:
+                asyncio.get_running_loop().call_later(RELEASED_SECONDS, self._give_back)
         body.bytes = 0
+
+    def _give_back(self) -> None:
+        """Give freed memory back to the system.
+
+        An error that ended a request refers to its frames, and they to it: its body stays until
+        the garbage collector runs. malloc keeps the pieces that a body came in.
+        """
+        gc.collect()
+        give_back_freed()
+        self._released = 0
 
 
 def _progress(body: Body, now: float) -> tuple[float, float]:

@@ -139,7 +139,9 @@ class _Lane:
             if not _is_alive(link):
                 link.close()
                 link = self._forks.fork(self._kind)
-            return await _ask(link, job)
+            parts = [pack_job(job), *job.contents]
+            del job  # it may be large, and once sent it is not needed
+            return await _ask(link, parts)
         finally:
             self._give(link)
 
@@ -153,17 +155,19 @@ class _Lane:
 _Answer = list[Seen] | RequestError | signal.Signals | None
 
 
-async def _ask(link: socket.socket, job: Job) -> _Answer:
-    """Have a process decode; return its answer, None if it passes that on, or what it died of."""
+async def _ask(link: socket.socket, parts: list[bytes]) -> _Answer:
+    """Have a process decode; return its answer, None if it passes that on, or what it died of.
+
+    The parts of the job are taken out of their list as they are sent.
+    """
     loop = asyncio.get_running_loop()
     received = bytearray()
+    if sum(map(len, parts)) <= PIECE:
+        parts[:] = [b"".join(parts)]
+    parts.reverse()
     with suppress(OSError):  # it is dead; what of comes last
-        head, size = pack_job(job), sum(len(content) for content in job.contents)
-        if size <= PIECE:
-            await loop.sock_sendall(link, b"".join((head, *job.contents)))
-        else:
-            for piece in (head, *job.contents):
-                await loop.sock_sendall(link, piece)
+        while parts:
+            await loop.sock_sendall(link, parts.pop())
     with suppress(OSError):
         while piece := await loop.sock_recv(link, PIECE):
             received += piece

@@ -38,8 +38,6 @@ pytestmark = pytest.mark.serial
 MIB = 2**20
 MANY = 60
 ONE_MIB, ALL_MIB = 200, 900  # as docs/operations.md has it
-# Of sixty of these some 240 MiB stay, as docs/reliability.md says; of all others next to nothing.
-STAYS = "a form of 1,000 larger WebP"
 SECONDS = 5  # until a request has waited for long enough
 
 
@@ -169,8 +167,7 @@ def test_sixty_at_once_leave_room_for_others(case: Case, server: Server) -> None
     print(f"{(peak.bytes - before) / MIB:.0f} MiB")
     assert peak.bytes - before < ALL_MIB * MIB
     assert peak.bytes < min(deployed()) * 0.95
-    if case.name != STAYS:
-        wait_until(lambda: resident(server) - before < 30 * MIB, server)
+    wait_until(lambda: resident(server) - before < 30 * MIB, server)
 
 
 def deployed() -> list[int]:

@@ -1,11 +1,14 @@
 """Whose body goes where all bodies together are too large."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 
 import pytest
 
-from service.body_budget import SMALL_BYTES, STILL_SECONDS, Body, BodyBudget
+from service import body_budget
+from service.body_budget import RELEASED_BYTES, SMALL_BYTES, STILL_SECONDS, Body, BodyBudget
 from service.errors import Overloaded
 
 LARGE = 2 * SMALL_BYTES
@@ -79,3 +82,28 @@ def test_what_is_whole_is_never_given_up_for_another() -> None:
         assert (given_up, budget.bytes) == ([], 0)
 
     in_a_loop(check)
+
+
+def test_what_refers_to_a_large_body_in_a_circle_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an error does that refers to its own frame; and Python's collector hardly ever runs."""
+    monkeypatch.setattr(body_budget, "RELEASED_SECONDS", 0.0)
+
+    class Circle:
+        def __init__(self) -> None:
+            self.itself = self
+
+    async def run() -> None:
+        kept = weakref.ref(Circle())
+        assert kept() is not None
+        budget = BodyBudget(2 * RELEASED_BYTES)
+        body = Body(0.0, lambda error: None)
+        budget.hold(body, RELEASED_BYTES, whole=True)
+        budget.release(body)
+        await asyncio.sleep(0.01)
+        assert kept() is None
+
+    gc.disable()
+    try:
+        asyncio.run(run())
+    finally:
+        gc.enable()
