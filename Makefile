@@ -49,7 +49,7 @@ test: lint data $(KSERVE)/.installed $(RAY)/.installed
 	@command -v kubectl >/dev/null || ($(APT_INSTALL) kubectl) || true
 	@command -v openssl >/dev/null || ($(APT_INSTALL) openssl) || true
 	@command -v promtool >/dev/null || test -x $(PROMETHEUS)/usr/bin/promtool || (apt-get update --quiet && mkdir -p $(PROMETHEUS) && cd $(PROMETHEUS) && apt-get download prometheus && dpkg --extract prometheus_*.deb .) || true
-	$(DEV)/bin/python -m pytest -m "not serial" --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(DEV)/bin/python -m pytest -m "not serial" --numprocesses 3 --dist loadfile --no-loadscope-reorder
 	$(DEV)/bin/python -m pytest -m serial
 
 # All three rooms in short, in environments of their own: make smoke PYTHON=python3.12

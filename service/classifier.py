@@ -117,8 +117,9 @@ class FashionClassifier:
             for row, (_, preprocessing) in zip(probabilities, seen, strict=True)
         ]
         if served.watchman:
-            for answer, image, (square,) in zip(answers, pixels, squares[0].tolist(), strict=True):
-                answer["input"] = describe(served.watchman.statistics, image, square)
+            inputs = describe(served.watchman.statistics, images[:, 0], squares[0][:, 0].tolist())
+            for answer, described in zip(answers, inputs, strict=True):
+                answer["input"] = described
         return answers
 
     async def predict_images(self, images: NDArray[np.uint8], timing: Timing) -> Predictions:

@@ -20,7 +20,9 @@ FEW = 10_000  # lists and objects that a body of any length may have
 OTHERS = {b'"': "quotation marks", b".": "points", b"e": "letters e", b"E": "letters E"}
 SHORT_BYTES = 64 * 1024
 
-LONG = ThreadPoolExecutor(1, "json")
+# One after the other, since long JSON takes up to ten times its bytes; what is short does not wait
+# for it.
+LONG, SHORT = ThreadPoolExecutor(1, "long json"), ThreadPoolExecutor(1, "short json")
 
 Read = TypeVar("Read")
 
@@ -46,10 +48,11 @@ def read_json(body: bytes, length: int | None = None) -> Any:
         raise InvalidInput(f"the body is no JSON: {error}") from None
 
 
-async def read_long(read: Callable[..., Read], *arguments: Any) -> Read:
-    """Read long JSON in a thread, one after the other, since it takes up to ten times its bytes."""
+async def read_in_thread(read: Callable[..., Read], body: bytes, *arguments: Any) -> Read:
+    """Read a body in a thread: one for those that are long, another for those that are not."""
+    thread = SHORT if len(body) <= SHORT_BYTES else LONG
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(LONG, _without_collector, read, *arguments)
+    return await loop.run_in_executor(thread, _without_collector, read, body, *arguments)
 
 
 def _without_collector(read: Callable[..., Read], *arguments: Any) -> Read:

@@ -95,8 +95,9 @@ def _answers(model: Model, seen: Sequence[Seen], top_k: int | None) -> list[Clas
     ]
     if statistics := model.input_statistics:
         found = squares(statistics.whitened(images)).tolist()  # (N,)
-        for answer, (pixels, _), square in zip(answers, seen, found, strict=True):
-            answer["input"] = describe(statistics, pixels, square)
+        described = describe(statistics, images[:, 0], found)
+        for answer, one in zip(answers, described, strict=True):
+            answer["input"] = one
     return answers
 
 

@@ -25,7 +25,7 @@ from service.inference_request import (
     parse_request,
 )
 from service.inference_response import write_response
-from service.json_reading import read_long
+from service.json_reading import read_in_thread
 from service.model import INPUT
 from service.served_model import ServedModel
 from service.tensors import IMAGE_SHAPE
@@ -105,7 +105,7 @@ async def infer(request: Request) -> Response:
 
     with watch.decoding():
         if compressed:
-            body = await read_long(inflate, body, encoding, max_bytes)
+            body = await read_in_thread(inflate, body, encoding, max_bytes)
             request.scope[INFLATED](len(body))
         asked = await _parse(body, header_length)
     names = [output.name for output in asked.outputs]
@@ -119,7 +119,7 @@ async def _parse(body: bytes, header_length: str | None) -> InferenceRequest:
     """Read a request: at once where its JSON is short, else in the thread for long JSON."""
     if _json_bytes(body, header_length) <= INLINE_BYTES:
         return parse_request(body, header_length)
-    return await read_long(parse_request, body, header_length)
+    return await read_in_thread(parse_request, body, header_length)
 
 
 def named_model(classifier: "FashionClassifier", names: Mapping[str, str]) -> ServedModel:

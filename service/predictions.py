@@ -14,7 +14,7 @@ from service.answers import json_response
 from service.choices import read_query
 from service.errors import InvalidInput, UnsupportedType
 from service.images import SIDE
-from service.json_reading import read_json, read_long
+from service.json_reading import read_in_thread, read_json
 from service.timing import timing
 from service.uploads import header, media_type, read_plain_body
 
@@ -54,7 +54,7 @@ async def predict(request: Request) -> Response:
         if len(body) <= INLINE_BYTES:
             images = read_images(body)  # (N, 1, 28, 28)
         else:
-            images = await read_long(read_images, body)
+            images = await read_in_thread(read_images, body)
     return json_response(await classifier.predict_images(images, watch))
 
 

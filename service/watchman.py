@@ -80,11 +80,17 @@ class Watchman:
             self._tell(self.statistics, np.sqrt(squares(whitened)), self._window)
 
 
-def describe(statistics: InputStatistics, image: NDArray[np.uint8], squared_shift: float) -> Input:
-    """Say how an image (28, 28) with that shift compares with the training set."""
-    unusual = squared_shift > 1
-    return {
-        "shift": round(math.sqrt(squared_shift), 3),
-        "unusual": unusual,
-        "hint": hints(statistics, image[None])[0] if unusual else "",
-    }
+def describe(
+    statistics: InputStatistics, images: NDArray[np.uint8], squared_shifts: Sequence[float]
+) -> list[Input]:
+    """Say how images (N, 28, 28) with those shifts, N of them, compare with the training set."""
+    unusual = [index for index, squared in enumerate(squared_shifts) if squared > 1]
+    found = dict(zip(unusual, hints(statistics, images[unusual]), strict=True)) if unusual else {}
+    return [
+        {
+            "shift": round(math.sqrt(squared), 3),
+            "unusual": index in found,
+            "hint": found.get(index, ""),
+        }
+        for index, squared in enumerate(squared_shifts)
+    ]

@@ -1,7 +1,35 @@
 """What holds for all tests."""
 
+import os
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A busy machine may take its time for an example, or for what it is made of.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+# Several processes with several threads each wait for one another most of the time.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+# Of tests that run side by side, each process takes whole files: those that take a minute come
+# first, or one process would be at them when the others have nothing left to do.
+SLOW_FILES = (
+    "requirements/test_environment.py",
+    "service/test_ray_engine.py",
+    "training/test_learner.py",
+    "service/test_bulk.py",
+    "end_to_end/test_faults.py",
+    "end_to_end/test_readme.py",
+    "end_to_end/test_main_path.py",
+    "export/test_fold_properties.py",
+    "service/test_photographs.py",
+    "service/test_draining.py",
+    "service/test_starting.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the slow files to the front."""
+    items.sort(key=lambda item: not str(item.path).endswith(SLOW_FILES))

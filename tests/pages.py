@@ -30,7 +30,7 @@ def run(command: Sequence[str | Path], folder: Path, settings: Mapping[str, str]
         env={**os.environ, **settings},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -24,7 +24,7 @@ EPHEMERAL = 32_768  # Linux gives away ports from here on
 OURS = ("FASHION_", "BENTOML_", "PROMETHEUS_", "MAKE", "MFLAGS")
 
 # Last resorts, for a server that hangs: one that dies is noticed at once.
-READY_SECONDS = 180.0
+READY_SECONDS = 600.0
 STOP_SECONDS = 60.0
 
 
@@ -67,7 +67,7 @@ class Server:
         return self.process.wait(STOP_SECONDS)
 
 
-def wait_until(true: Callable[[], object], server: Server, seconds: float = 60.0) -> None:
+def wait_until(true: Callable[[], object], server: Server, seconds: float = 300.0) -> None:
     """Wait for what a server is about to do."""
     deadline = time.monotonic() + seconds
     while not true():

@@ -37,7 +37,7 @@ def run(program: str, folder: Path) -> str:
         env=environment(folder, {"FASHION_DEVICE": "cpu"}),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

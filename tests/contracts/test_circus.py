@@ -22,7 +22,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         [sys.executable, PROGRAM, out],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

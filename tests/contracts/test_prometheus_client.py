@@ -69,7 +69,7 @@ def test_a_process_has_the_files_that_are_reserved_for_it_and_no_others(tmp_path
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        printed, _ = process.communicate(timeout=120)
+        printed, _ = process.communicate(timeout=600)
     assert process.returncode == 0
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {f"{kind}_{process.pid}.db" for kind in KINDS}

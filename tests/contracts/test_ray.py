@@ -19,6 +19,6 @@ print(*sorted(str(handler.name) for handler in handlers))
 
 def test_ray_datas_log_has_a_handler_called_console() -> None:
     done = subprocess.run(
-        [RAY_PYTHON, "-c", PROGRAM], capture_output=True, text=True, timeout=120, check=True
+        [RAY_PYTHON, "-c", PROGRAM], capture_output=True, text=True, timeout=600, check=True
     )
     assert "console" in done.stdout.split()

@@ -72,7 +72,7 @@ def kserve_faults(manifests: list[Manifest]) -> list[list[str]]:
         input=yaml.safe_dump_all(manifests),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

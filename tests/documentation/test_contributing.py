@@ -31,7 +31,7 @@ def test_the_command_for_some_of_a_file_finds_them() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout

@@ -21,7 +21,7 @@ from tests.serving import ROOT, environment, serving
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 NAME = f"fashion_lenet_bn-{VERSION}"
-SECONDS = 120
+SECONDS = 600
 
 
 def test_there_is_one_version() -> None:

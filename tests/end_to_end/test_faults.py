@@ -21,7 +21,7 @@ from tests.traffic import traffic
 
 PNG = {"Content-Type": "image/png"}
 BLANK = np.zeros((28, 28), np.uint8)
-SECONDS = 120
+SECONDS = 600
 FULL = (*("bash", "-c", 'exec "$@" > /dev/full 2>&1', "bash"), *SERVE)
 
 

@@ -30,7 +30,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(
         ["git", "clone", "--quiet", "--no-local", ROOT, folder],  # noqa: S607
         check=True,
-        timeout=120,
+        timeout=600,
     )
     return folder
 

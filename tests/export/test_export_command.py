@@ -21,7 +21,7 @@ def command(*arguments: str | Path, folder: Path = ROOT) -> subprocess.Completed
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 
@@ -168,7 +168,7 @@ def test_a_full_or_closed_output_is_told_in_one_line(
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         assert done.returncode == status, shell

@@ -206,7 +206,7 @@ def test_the_same_checkpoint_gives_the_same_file_on_every_day_and_number_of_thre
             cwd=Path(__file__).parents[2],
             env=os.environ | {"PYTHONHASHSEED": str(day), "OMP_NUM_THREADS": str(threads)},
             check=True,
-            timeout=120,
+            timeout=600,
         )
         models.append(out.read_bytes())
     assert models[0] == models[1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import orjson
 
-SECONDS = 120.0  # for a server that hangs
+SECONDS = 600.0  # for a server that hangs
 
 
 @dataclass(frozen=True)

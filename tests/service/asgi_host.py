@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.connections import Protocol
 from service.http_parsing import CONTINUE
 
-SECONDS = 120  # a last resort
+SECONDS = 600  # a last resort
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Sent
 
-SECONDS = 120  # a last resort
+SECONDS = 600  # a last resort
 
 
 @dataclass(frozen=True)

@@ -247,7 +247,7 @@ def test_what_can_be_no_key_stops_the_start_and_is_not_repeated(
         env=environment(tmp_path, {"FASHION_API_KEY": value}),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 2

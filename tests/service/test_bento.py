@@ -13,7 +13,7 @@ from service.settings import RELEASED_MODEL
 from tests.service.pictures import encode
 from tests.serving import ROOT, SERVE, environment, serving, start
 
-REFUSAL_SECONDS = 120
+REFUSAL_SECONDS = 600
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env=environment(folder, {}),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -28,7 +28,7 @@ from tests.service.pictures import encode
 from tests.service.test_command_line import program_environment, run, wait_until
 from tests.serving import ROOT
 
-SECONDS = 120
+SECONDS = 600
 IMAGES = 80_000  # in a file that takes the program long enough to be killed within
 
 

@@ -22,7 +22,7 @@ from tests.service.pictures import encode
 from tests.service.test_devices import no_gpu
 from tests.serving import ROOT, SERVE, Server, environment, serving, start
 
-REFUSAL_SECONDS = 120
+REFUSAL_SECONDS = 600
 
 
 # BentoML's clients leave folders to be cleaned up by the end of their process: it is its own.
@@ -95,7 +95,7 @@ def test_bentomls_clients_take_paths_pil_images_and_arrays(
         [sys.executable, script, server.url, ankle_boot_file],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -250,7 +250,7 @@ def run_python(
         env=environment(folder, settings),
         input=given,
         capture_output=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()

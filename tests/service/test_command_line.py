@@ -39,7 +39,7 @@ BLOCKS = [  # the others are test_ray_engine.py's
     if PYTHON in block
 ]
 PASSED_OVER = "passed over: 1 (no picture by its name: 1)"  # the samples' licence
-SECONDS = 120
+SECONDS = 600
 
 
 def run(

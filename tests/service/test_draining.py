@@ -22,7 +22,7 @@ READINESS = (
     *("/v2/models/fashion_lenet/ready", "/v2/models/fashion_lenet/versions/1.1.0/ready"),
 )
 STILL = ("/livez", "/v2/health/live", "/v2/models/fashion_lenet", "/metrics", "/")
-SECONDS = 120
+SECONDS = 600
 
 
 @contextmanager

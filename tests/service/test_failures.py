@@ -19,7 +19,7 @@ from tests.service.models import with_wrong_golden_samples
 from tests.service.pictures import encode
 from tests.serving import ROOT, SERVE, Server, start
 
-SECONDS = 120
+SECONDS = 600
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 PARAMETERS = {"{name}": "fashion_lenet", "{version}": "1.1.0"}
 OTHERS = ("/", "/docs.json", "/schema.json", "/static_content/x")

@@ -38,7 +38,7 @@ with ThreadPoolExecutor(2) as threads:
 def printed(program: str) -> int:
     """Run a program in a process of its own, whose malloc is as it was; return what it prints."""
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, timeout=120
+        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, timeout=600
     )
     return int(done.stdout)
 

@@ -1,6 +1,8 @@
 """JSON is read as orjson reads it, unless it is lists and objects for the most part."""
 
+import asyncio
 import tracemalloc
+from threading import Event
 from typing import Any
 
 import orjson
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import InvalidInput
-from service.json_reading import read_json
+from service.json_reading import SHORT_BYTES, read_in_thread, read_json
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=5),
@@ -70,3 +72,18 @@ def test_values_that_no_image_has_are_counted_before_they_are_made(
     tracemalloc.stop()
     assert str(caught.value) == fault
     assert peak < 10_000
+
+
+def test_a_short_body_does_not_wait_for_a_long_one() -> None:
+    async def run() -> None:
+        released = Event()
+        long = asyncio.ensure_future(
+            read_in_thread(lambda body: released.wait(), bytes(SHORT_BYTES + 1))
+        )
+        await asyncio.sleep(0)
+        assert await read_in_thread(len, bytes(SHORT_BYTES)) == SHORT_BYTES
+        assert not long.done()
+        released.set()
+        assert await long
+
+    asyncio.run(run())

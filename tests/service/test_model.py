@@ -31,7 +31,7 @@ LABELS = (
 )
 
 
-REFUSAL_SECONDS = 120  # a last resort
+REFUSAL_SECONDS = 600  # a last resort
 
 
 def settings(model: Path = RELEASED_MODEL) -> ServiceSettings:

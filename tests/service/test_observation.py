@@ -27,7 +27,7 @@ from service.failures import HANDLERS
 from service.observation import Observed
 from service.timing import KEY
 
-SECONDS = 120  # a last resort
+SECONDS = 600  # a last resort
 
 
 class Host:

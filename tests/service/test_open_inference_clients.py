@@ -194,7 +194,7 @@ def test_kserve_gets_the_same_bits(
         [KSERVE, KSERVE_CLIENT, server.url, path],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -34,7 +34,7 @@ BLOCKS = [
     for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     if PYTHON in block
 ]
-SECONDS = 120
+SECONDS = 600
 
 needs_ray = pytest.mark.skipif(
     not RAY_PYTHON.exists(), reason=".venv/ray is missing: make .venv/ray/.installed"

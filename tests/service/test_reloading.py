@@ -33,7 +33,7 @@ from tests.traffic import traffic
 
 PAGE = ROOT / "docs" / "operations.md"
 WORKERS = 2
-SECONDS = 120
+SECONDS = 600
 MODEL = "/v2/models/fashion_lenet"
 
 

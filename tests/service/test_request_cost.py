@@ -36,7 +36,7 @@ def measure(folder: Path) -> Costs:
         env=environment(folder, {"FASHION_DEVICE": "cpu", "PROMETHEUS_MULTIPROC_DIR": str(folder)}),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

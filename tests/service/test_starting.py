@@ -10,7 +10,7 @@ import pytest
 
 from tests.serving import ROOT, SERVE, Server, environment, start, wait_until
 
-SECONDS = 120
+SECONDS = 600
 KEY = "starting-key-0123456789"
 COMMAND = (str(Path(sys.executable).with_name("bentoml")), "serve")
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.serving import ROOT, environment, free_port
 
-SECONDS = 120
+SECONDS = 600
 SAME = "The model is not changed"
 
 

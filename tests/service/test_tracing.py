@@ -38,7 +38,7 @@ PNG = {"Content-Type": "image/png"}
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"  # the example of W3C Trace Context, section 3.2.2.5
 SERVER_KIND, ERROR = 2, 2
-SECONDS = 120
+SECONDS = 600
 EXPORTER = "opentelemetry.exporter"
 
 QUICKLY = {"OTEL_BSP_SCHEDULE_DELAY": "50"}
@@ -377,6 +377,6 @@ def python(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
         env=environment(folder, settings),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )

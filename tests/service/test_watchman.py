@@ -90,9 +90,23 @@ def test_shifts_are_counted_by_size(watchman: Watchman, images: NDArray[np.uint8
 
 
 def test_an_image_at_the_limit_is_not_unusual(watchman: Watchman) -> None:
-    image = np.zeros((28, 28), np.uint8)
-    assert describe(watchman.statistics, image, 1.0) == {"shift": 1, "unusual": False, "hint": ""}
-    assert describe(watchman.statistics, image, 1.0001)["unusual"]
+    images = np.zeros((2, 28, 28), np.uint8)
+    at, beyond = describe(watchman.statistics, images, [1.0, 1.0001])
+    assert at == {"shift": 1, "unusual": False, "hint": ""}
+    assert beyond["unusual"]
+
+
+def test_each_of_several_images_gets_its_own_hint(watchman: Watchman) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
+    images = np.stack([np.zeros_like(noise), noise, np.zeros_like(noise), noise])
+    found = describe(watchman.statistics, images, [4.0, 9.0, 0.25, 16.0])
+    assert [one["shift"] for one in found] == [2.0, 3.0, 0.5, 4.0]
+    assert [one["hint"].partition(":")[0] for one in found] == [
+        "looks blank",
+        "looks like noise",
+        "",
+        "looks like noise",
+    ]
 
 
 # Over HTTP.
