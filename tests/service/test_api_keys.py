@@ -1,5 +1,6 @@
 """A server that has keys: who gets in, by what header, and what is open to all."""
 
+import asyncio
 import hmac
 import re
 import shlex
@@ -220,8 +221,14 @@ def test_every_key_is_compared_whatever_was_found(monkeypatch: pytest.MonkeyPatc
         return real(one, other)
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    keys = APIKeys(Starlette(), [], map(SecretStr, (FIRST, SECOND)))
-    assert keys._is_one([FIRST.encode()])
+    closed = APIKeys(Starlette(), [], map(SecretStr, (FIRST, SECOND)))
+
+    async def ask() -> int:
+        transport = httpx.ASGITransport(closed)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return (await client.get("/metrics", headers={"X-API-Key": FIRST})).status_code
+
+    assert asyncio.run(ask()) == 404  # let in, where there is nothing
     assert compared == [FIRST.encode(), SECOND.encode()]
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from service.errors import InvalidInput, RequestError, TooLarge
 from service.formats import FORMATS, SERVED
 from service.images import AS_IT_IS, Mode, as_network_sees, open_image, read_image
+from tests.hostile.tiff import tiles
 from tests.service.pictures import (
     ORIENTATIONS,
     encode,
@@ -280,6 +281,23 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(size: tuple[int, in
     message = f"{size[0]} x {size[1]} = {size[0] * size[1]:,} pixels, 32,000,000 are the limit"
     assert message in str(caught.value)
     assert leaked == []
+
+
+@pytest.mark.parametrize("turn", [False, True])
+def test_the_longest_side_is_not_too_long(turn: bool) -> None:
+    def strip(side: int) -> bytes:
+        return save(Image.new("L", (1, side) if turn else (side, 1)), "PNG")
+
+    open_image(strip(65_535), LIMIT)
+    with pytest.raises(TooLarge, match="65,535 are the limit of a side"):
+        open_image(strip(65_536), LIMIT)
+
+
+def test_tiles_of_the_limit_are_not_too_large() -> None:
+    content = tiles(1, b"\0", tile=32)
+    open_image(content, 32 * 32)
+    with pytest.raises(TooLarge, match="tiles of 32 x 32 = 1,024 pixels, 1,023 are the limit"):
+        open_image(content, 32 * 32 - 1)
 
 
 def test_the_limit_itself_is_not_too_much() -> None:

@@ -149,3 +149,17 @@ def test_the_callers_picture_is_left_as_it_was() -> None:
         before = image.copy()
         to_fashion_mnist(image)
         assert (image.mode, image.size, image.tobytes()) == (mode, before.size, before.tobytes())
+
+
+@pytest.mark.parametrize(("background", "light"), [(127, False), (128, True)])
+def test_a_background_is_light_from_the_middle_on(background: int, light: bool) -> None:
+    page = Image.new("L", (60, 60), background)
+    page.paste(20 if light else 240, (20, 20, 40, 40))
+    assert to_fashion_mnist(page).negated == light
+
+
+@pytest.mark.parametrize(("difference", "trimmed"), [(13, False), (14, True), (-14, True)])
+def test_a_twentieth_of_white_is_no_garment(difference: int, trimmed: bool) -> None:
+    page = Image.new("L", (60, 60), 100)
+    page.paste(100 + difference, (20, 20, 40, 40))
+    assert to_fashion_mnist(page).trimmed == trimmed

@@ -1,7 +1,10 @@
 """The short way to the routes: the same answers as by Starlette's own, for each path its own."""
 
 import asyncio
+import gc
+import tracemalloc
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -61,4 +64,15 @@ def test_paths_that_are_never_the_same_are_not_kept() -> None:
     numbers = [str(number) for number in range(2 * REMEMBERED)]
     found = post(way, *(f"/models/{number}/infer" for number in numbers))
     assert [answer.json() for answer in found] == [{"name": number} for number in numbers]
-    assert way._match.cache_info().currsize == REMEMBERED
+
+    def kept_by(count: int) -> int:
+        before, _ = tracemalloc.get_traced_memory()
+        post(way, *(f"/models/{'m' * (LONGEST // 2)}{uuid4()}/infer" for _ in range(count)))
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] - before
+
+    tracemalloc.start()
+    kept_by(REMEMBERED)
+    kept = kept_by(3 * REMEMBERED)
+    tracemalloc.stop()
+    assert kept < REMEMBERED * LONGEST  # bytes, where three times as many paths were sent
