@@ -1,12 +1,16 @@
 """Results that are gone on with: what is whole is counted, what is not is cut off or told."""
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from service.blocks import Piece
 from service.errors import InputError
 from service.manifest import claim
 from service.result_files import JSONLinesFile, ParquetFolder
@@ -78,3 +82,74 @@ def test_a_damaged_manifest_is_told_with_the_remedy(content: bytes, tmp_path: Pa
     (tmp_path / "rows.jsonl.manifest.json").write_bytes(content)
     with pytest.raises(InputError, match=r"is damaged, perhaps by a power loss.*remove both, and"):
         claim(out, {"mode": "auto"}, resume=True)
+
+
+def arrow_piece(schema: Any, names: list[str]) -> Piece:
+    columns = {
+        field.name: pa.array(names) if field.name == "file" else pa.nulls(len(names), field.type)
+        for field in schema
+    }
+    batch = pa.record_batch(list(columns.values()), schema=schema)
+    return Piece(len(names), 0, batch.serialize().to_pybytes())
+
+
+class Disk:
+    """Notes what was in a folder each time that a file was to reach the disk, or is full."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, full: bool = False) -> None:
+        self.seen: list[list[str]] = []
+        self.folder, self.full = folder, full
+        monkeypatch.setattr(os, "fsync", self.note)
+
+    def note(self, descriptor: int) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        found = self.folder.rglob("*")
+        self.seen.append(sorted(f"{path.name}" for path in found if path.stat().st_size))
+
+
+def test_lines_are_in_the_file_once_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch, tmp_path)
+    file = JSONLinesFile(tmp_path / "rows.jsonl", JSONRows())
+    file.write(Piece(3, 0, LINES))
+    assert (tmp_path / "rows.jsonl").read_bytes() == LINES
+    file.close()
+    assert disk.seen == [["rows.jsonl"]]
+
+
+def test_a_part_has_its_name_once_it_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch, tmp_path)
+    schema = arrow_schema(("a", "b"), "model", "1.0.0")
+    folder = ParquetFolder(tmp_path, schema)
+    folder.write(arrow_piece(schema, ["x", "y"]))
+    folder.close()
+    assert disk.seen == [["part-00000.parquet.tmp"]]
+    assert [path.name for path in tmp_path.iterdir()] == ["part-00000.parquet"]
+    assert ParquetFolder(tmp_path, schema).last == "y"
+
+
+def test_a_manifest_has_its_name_once_it_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch, tmp_path)
+    claim(tmp_path / "rows.jsonl", {"mode": "auto"}, resume=False)
+    assert disk.seen == [["rows.jsonl.manifest.json.tmp"]]
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl.manifest.json"]
+
+
+def test_what_does_not_reach_the_disk_has_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Disk(monkeypatch, tmp_path, full=True)
+    schema = arrow_schema(("a", "b"), "model", "1.0.0")
+    folder = ParquetFolder(tmp_path / "rows.parquet", schema)
+    folder.write(arrow_piece(schema, ["x"]))
+    with pytest.raises(OSError, match="No space left"):
+        folder.close()
+    with pytest.raises(OSError, match="No space left"):
+        claim(tmp_path / "rows.jsonl", {"mode": "auto"}, resume=False)
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".tmp"}
