@@ -212,6 +212,16 @@ def test_the_description_says_where_a_key_is_needed(stranger: httpx.Client) -> N
     assert "securitySchemes" not in OpenAPI().asdict()["components"]
 
 
+@pytest.mark.parametrize("path", OPEN)
+def test_only_the_whole_path_is_open(path: str) -> None:
+    assert not needs_key("GET", path)
+    assert needs_key("POST", path)
+    assert needs_key("GET", f"/x{path}")
+    if not path.startswith("/ui/"):
+        assert needs_key("GET", f"{path}x")
+        assert needs_key("GET", f"{path}\n")
+
+
 def test_every_key_is_compared_whatever_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[bytes] = []
     real = hmac.compare_digest
