@@ -26,7 +26,7 @@ import uvloop
 from benchmarks.load import BOUNDARY, PIXELS, Work, binary, works
 
 START = "start"
-REPEATS = 5  # of which the cheapest counts: a timer of the server's may fall into one
+REPEATS = 25  # of which the cheapest counts: a timer or a thread of the server may fall into one
 PIECE = 64 * 1024  # uvicorn's
 MEBI = 2**20
 
