@@ -101,8 +101,8 @@ def work(link: socket.socket, limits: Limits) -> None:
             signal.setitimer(signal.ITIMER_PROF, 0)
             del job
             link.sendall(answer)
+            gc.collect()  # an error and its frames refer to each other, and so keep the pixels
             if limits.final or len(lengths) > 1:
-                gc.collect()
                 give_back_freed()
 
 
