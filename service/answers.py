@@ -1,6 +1,6 @@
 """What the service answers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any, NotRequired
 
@@ -13,7 +13,7 @@ from typing_extensions import TypedDict  # pydantic takes typing's own only from
 
 from service.images import Preprocessing
 from service.model import Model
-from service.watchman import Input
+from service.watchman import Input, describe
 
 
 class ModelName(TypedDict):
@@ -43,6 +43,35 @@ class Predictions(TypedDict):
     ]
     class_ids: Annotated[list[int], Field(description="N, the most probable class's index")]
     labels: Annotated[list[str], Field(description="N, the most probable class's name")]
+
+
+def classifications(
+    model: Model,
+    images: NDArray[np.uint8],
+    probabilities: NDArray[np.float32],
+    preprocessings: Sequence[Preprocessing],
+    squared_shifts: Sequence[float] | None,
+    top_k: int | None = None,
+) -> list[Classification]:
+    """Turn the probabilities of N pictures into answers.
+
+    Args:
+        model: found them.
+        images: (N, 1, 28, 28), what it was given.
+        probabilities: (N, K), of all classes.
+        preprocessings: N, what was done to each picture.
+        squared_shifts: N, or None where the input is not compared with the training set.
+        top_k: as `classification` takes it.
+    """
+    answers = [
+        classification(model, row, preprocessing, top_k)
+        for row, preprocessing in zip(probabilities, preprocessings, strict=True)
+    ]
+    if model.input_statistics and squared_shifts is not None:
+        inputs = describe(model.input_statistics, images[:, 0], squared_shifts)
+        for answer, described in zip(answers, inputs, strict=True):
+            answer["input"] = described
+    return answers
 
 
 def classification(

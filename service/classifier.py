@@ -13,7 +13,7 @@ from bentoml.validators import ContentType, Shape
 from numpy.typing import NDArray
 
 from service import in_hand
-from service.answers import Classification, Predictions, classification, predictions
+from service.answers import Classification, Predictions, classifications, predictions
 from service.decoding import Job, decode
 from service.draining import Draining
 from service.errors import ModelError, NotReady
@@ -24,7 +24,7 @@ from service.reloading import Reloading
 from service.served_model import ServedModel
 from service.starting import read_settings, take_over
 from service.timing import Timing
-from service.watchman import SQUARED_SHIFT, describe
+from service.watchman import SQUARED_SHIFT
 from service.web import WebService
 
 logger = logging.getLogger("bentoml.fashion_lenet")
@@ -112,15 +112,9 @@ class FashionClassifier:
         images = images[:, None]  # (N, 1, 28, 28)
         names = [PROBABILITIES, SQUARED_SHIFT] if served.watchman else [PROBABILITIES]
         probabilities, *squares = await served.infer(images, names, timing)  # (N, K), (N, 1)
-        answers = [
-            classification(served.model, row, preprocessing, top_k)
-            for row, (_, preprocessing) in zip(probabilities, seen, strict=True)
-        ]
-        if served.watchman:
-            inputs = describe(served.watchman.statistics, images[:, 0], squares[0][:, 0].tolist())
-            for answer, described in zip(answers, inputs, strict=True):
-                answer["input"] = described
-        return answers
+        preprocessings = [preprocessing for _, preprocessing in seen]
+        shifts = squares[0][:, 0].tolist() if served.watchman else None
+        return classifications(served.model, images, probabilities, preprocessings, shifts, top_k)
 
     async def predict_images(self, images: NDArray[np.uint8], timing: Timing) -> Predictions:
         """Classify images (N, 1, 28, 28), and note how long it took.

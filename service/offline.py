@@ -9,14 +9,13 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from service.answers import Classification, classification
+from service.answers import Classification, classifications
 from service.blocks import see
 from service.errors import InputError
 from service.images import Mode, Seen
 from service.input_statistics import squares
 from service.model import Model
 from service.picture_contents import read_picture
-from service.watchman import describe
 
 BATCH = 64  # ONNX Runtime is no faster with more
 AHEAD = 2 * BATCH  # decoded before they are asked for: 28 x 28 bytes each
@@ -89,16 +88,10 @@ def _classify(
 
 def _answers(model: Model, seen: Sequence[Seen], top_k: int | None) -> list[Classification]:
     images = np.stack([pixels for pixels, _ in seen])[:, None]  # (N, 1, 28, 28)
-    answers = [
-        classification(model, row, preprocessing, top_k)
-        for row, (_, preprocessing) in zip(model.classify(images), seen, strict=True)
-    ]
-    if statistics := model.input_statistics:
-        found = squares(statistics.whitened(images)).tolist()  # (N,)
-        described = describe(statistics, images[:, 0], found)
-        for answer, one in zip(answers, described, strict=True):
-            answer["input"] = one
-    return answers
+    preprocessings = [preprocessing for _, preprocessing in seen]
+    statistics = model.input_statistics
+    shifts = squares(statistics.whitened(images)).tolist() if statistics else None  # N
+    return classifications(model, images, model.classify(images), preprocessings, shifts, top_k)
 
 
 def _in_threads(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
