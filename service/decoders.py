@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
@@ -139,7 +140,7 @@ class _Lane:
             if not _is_alive(link):
                 link.close()
                 link = self._forks.fork(self._kind)
-            parts = [pack_job(job), *job.contents]
+            parts = _parts(job)
             del job  # it may be large, and once sent it is not needed
             return await _ask(link, parts)
         finally:
@@ -155,19 +156,22 @@ class _Lane:
 _Answer = list[Seen] | RequestError | signal.Signals | None
 
 
-async def _ask(link: socket.socket, parts: list[bytes]) -> _Answer:
+def _parts(job: Job) -> deque[bytes]:
+    """Return what is sent for a job: a small one in one go."""
+    parts = deque((pack_job(job), *job.contents))
+    return parts if sum(map(len, parts)) > PIECE else deque((b"".join(parts),))
+
+
+async def _ask(link: socket.socket, parts: deque[bytes]) -> _Answer:
     """Have a process decode; return its answer, None if it passes that on, or what it died of.
 
-    The parts of the job are taken out of their list as they are sent.
+    Each part of the job is let go of once it is sent.
     """
     loop = asyncio.get_running_loop()
     received = bytearray()
-    if sum(map(len, parts)) <= PIECE:
-        parts[:] = [b"".join(parts)]
-    parts.reverse()
     with suppress(OSError):  # it is dead; what of comes last
         while parts:
-            await loop.sock_sendall(link, parts.pop())
+            await loop.sock_sendall(link, parts.popleft())
     with suppress(OSError):
         while piece := await loop.sock_recv(link, PIECE):
             received += piece

@@ -50,9 +50,10 @@ def read_json(body: bytes, length: int | None = None) -> Any:
 
 async def read_in_thread(read: Callable[..., Read], body: bytes, *arguments: Any) -> Read:
     """Read a body in a thread: one for those that are long, another for those that are not."""
-    thread = SHORT if len(body) <= SHORT_BYTES else LONG
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(thread, _without_collector, read, body, *arguments)
+    if len(body) <= SHORT_BYTES:
+        return await loop.run_in_executor(SHORT, read, body, *arguments)
+    return await loop.run_in_executor(LONG, _without_collector, read, body, *arguments)
 
 
 def _without_collector(read: Callable[..., Read], *arguments: Any) -> Read:

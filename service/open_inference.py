@@ -116,7 +116,7 @@ async def infer(request: Request) -> Response:
 
 
 async def _parse(body: bytes, header_length: str | None) -> InferenceRequest:
-    """Read a request: at once where its JSON is short, else in the thread for long JSON."""
+    """Read a request: at once where its JSON is short, else in a thread."""
     if _json_bytes(body, header_length) <= INLINE_BYTES:
         return parse_request(body, header_length)
     return await read_in_thread(parse_request, body, header_length)
