@@ -19,19 +19,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from threading import Event, Thread
-from typing import NamedTuple
+from threading import Barrier, Event
+from typing import Any, NamedTuple
 
-from tests.hostile.cases import Case
+from tests.hostile.cases import Case, picture
 from tests.hostile.connection import exchange
 from tests.hostile.png import GOOD
-from tests.hostile.test_cost import MANY, WORST, decoders, resident
+from tests.hostile.test_cost import MANY, WORST, decoders, resident, watched
 from tests.hostile.test_worst import REQUESTS, requests
 from tests.serving import Server, serving, wait_until
 
 MIB = 2**20
 PAUSE_SECONDS = 0.02  # between probes, and between good requests
-SAMPLE_SECONDS = 0.02
 
 
 class Cost(NamedTuple):
@@ -72,15 +71,8 @@ def started(folder: Path) -> Iterator[Server]:
         (worker,) = server.workers()
         wait_until(lambda: len(decoders(worker)) > 0, server)
         for _ in range(20):
-            exchange(server.port, [good_request()])
+            exchange(server.port, [picture("", GOOD, 200).request()])
         yield server
-
-
-def good_request() -> bytes:
-    """A small picture."""
-    return Case(
-        "", 200, "", GOOD, path="/classify", headers=[("Content-Type", "image/png")]
-    ).request()
 
 
 def cost(server: Server, case: Case, count: int) -> Cost:
@@ -90,64 +82,47 @@ def cost(server: Server, case: Case, count: int) -> Cost:
     others = multiprocessing.get_context("spawn").Process(target=ask, args=(server.port, theirs))
     others.start()
     ours.recv()  # it has begun
-    before, over = resident(server), Event()
-    peak = before
-
-    def watch() -> None:
-        nonlocal peak
-        while not over.wait(SAMPLE_SECONDS):
-            peak = max(peak, resident(server))
-
-    thread = Thread(target=watch)
-    thread.start()
-    start = time.perf_counter()
-    with ThreadPoolExecutor(count) as threads:
+    before = resident(server)
+    with watched(server) as peak, ThreadPoolExecutor(count) as threads:
+        start = time.perf_counter()
         answers = list(threads.map(lambda _: exchange(server.port, [request]).status, range(count)))
-    seconds = time.perf_counter() - start
-    over.set()
-    thread.join()
+        seconds = time.perf_counter() - start
     ours.send(None)
-    probe, good, refused = ours.recv()
+    (probe, _), (good, refused) = ours.recv()
     others.join()
-    return Cost((peak - before) / MIB, probe, good, refused, seconds, Counter(answers))
+    return Cost((peak.bytes - before) / MIB, probe, good, refused, seconds, Counter(answers))
 
 
 def ask(port: int, link: Connection) -> None:
     """Probe, and send good requests, until told to stop; say how long the longest took."""
-    over = Event()
-    longest = {"probe": 0.0, "good": 0.0}
-    refused = 0
+    begun, over = Barrier(3), Event()
 
-    def probe() -> None:
+    def longest(method: str, path: str, *content: Any) -> tuple[float, int]:
+        """Return the seconds that the longest took, and how many were not answered with 200."""
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        while not over.wait(PAUSE_SECONDS):
-            start = time.perf_counter()
-            connection.request("GET", "/livez")
-            connection.getresponse().read()
-            longest["probe"] = max(longest["probe"], time.perf_counter() - start)
 
-    def good() -> None:
-        nonlocal refused
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        while not over.wait(PAUSE_SECONDS):
+        def request() -> tuple[float, bool]:
             start = time.perf_counter()
-            connection.request("POST", "/classify", GOOD, {"Content-Type": "image/png"})
+            connection.request(method, path, *content)
             answer = connection.getresponse()
             answer.read()
-            refused += answer.status != 200
-            longest["good"] = max(longest["good"], time.perf_counter() - start)
+            return time.perf_counter() - start, answer.status != 200
 
-    threads = [Thread(target=probe), Thread(target=good)]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.2)
-    longest.update(probe=0.0, good=0.0)
-    link.send(None)
-    link.recv()
-    over.set()
-    for thread in threads:
-        thread.join()
-    link.send((longest["probe"], longest["good"], refused))
+        request()  # which opens the connection
+        begun.wait()
+        found = [request()]
+        while not over.wait(PAUSE_SECONDS):
+            found.append(request())
+        return max(seconds for seconds, _ in found), sum(refused for _, refused in found)
+
+    with ThreadPoolExecutor(2) as threads:
+        probes = threads.submit(longest, "GET", "/livez")
+        good = threads.submit(longest, "POST", "/classify", GOOD, {"Content-Type": "image/png"})
+        begun.wait()
+        link.send(None)
+        link.recv()
+        over.set()
+    link.send((probes.result(), good.result()))
 
 
 def cells_of(cost: Cost) -> Iterator[str]:

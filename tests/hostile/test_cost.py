@@ -7,6 +7,7 @@ who is answered first.
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from threading import Event, Thread
 
@@ -106,16 +107,17 @@ def resident(server: Server) -> int:
     return total
 
 
+@dataclass
 class Peak:
     """The most memory that was seen."""
 
-    bytes = 0
+    bytes: int
 
 
 @contextmanager
 def watched(server: Server) -> Iterator[Peak]:
     """Look at a server's memory all the time, until the block ends."""
-    peak, over = Peak(), Event()
+    peak, over = Peak(resident(server)), Event()
 
     def look() -> None:
         while not over.wait(0.01):
