@@ -16,13 +16,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # Of tests that run side by side, each process takes whole files: those that take a minute come
 # first, or one process would be at them when the others have nothing left to do.
 SLOW_FILES = (
+    "end_to_end/test_main_path.py",
     "requirements/test_environment.py",
     "service/test_ray_engine.py",
     "training/test_learner.py",
     "service/test_bulk.py",
     "end_to_end/test_faults.py",
     "end_to_end/test_readme.py",
-    "end_to_end/test_main_path.py",
     "export/test_fold_properties.py",
     "service/test_photographs.py",
     "service/test_draining.py",

@@ -40,7 +40,7 @@ def python(*arguments: str | Path) -> str:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network trained by the notebook's recipe on all 60,000 images."""
     out = tmp_path_factory.mktemp("runs") / "seed"
-    recipe = ("--recipe", "seed", "--epochs", "2", "--seed", "0")
+    recipe = ("--recipe", "seed", "--epochs", "10", "--seed", "0")
     python("training", *recipe, "--device", "auto", "--out", out)
     return out
 
@@ -67,10 +67,10 @@ def test_set() -> Split:
     return load_split("test", ROOT / "tests" / "data")
 
 
-def test_the_notebooks_recipe_learns_as_fast_as_the_notebook(run: Path) -> None:
+def test_the_notebooks_recipe_learns_as_well_as_the_notebook(run: Path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
     print(f"{metrics['test_accuracy']:.4f}, {metrics['images_per_second']:,.0f} images/s")
-    assert 0.81 <= metrics["test_accuracy"] <= 0.87  # after ten epochs some 0.88
+    assert 0.84 <= metrics["test_accuracy"] <= 0.90
 
 
 def test_every_prediction_is_the_trained_networks(

@@ -37,7 +37,7 @@ def assert_folds(folded: nn.Module, stage: Stage) -> None:
     assert (error <= bound).all(), f"off by {float((error / bound).max())} times what may be"
 
 
-@settings(max_examples=600)
+@settings(max_examples=1500)
 @given(stage=stages())
 def test_a_folded_network_in_float64_is_the_network(stage: Stage) -> None:
     network = stage.network
@@ -50,7 +50,7 @@ def test_a_folded_network_in_float64_is_the_network(stage: Stage) -> None:
     assert_folds(folding.network, stage)
 
 
-@settings(max_examples=300)
+@settings(max_examples=750)
 @given(stage=stages(orders=(0.5, 2.0)))
 def test_a_folded_network_in_float32_is_no_worse_than_eval_mode(stage: Stage) -> None:
     eval_mode = stage.layers.float()
