@@ -135,7 +135,7 @@ class Clients:
             await asyncio.sleep(OVERSIZED_PAUSE)
 
     async def _dawdle(self, kind: str, content: bytes, before: bytes) -> None:
-        """Send a byte a second, for ever as far as the client is concerned."""
+        """Send a byte a second, until the server ends the connection."""
         head = b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
         while True:
             async with Connection(self._port) as connection:
@@ -182,7 +182,7 @@ class Clients:
             self._check(good, "burst", await connection.exchange([good.request]))
 
     def _check(self, good: Good, kind: str, answer: Answer) -> None:
-        """Hold an answer to a good request against what is right."""
+        """Compare the answer to a good request with the expected classes."""
         self._expect(kind, answer, (200,))
         if answer.status == 200 and (found := good.read(answer.body)) != good.classes:
             self._tally.fault("wrong class", kind, right=good.classes, found=found)

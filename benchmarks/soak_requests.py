@@ -26,7 +26,7 @@ FORMATS = ("PNG", "BMP", "GIF", "TIFF")  # lossless in grey
 
 
 class Good(NamedTuple):
-    """A request, and how its answer is held against what is right."""
+    """A request, the expected classes, and how to read those of an answer."""
 
     kind: str
     request: bytes
@@ -35,7 +35,7 @@ class Good(NamedTuple):
 
 
 def good_requests(count: int) -> Sequence[Good]:
-    """Make so many of each kind, of the test set's first images; ONNX Runtime says what is right.
+    """Make so many of each kind, of the test set's first images; ONNX Runtime gives the expected classes.
 
     Raises:
         ModelError: the released model cannot be loaded.

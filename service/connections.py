@@ -1,6 +1,6 @@
 """Connections of a worker: uvicorn's HTTP/1.1, with limits that hold on the open internet.
 
-uvicorn takes a head of any size, waits for it for ever, keeps a client that reads nothing, and
+uvicorn takes a head of any size, waits for it without end, keeps a client that reads nothing, and
 accepts connections until the process has no file descriptor left.
 
 Source of the statuses: RFC 9110, section 15.5, and RFC 6585, section 5.

@@ -1,4 +1,4 @@
-"""Workers end with their parent, however it ends: else they would hold its port for ever.
+"""Workers end with their parent, however it ends: else they would keep its port.
 
 A pipe tells them, of which the parent alone has the other end: it closes when the parent is gone.
 """
