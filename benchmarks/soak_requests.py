@@ -35,7 +35,7 @@ class Good(NamedTuple):
 
 
 def good_requests(count: int) -> Sequence[Good]:
-    """Make so many of each kind, of the test set's first images; ONNX Runtime gives the expected classes.
+    """Make so many of each kind, of the first test images; ONNX Runtime gives the expected classes.
 
     Raises:
         ModelError: the released model cannot be loaded.
