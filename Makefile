@@ -36,8 +36,9 @@ APT_INSTALL := apt-get update --quiet && apt-get install --quiet --yes
 
 .PHONY: serve dev test smoke test-gpu train export release data lint lock bench bench-gpu soak hostile dist bento container test-container clean
 
+# exec: what ends make then ends the server, not a shell between them.
 serve: $(SERVE)/.installed
-	$(SERVE)/bin/python -m bentoml serve --host "$(HOST)" --port "$(PORT)"
+	exec $(SERVE)/bin/python -m bentoml serve --host "$(HOST)" --port "$(PORT)"
 
 # What development needs, for those who do not want to wait for the tests.
 dev: data

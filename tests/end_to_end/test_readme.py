@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.pages import at_port, run
@@ -97,3 +98,12 @@ def test_the_clone_is_left_as_it_was(server: Server, clone: Path) -> None:
         check=True,
     )
     assert done.stdout == ""
+
+
+def test_what_ends_make_ends_the_server(server: Server) -> None:
+    """Last, since the others need it."""
+    family = psutil.Process(server.process.pid).children(recursive=True)
+    assert server.workers()
+    server.process.terminate()
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert alive == []
