@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import worst_input
 
-COST = r"-?\d+ MiB, \d+\.\d s \| \d+ ms, \d+ ms"
+COST = r"[\d,]+ MiB, \d+\.\d s \| [\d,]+ ms, [\d,]+ ms"
 
 
 def test_each_request_is_a_row(
