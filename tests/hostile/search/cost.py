@@ -40,13 +40,19 @@ class Cost(NamedTuple):
         return self.seconds / max(1, self.size)
 
 
-def measure(make: Callable[[], bytes], read: Callable[[Path], object], path: Path) -> Cost:
+def measure(
+    make: Callable[[], bytes],
+    read: Callable[[Path], object],
+    path: Path,
+    limit: float = SECONDS,
+) -> Cost:
     """Make a file and read it, both in a process of its own.
 
     Args:
         make: returns the file.
         read: what is measured.
         path: where the file is left.
+        limit: seconds of a processor's time for reading it.
 
     Raises:
         MakeError: there is no such file.
@@ -56,7 +62,7 @@ def measure(make: Callable[[], bytes], read: Callable[[Path], object], path: Pat
     if child == 0:
         os.close(reader)
         try:
-            _work(make, read, path, writer)
+            _work(make, read, path, writer, limit)
         finally:
             os._exit(0)
     os.close(writer)
@@ -75,7 +81,11 @@ def measure(make: Callable[[], bytes], read: Callable[[Path], object], path: Pat
 
 
 def _work(
-    make: Callable[[], bytes], read: Callable[[Path], object], path: Path, writer: int
+    make: Callable[[], bytes],
+    read: Callable[[Path], object],
+    path: Path,
+    writer: int,
+    limit: float,
 ) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):  # C libraries write what they think of a file
@@ -92,13 +102,13 @@ def _work(
     path.write_bytes(content)
     size = len(content)
     del content
-    limit = _status("VmSize:") + ADDRESS_SPACE
-    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    most = _status("VmSize:") + ADDRESS_SPACE
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     Path("/proc/self/clear_refs").write_text(RESET_PEAK)
     start, spent = _status("VmRSS:"), time.process_time()
     _tell(writer, [size, start, spent])
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)  # SIGPROF ends the process
+    signal.setitimer(signal.ITIMER_PROF, limit)  # SIGPROF ends the process
     outcome = "taken"
     try:
         read(path)
