@@ -71,7 +71,7 @@ def test_values_that_no_image_has_are_counted_before_they_are_made(
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert str(caught.value) == fault
-    assert peak < 10_000
+    assert peak < 100_000  # bytes; the list alone would take 800,000
 
 
 def test_a_short_body_does_not_wait_for_a_long_one() -> None:

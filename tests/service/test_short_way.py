@@ -73,6 +73,7 @@ def test_paths_that_are_never_the_same_are_not_kept() -> None:
 
     tracemalloc.start()
     kept_by(REMEMBERED)
-    kept = kept_by(3 * REMEMBERED)
+    kept = kept_by(16 * REMEMBERED)
     tracemalloc.stop()
-    assert kept < REMEMBERED * LONGEST  # bytes, where three times as many paths were sent
+    # Bytes: a fourth of the paths' own; other tests of this process leave some tens of kB, too.
+    assert kept < 4 * REMEMBERED * LONGEST
