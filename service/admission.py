@@ -11,16 +11,15 @@ from random import random
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.answers import json_response
 from service.body_budget import Body, BodyBudget
-from service.connections import ON_LEAVE, TASKS
 from service.errors import Overloaded, RequestError, RequestTimeout, Timeout
+from service.responses import json_response
+from service.scope import INFLATED, ON_LEAVE, TASKS
 from service.settings import ServiceSettings
 
 # As Overloaded's Retry-After says, and up to half as long again, lest all come back at once.
 HOLD_SECONDS = 1.0
 BODIES = 16  # of the largest size are in a worker's memory at most
-INFLATED = "fashion_lenet.inflated"  # where a scope has what to call for bytes beyond its body's
 
 
 class Admission:

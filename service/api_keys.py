@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.answers import json_response
 from service.errors import Unauthorized
+from service.responses import json_response
 
 BEARER = b"bearer "
 READING = frozenset(("GET", "HEAD"))

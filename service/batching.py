@@ -11,11 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Images = NDArray[np.uint8]  # (N, 1, 28, 28)
-Arrays = list[NDArray[np.float32]]  # (N, K) each
-Infer = Callable[[Images, Sequence[str]], Arrays]
+from service.arrays import Arrays, Images, Infer
+
 Running = Callable[[int], object]
 
 # On the event loop, in images: a run takes a millisecond at most, and more images at a time would

@@ -19,7 +19,7 @@ from service.images import (
 )
 from service.input_hints import hints
 from service.model import Model
-from service.shards import Block, Pictures, shown
+from service.shard_types import Block, Pictures, shown
 
 BATCH = 64  # images in a run of the network on the CPU, which is no faster with more
 CUDA_BATCH = 1024

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -18,12 +18,14 @@ from service.manifest import claim, inputs
 from service.model import load_model, read_model
 from service.offline import check_top_k
 from service.picture_files import Skipped
-from service.progress_bar import counter
 from service.result_files import Results, results_at
 from service.settings import Device, ServiceSettings
-from service.shards import find_shards, shown, without_rows
+from service.shard_types import shown
+from service.shards import find_shards, without_rows
 
 TERMINATED = 128 + signal.SIGTERM
+
+Counter = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,13 @@ class Done(NamedTuple):
     skipped: Skipped
 
 
-def run(settings: ServiceSettings, job: Job) -> Done:
+def run(settings: ServiceSettings, job: Job, counter: Counter) -> Done:
     """Classify all that has no row yet.
+
+    Args:
+        settings: name the model, and what it runs on.
+        job: what is asked for.
+        counter: given the number of rows that there are, takes the number of each lot more.
 
     Raises:
         InputError: the input or the output is not what it should be.

@@ -164,6 +164,7 @@ def _classify(settings: "ServiceSettings", options: Namespace) -> int:
 def _bulk(settings: "ServiceSettings", options: Namespace) -> int:
     from service.bulk import Job, run
     from service.picture_files import passed_over
+    from service.progress_bar import counter
 
     if options.json or options.csv:
         raise InputError("--out says by its name how rows are written: leave --json and --csv out")
@@ -177,7 +178,7 @@ def _bulk(settings: "ServiceSettings", options: Namespace) -> int:
         options.mode,
         options.top_k,
     )
-    done = run(settings, job)
+    done = run(settings, job, counter)
     besides = f"; {passed_over(done.skipped)}" if done.skipped else ""
     write(f"{done.rows:,} rows written to {options.out}{besides}\n")
     flush()

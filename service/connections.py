@@ -7,6 +7,7 @@ Source of the statuses: RFC 9110, section 15.5, and RFC 6585, section 5.
 """
 
 import asyncio
+import sys
 from asyncio import TimerHandle
 from collections.abc import Iterable
 from typing import Any
@@ -16,26 +17,30 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from service.access_log import AccessLog
-from service.descriptors import DESCRIPTORS
 from service.failures import raw_answer
 from service.heads import HeadRefused
 from service.http_parsing import Parsing
 from service.joined_writes import JoinedWrites
 from service.request_ids import KEY as REQUEST_ID
 from service.request_ids import request_id
+from service.scope import CONNECTION, ON_LEAVE, TASKS
 from service.timing import Timing
 
 HEAD_BYTES = 32 * 1024  # request line and headers; trailers too
 STALL_SECONDS = 10.0  # for a head to be whole, and for a client to take some of its answer
 LINGER_SECONDS = 1.0  # what a refused client still sends is taken, lest a reset eat its answer
 
+# Files that a process may have open, connections among them.
+if sys.platform == "win32":
+    DESCRIPTORS = 8192  # the C library's most
+else:
+    import resource
+
+    DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
 # Half of the descriptors, so that what the service itself opens always finds one.
 MOST_CONNECTIONS = min(4096, DESCRIPTORS // 2)
 MOST_REFUSED = MOST_CONNECTIONS // 4  # at a time are told why; more are closed at once
-
-TASKS = "tasks"  # where the state of a scope has the set of the worker's running requests
-CONNECTION = "fashion_lenet.connection"  # where a scope has its connection
-ON_LEAVE = "fashion_lenet.on_leave"  # where a scope may have what to call if its client leaves
 
 Headers = Iterable[tuple[bytes, bytes]]
 

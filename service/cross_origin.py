@@ -7,7 +7,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from service.answers import json_response
+from service.responses import json_response
 
 METHODS = ("GET", "HEAD", "POST")
 READ = (

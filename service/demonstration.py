@@ -4,7 +4,6 @@ from hashlib import sha256
 from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 from starlette.exceptions import HTTPException
@@ -13,12 +12,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
+from service.data_plane import DataPlane
 from service.formats import MEDIA_TYPES
 from service.pictures import see
 from service.uploads import read_upload
-
-if TYPE_CHECKING:
-    from service.classifier import FashionClassifier
 
 UI = Path(__file__).parent / "ui"
 FILES = StaticFiles(directory=UI)
@@ -62,11 +59,11 @@ async def seen(request: Request) -> Response:
 
     The answer is a grey PNG of 28 x 28.
     """
-    classifier: FashionClassifier = request.app.state.classifier
+    data_plane: DataPlane = request.app.state.data_plane
     content, choices = await read_upload(
-        request, classifier.settings.max_body_bytes, len(classifier.model.labels)
+        request, data_plane.settings.max_body_bytes, len(data_plane.model.labels)
     )
-    decoders, max_pixels = request.app.state.decoders, classifier.settings.max_image_pixels
+    decoders, max_pixels = request.app.state.decoders, data_plane.settings.max_image_pixels
     pixels, _ = await see(content, decoders, max_pixels, choices.mode)  # (28, 28)
     png = BytesIO()
     Image.fromarray(pixels).save(png, "PNG")

@@ -10,9 +10,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from service.answers import json_response
 from service.errors import RequestError
 from service.request_ids import KEY as REQUEST_ID
+from service.responses import json_response
 from service.security_headers import ALWAYS, NOTHING
 
 LONGEST_PATH = 200  # of a path that is no route, in an answer

@@ -14,16 +14,7 @@ import numpy as np
 
 from service.model_metadata import SIDE
 from service.picture_files import Skipped
-from service.shards import (
-    READING_FAULTS,
-    Block,
-    Held,
-    Shard,
-    Span,
-    Unread,
-    opened,
-    shown,
-)
+from service.shard_types import READING_FAULTS, Block, Held, Shard, Span, Unread, opened, shown
 
 MAGIC = b"\0\0\x08\x03"  # unsigned bytes, three axes
 HEAD = struct.Struct(">4sIII")  # magic, images, rows, columns

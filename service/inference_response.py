@@ -12,9 +12,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from service.answers import Answer, most_probable
 from service.inference_request import HEADER_LENGTH, InferenceRequest, RequestedOutput
 from service.model import Model
+from service.responses import Answer
+from service.results import most_probable
 
 
 def write_response(

@@ -1,16 +1,48 @@
-"""In words, what may be the matter with an image that is unlike the training set.
+"""How an image compares with the training set, and in words what may be the matter with it.
 
-Rules of thumb, for a person to start from; they decide nothing.
+The words are rules of thumb, for a person to start from; they decide nothing.
 """
+
+import math
+from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
 from service.input_statistics import SIDE, InputStatistics
 
 BLANK = 4.0  # standard deviation of all pixels, 0 to 255
 NOISE = 0.8  # mean step to the next pixel, in standard deviations; white noise has 1.1
 LIGHT = 127  # as `service.photographs` tells a light background from a dark one
+
+
+class Input(TypedDict):
+    """How a picture compares with those that the model was trained on."""
+
+    shift: Annotated[
+        float, Field(description="its distance from them; beyond 1 are 1 % of their own")
+    ]
+    unusual: Annotated[bool, Field(description="whether the shift is above 1")]
+    hint: Annotated[str, Field(description="what an unusual one looks like, else empty")]
+
+
+def describe(
+    statistics: InputStatistics, images: NDArray[np.uint8], squared_shifts: Sequence[float]
+) -> list[Input]:
+    """Say how images (N, 28, 28) with those shifts, N of them, compare with the training set."""
+    unusual = [index for index, squared in enumerate(squared_shifts) if squared > 1]
+    found = dict(zip(unusual, hints(statistics, images[unusual]), strict=True)) if unusual else {}
+    return [
+        {
+            "shift": round(math.sqrt(squared), 3),
+            "unusual": index in found,
+            "hint": found.get(index, ""),
+        }
+        for index, squared in enumerate(squared_shifts)
+    ]
 
 
 def hints(statistics: InputStatistics, images: NDArray[np.uint8]) -> list[str]:

@@ -27,6 +27,7 @@ WIDEST = 2**16  # images in a window
 
 # More at a time, and OpenBLAS would start threads for them, which the event loop's has to wait for.
 PIECE = 12
+SQUARED_SHIFT = "squared_shift"  # an output (N, 1), beside the network's own
 
 Floats = NDArray[np.float32]
 

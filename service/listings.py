@@ -8,7 +8,7 @@ from itertools import chain
 import orjson
 from rich.cells import cell_len
 
-from service.answers import Classification
+from service.results import Classification
 
 
 class Table:

@@ -25,7 +25,7 @@ from service.freed_memory import keep_freed_memory
 from service.model import Model
 from service.quiet_start import start
 from service.settings import Device
-from service.shards import Block, Span
+from service.shard_types import Block, Span
 
 AHEAD = 3  # spans for each process that are read, classified, or wait to be written
 HELD_BYTES = 256 * 2**20  # of spans that are on their way, unless one alone has more

@@ -3,12 +3,11 @@
 import os
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import (
-    CONTENT_TYPE_LATEST,
     REGISTRY,
     CollectorRegistry,
     Counter,
@@ -17,10 +16,8 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
-from starlette.responses import Response
 
 from service.metric_files import FOLDER
-from service.model import Model
 from service.telling import Telling
 
 
@@ -101,11 +98,19 @@ IN_HAND = Gauge(
 )
 
 
-def note_model(model: Model, before: Model | None = None) -> None:
+class ModelLabels(NamedTuple):
+    """What tells one model from another in the metrics."""
+
+    name: str
+    version: str
+    device: str
+
+
+def note_model(model: ModelLabels, before: ModelLabels | None = None) -> None:
     """Tell which model is served, and on what, and that the one before is no longer."""
     if before is not None:
-        SERVED.labels(before.name, before.version, before.device).set(0)
-    SERVED.labels(model.name, model.version, model.device).set(1)
+        SERVED.labels(*before).set(0)
+    SERVED.labels(*model).set(1)
 
 
 class RunCounter:
@@ -133,8 +138,8 @@ class RunCounter:
                 counter.inc(number)
 
 
-def metrics_response() -> Response:
-    """Answer with the metrics of all workers of this server, in Prometheus's text format.
+def exposition() -> bytes:
+    """Return the metrics of all workers of this server, in Prometheus's text format.
 
     Of this worker all that has happened is among them; what happened to others in the last half
     second may not be.
@@ -144,4 +149,4 @@ def metrics_response() -> Response:
     if FOLDER in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    return generate_latest(registry)

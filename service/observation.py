@@ -10,11 +10,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access_log import AccessLog
-from service.connections import CONNECTION, Protocol
 from service.failures import error_of
 from service.metrics import REQUESTS, SECONDS, STAGE_SECONDS, STAGES
 from service.request_ids import HEADER, request_id
 from service.request_ids import KEY as REQUEST_ID
+from service.scope import CONNECTION, Connection
 from service.security_headers import secure
 from service.telling import Telling
 from service.timing import KEY, Timing
@@ -91,7 +91,7 @@ class _Exchange:
         self.identity = scope[REQUEST_ID] = request_id(scope)
         self.status = CLIENT_WENT_AWAY
         self.error = "the client went away before it was answered"
-        self.connection: Protocol | None = scope.get(CONNECTION)
+        self.connection: Connection | None = scope.get(CONNECTION)
         self._send = send
 
     async def send(self, message: Message) -> None:

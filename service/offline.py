@@ -9,13 +9,13 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from service.answers import Classification, classifications
 from service.blocks import see
 from service.errors import InputError
 from service.images import Mode, Seen
 from service.input_statistics import squares
 from service.model import Model
 from service.picture_contents import read_picture
+from service.results import Classification, classifications
 
 BATCH = 64  # ONNX Runtime is no faster with more
 AHEAD = 2 * BATCH  # decoded before they are asked for: 28 x 28 bytes each

@@ -4,18 +4,16 @@ Source: `specification/protocol/inference_rest.md` of kserve/open-inference-prot
 """
 
 import asyncio
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.admission import INFLATED
-from service.answers import json_response
 from service.choices import read_query
 from service.compression import inflate, is_compressed
-from service.errors import NotFound, UnsupportedType
+from service.data_plane import DataPlane
+from service.errors import UnsupportedType
 from service.inference_request import (
     DATATYPE,
     HEADER_LENGTH,
@@ -27,16 +25,14 @@ from service.inference_request import (
 from service.inference_response import write_response
 from service.json_reading import read_in_thread
 from service.model import INPUT
+from service.request_body import header, media_type, read_body
+from service.responses import json_response
+from service.scope import INFLATED
 from service.served_model import ServedModel
 from service.tensors import IMAGE_SHAPE
 from service.timing import timing
-from service.uploads import header, media_type, read_body
+from service.version import SERVER, SERVER_VERSION
 
-if TYPE_CHECKING:
-    from service.classifier import FashionClassifier
-
-SERVER = "fashion-lenet-bn"
-SERVER_VERSION = "1.0.0"  # as in pyproject.toml, which is not where the service runs
 EXTENSIONS = ("binary_tensor_data", "classification")
 PLATFORM = "onnxruntime_onnx"  # Triton's name for it
 
@@ -63,21 +59,21 @@ async def server_live(request: Request) -> Response:
 
 async def server_ready(request: Request) -> Response:
     """Answer `GET /v2/health/ready`: the model is loaded and has passed its check."""
-    _ = request.app.state.classifier.ready_model
+    _ = request.app.state.data_plane.ready_model
     # The protocol's text says live here, and KServe's server and client say ready.
     return json_response({"live": True, "ready": True})
 
 
 async def model_ready(request: Request) -> Response:
     """Answer `GET /v2/models/NAME[/versions/VERSION]/ready`."""
-    _ = request.app.state.classifier.ready_model
-    model = named_model(request.app.state.classifier, request.path_params).model
+    _ = request.app.state.data_plane.ready_model
+    model = _named(request).model
     return json_response({"name": model.name, "ready": True})
 
 
 async def model_metadata(request: Request) -> Response:
     """Answer `GET /v2/models/NAME[/versions/VERSION]`: what goes in and what comes out."""
-    model = named_model(request.app.state.classifier, request.path_params).model
+    model = _named(request).model
     outputs = [_tensor(name, "FP32", len(model.labels)) for name in OUTPUTS]
     return json_response(
         {
@@ -92,13 +88,13 @@ async def model_metadata(request: Request) -> Response:
 
 async def infer(request: Request) -> Response:
     """Answer `POST /v2/models/NAME[/versions/VERSION]/infer`."""
-    classifier: FashionClassifier = request.app.state.classifier
-    served = named_model(classifier, request.path_params)
+    data_plane: DataPlane = request.app.state.data_plane
+    served = _named(request)
     read_query(request.scope["query_string"])
     _check_media_type(header(request, b"content-type") or "")
     encoding = header(request, b"content-encoding") or ""
     compressed = is_compressed(encoding)
-    max_bytes = classifier.settings.max_body_bytes
+    max_bytes = data_plane.settings.max_body_bytes
     body = await read_body(request, max_bytes)
     header_length = header(request, LENGTH_NAME)
     watch = timing(request.scope)
@@ -122,23 +118,10 @@ async def _parse(body: bytes, header_length: str | None) -> InferenceRequest:
     return await read_in_thread(parse_request, body, header_length)
 
 
-def named_model(classifier: "FashionClassifier", names: Mapping[str, str]) -> ServedModel:
-    """Return the model of the name, and the version if there is one, that a path has.
-
-    Raises:
-        NotFound: there is none.
-        NotReady: the model could not be loaded.
-    """
-    served = classifier.served
-    model = served.model
-    name, version = names["name"], names.get("version", model.version)
-    if name != model.name:
-        raise NotFound(f"there is no model {name[:60]!r}: there is {model.name!r}")
-    if version != model.version:
-        raise NotFound(
-            f"there is no version {version[:60]!r} of {model.name}: there is {model.version!r}"
-        )
-    return served
+def _named(request: Request) -> ServedModel:
+    """Return the model that a request's path names."""
+    data_plane: DataPlane = request.app.state.data_plane
+    return data_plane.named(request.path_params["name"], request.path_params.get("version"))
 
 
 def _json_bytes(body: bytes, header_length: str | None) -> int:

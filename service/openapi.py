@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from service import openapi_inference, openapi_operations, openapi_pictures
-from service.answers import Classification, Predictions
-from service.open_inference import SERVER_VERSION
 from service.openapi_parts import COMPONENTS, Described
 from service.openapi_security import with_keys
+from service.results import Classification, Predictions
 from service.settings import ServiceSettings
+from service.version import SERVER_VERSION
 
 VERSION = "3.0.3"  # of OpenAPI; most generators of clients know no newer one
 INFO = {

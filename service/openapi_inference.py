@@ -7,7 +7,7 @@ Schemas as in the protocol's `inference_rest.md`, and Triton's extensions "Binar
 from service.errors import InvalidInput, NotFound, NotReady, TooLarge, UnsupportedType
 from service.images import SIDE
 from service.inference_request import HEADER_LENGTH, OUTPUTS
-from service.open_inference import EXTENSIONS, PLATFORM, SERVER, SERVER_VERSION
+from service.open_inference import EXTENSIONS, PLATFORM
 from service.openapi_parts import (
     BINARY,
     JSON,
@@ -20,6 +20,7 @@ from service.openapi_parts import (
     reference,
 )
 from service.openapi_pictures import REFUSALS, TROUSERS
+from service.version import SERVER, SERVER_VERSION
 
 TAG = "Open Inference Protocol v2"
 NAME, VERSION = "fashion_lenet", "1.1.0"

@@ -10,7 +10,7 @@ from service.arrow import pyarrow
 from service.errors import InputError
 from service.model_metadata import SIDE
 from service.picture_contents import LONGEST, too_long
-from service.shards import Pictures, shown
+from service.shard_types import Pictures, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa

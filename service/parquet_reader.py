@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from service.arrow import pyarrow
 from service.errors import InputError
 from service.parquet_columns import SPAN_BYTES, Column, choose_column, files, images
-from service.shards import Block, shown
+from service.shard_types import Block, shown
 
 MEMORY = 2**30  # bytes, beyond what the process has as it starts
 TOO_MUCH = f"what comes next takes more than {MEMORY:,} bytes of memory"

@@ -11,7 +11,7 @@ from service.errors import InputError
 from service.parquet_reader import serve
 from service.picture_files import Skipped
 from service.quiet_start import start
-from service.shards import Block, Span, Unread
+from service.shard_types import Block, Span, Unread
 
 PARQUET = b"PAR1"  # Apache Parquet, "File Format"
 

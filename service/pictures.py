@@ -1,22 +1,19 @@
 """The routes that take pictures as people have them."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.answers import json_response
+from service.data_plane import DataPlane
 from service.decoders import Decoders
 from service.decoding import Job, named
 from service.formats import FORMATS
 from service.images import SIDE, Mode, Seen, as_network_sees, open_image, see_plain
+from service.responses import json_response
 from service.timing import timing
 from service.uploads import Upload, read_upload, read_uploads
-
-if TYPE_CHECKING:
-    from service.classifier import FashionClassifier
 
 # A picture of the network's own size is decoded on the event loop, in some 40 us, if it is a PNG or
 # JPEG: their readers take no more memory and time than their pixels and bytes, where a TIFF's tiles
@@ -30,29 +27,29 @@ INLINE_BEGINNINGS = tuple(
 
 async def classify(request: Request) -> Response:
     """Answer `POST /classify`: one picture, as a form's field or as the body."""
-    classifier: FashionClassifier = request.app.state.classifier
+    data_plane: DataPlane = request.app.state.data_plane
     content, (mode, top_k) = await read_upload(
-        request, classifier.settings.max_body_bytes, len(classifier.model.labels)
+        request, data_plane.settings.max_body_bytes, len(data_plane.model.labels)
     )
     watch = timing(request.scope)
     with watch.decoding():
         decoders = request.app.state.decoders
-        seen = await see(content, decoders, classifier.settings.max_image_pixels, mode)
-    (answer,) = await classifier.classify_seen([seen], watch, top_k)
+        seen = await see(content, decoders, data_plane.settings.max_image_pixels, mode)
+    (answer,) = await data_plane.classify([seen], watch, top_k)
     return json_response(answer)
 
 
 async def classify_batch(request: Request) -> Response:
     """Answer `POST /classify_batch`: the pictures of a form."""
-    classifier: FashionClassifier = request.app.state.classifier
+    data_plane: DataPlane = request.app.state.data_plane
     uploads, (mode, top_k) = await read_uploads(
-        request, classifier.settings.max_body_bytes, len(classifier.model.labels)
+        request, data_plane.settings.max_body_bytes, len(data_plane.model.labels)
     )
     watch = timing(request.scope)
     with watch.decoding():
         decoders = request.app.state.decoders
-        seen = await see_all(uploads, decoders, classifier.settings.max_image_pixels, mode)
-    return json_response(await classifier.classify_seen(seen, watch, top_k))
+        seen = await see_all(uploads, decoders, data_plane.settings.max_image_pixels, mode)
+    return json_response(await data_plane.classify(seen, watch, top_k))
 
 
 async def see(content: bytes, decoders: Decoders, max_pixels: int, mode: Mode) -> Seen:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,16 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.answers import json_response
 from service.choices import read_query
+from service.data_plane import DataPlane
 from service.errors import InvalidInput, UnsupportedType
 from service.images import SIDE
 from service.json_reading import read_in_thread, read_json
+from service.request_body import header, media_type, read_plain_body
+from service.responses import json_response
 from service.timing import timing
-from service.uploads import header, media_type, read_plain_body
-
-if TYPE_CHECKING:
-    from service.classifier import FashionClassifier
 
 JSON = "application/json"
 RIGHT = f"N x 1 x {SIDE} x {SIDE} whole numbers from 0 to 255"
@@ -41,21 +39,21 @@ KINDS = {
 
 async def predict(request: Request) -> Response:
     """Answer `POST /predict`: images as JSON, uint8 N x 1 x 28 x 28."""
-    classifier: FashionClassifier = request.app.state.classifier
+    data_plane: DataPlane = request.app.state.data_plane
     read_query(request.scope["query_string"])
     kind = media_type(header(request, b"content-type") or "")
     if kind != JSON:
         raise UnsupportedType(
             f"Content-Type {kind[:60] or '(none)'} is not served here: send {JSON}"
         )
-    body = await read_plain_body(request, classifier.settings.max_body_bytes)
+    body = await read_plain_body(request, data_plane.settings.max_body_bytes)
     watch = timing(request.scope)
     with watch.decoding():
         if len(body) <= INLINE_BYTES:
             images = read_images(body)  # (N, 1, 28, 28)
         else:
             images = await read_in_thread(read_images, body)
-    return json_response(await classifier.predict_images(images, watch))
+    return json_response(await data_plane.predict(images, watch))
 
 
 def read_images(body: bytes) -> NDArray[np.uint8]:

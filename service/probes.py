@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.answers import json_response
+from service.responses import json_response
 
 
 async def livez(request: Request) -> Response:
@@ -14,7 +14,7 @@ async def livez(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """Answer `GET /readyz`: the model is loaded and has passed its check, or why not."""
-    return json_response({"status": "ready", **request.app.state.classifier.ready_model.describe()})
+    return json_response({"status": "ready", **request.app.state.data_plane.ready_model.describe()})
 
 
 async def healthz(request: Request) -> Response:
@@ -26,9 +26,11 @@ async def metrics(request: Request) -> Response:
     """Answer `GET /metrics`, in Prometheus's text format."""
     # Imported here because Prometheus's client looks for a multi-process folder when it is
     # imported, and only a worker has one.
-    from service.metrics import metrics_response
+    from prometheus_client import CONTENT_TYPE_LATEST
 
-    return metrics_response()
+    from service.metrics import exposition
+
+    return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 ROUTES = [

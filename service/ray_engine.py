@@ -25,7 +25,8 @@ from service.local_engine import without
 from service.model import Model
 from service.picture_files import Skipped
 from service.settings import Device
-from service.shards import Shard, Span, without_rows
+from service.shard_types import Shard, Span
+from service.shards import without_rows
 
 if TYPE_CHECKING:
     from ray.data import Dataset

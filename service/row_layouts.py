@@ -10,10 +10,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from service.answers import most_probable
 from service.arrow import pyarrow
 from service.blocks import Rows
 from service.model import Model
+from service.results import most_probable
 
 SLOT = orjson.Fragment(b"%b")  # what differs from line to line
 
@@ -92,7 +92,7 @@ def _literal(text: str) -> str:
 
 
 def _inputs(shifts: NDArray[np.float64], hints: Mapping[int, str]) -> list[bytes]:
-    """Write `service.watchman.Input` of each answer."""
+    """Write `service.input_hints.Input` of each answer."""
     found = [b'{"shift":%b,"unusual":false,"hint":""}' % shift for shift in _numbers(shifts)]
     for answer, hint in hints.items():
         found[answer] = orjson.dumps(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from service.batching import Arrays, Batcher, Infer
+from service.arrays import Arrays, Infer
+from service.batching import Batcher
 from service.errors import ModelError
 from service.model import Model
 from service.telling import Telling

@@ -110,7 +110,7 @@ def check_tracing() -> None:
         StartError: a package is missing, or a variable of OpenTelemetry's is wrong.
     """
     try:
-        from service.tracing import tracer_provider
+        from service.span_export import tracer_provider
 
         tracer_provider().shutdown()
     except ImportError as error:

@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from service.errors import BrokenInput
 from service.picture_contents import LONGEST
-from service.shards import READING_FAULTS, opened, shown
+from service.shard_types import READING_FAULTS, opened, shown
 from service.tar_members import (
     HARD_LINK,
     REGULAR,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from service.errors import BrokenInput
 from service.picture_contents import LONGEST, too_long
 from service.picture_files import NO_FILE, Skipped, reason_to_skip
-from service.shards import READING_FAULTS, SPAN_FILES, Block, Span, Unread, opened, shown
+from service.shard_types import READING_FAULTS, SPAN_FILES, Block, Span, Unread, opened, shown
 from service.tar_links import Links
 from service.tar_members import (
     FOLDER,

@@ -4,36 +4,25 @@ The scores are one more output of the network, named `squared_shift`: they are m
 batch at a time, and each request gets its own.
 """
 
-import math
 from collections import deque
 from collections.abc import Sequence
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
-from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
-from service.batching import Arrays, Infer
+from service.arrays import Arrays, Infer
 from service.drift import DriftWindow
-from service.input_hints import hints
-from service.input_statistics import PIECE, Floats, InputStatistics, squares
-
-SQUARED_SHIFT = "squared_shift"  # (N, 1), beside the network's own outputs
+from service.input_statistics import (
+    PIECE,
+    SQUARED_SHIFT,
+    Floats,
+    InputStatistics,
+    squares,
+)
 
 # Of images whose shifts nobody asks for a sample will do, scored when the metrics are told.
 SAMPLE = PIECE  # of a batch
 SAMPLES = 32  # until then
-
-
-class Input(TypedDict):
-    """How a picture compares with those that the model was trained on."""
-
-    shift: Annotated[
-        float, Field(description="its distance from them; beyond 1 are 1 % of their own")
-    ]
-    unusual: Annotated[bool, Field(description="whether the shift is above 1")]
-    hint: Annotated[str, Field(description="what an unusual one looks like, else empty")]
 
 
 class Watchman:
@@ -78,19 +67,3 @@ class Watchman:
             whitened = np.concatenate(scored)  # (N, 3C)
             self._window.add(whitened)
             self._tell(self.statistics, np.sqrt(squares(whitened)), self._window)
-
-
-def describe(
-    statistics: InputStatistics, images: NDArray[np.uint8], squared_shifts: Sequence[float]
-) -> list[Input]:
-    """Say how images (N, 28, 28) with those shifts, N of them, compare with the training set."""
-    unusual = [index for index, squared in enumerate(squared_shifts) if squared > 1]
-    found = dict(zip(unusual, hints(statistics, images[unusual]), strict=True)) if unusual else {}
-    return [
-        {
-            "shift": round(math.sqrt(squared), 3),
-            "unusual": index in found,
-            "hint": found.get(index, ""),
-        }
-        for index, squared in enumerate(squared_shifts)
-    ]

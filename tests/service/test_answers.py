@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from service.answers import classification, predictions, shortest
 from service.images import AS_IT_IS, Preprocessing
 from service.model import Model, load_model
+from service.results import classification, predictions, shortest
 from service.settings import ServiceSettings
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.batching import INLINE_BATCH, INLINE_TURN, Arrays, Batcher, Images
+from service.arrays import Arrays, Images
+from service.batching import INLINE_BATCH, INLINE_TURN, Batcher
 from service.model import INPUT, LOGITS, PROBABILITIES
 
 MAX_BATCH = 8

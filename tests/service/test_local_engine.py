@@ -15,7 +15,7 @@ from service.blocks import Choices
 from service.local_engine import AHEAD, Work, _start, classify_locally
 from service.row_layouts import JSONRows
 from service.settings import RELEASED_MODEL
-from service.shards import Block, Held
+from service.shard_types import Block, Held
 
 CHOICES = Choices(JSONRows(), max_pixels=32_000_000)
 PROCESSES = 2

@@ -249,7 +249,7 @@ def test_without_a_model_the_server_lives_and_is_not_ready(
 ) -> None:
     monkeypatch.setenv("FASHION_MODEL", str(tmp_path / "missing.onnx"))
     app = Starlette(routes=ROUTES, exception_handlers=HANDLERS)
-    app.state.classifier = FashionClassifier()
+    app.state.data_plane = FashionClassifier().data_plane
 
     async def ask(method: str, path: str) -> httpx.Response:
         transport = httpx.ASGITransport(app)

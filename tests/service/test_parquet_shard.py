@@ -17,7 +17,7 @@ from service.parquet_reader import MEMORY
 from service.parquet_shard import Parquet
 from service.picture_contents import LONGEST
 from service.picture_files import Skipped
-from service.shards import Span
+from service.shard_types import Span
 from tests.serving import ROOT
 
 MIB = 2**20

@@ -22,6 +22,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.classifier import FashionClassifier
+from service.data_plane import DataPlane
 from service.errors import NotReady
 from service.model import LOGITS
 from service.timing import Timing
@@ -217,21 +218,21 @@ def test_a_worker_that_is_starting_reloads_when_it_has(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FashionClassifier:
+def data_plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataPlane:
     monkeypatch.setenv("FASHION_DEVICE", "cpu")
     monkeypatch.setenv("FASHION_MODEL", str(write_model(tmp_path / "model.onnx", version="1")))
-    return FashionClassifier()
+    return FashionClassifier().data_plane
 
 
 def test_who_has_begun_is_answered_by_the_old_model_and_then_it_is_gone(
-    classifier: FashionClassifier, images: NDArray[np.uint8]
+    data_plane: DataPlane, images: NDArray[np.uint8]
 ) -> None:
     async def reload_between() -> weakref.ref[object]:
-        old = classifier.served
+        old = data_plane.served
         await old.infer(images[:100, None], [LOGITS], Timing())  # starts its thread
-        write_model(classifier.settings.model, version="2")
-        await classifier.reloading.ask()
-        assert classifier.model.version == "2"
+        write_model(data_plane.settings.model, version="2")
+        await data_plane.reloading.ask()
+        assert data_plane.model.version == "2"
         watch = Timing()
         await old.infer(images[:100, None], [LOGITS], watch)
         assert (old.model.version, watch.model_version) == ("1", b"1")
@@ -253,55 +254,55 @@ def test_a_worker_without_a_model_takes_one(
     model = with_wrong_golden_samples(tmp_path / "model.onnx")
     monkeypatch.setenv("FASHION_DEVICE", "cpu")
     monkeypatch.setenv("FASHION_MODEL", str(model))
-    classifier = FashionClassifier()
+    data_plane = FashionClassifier().data_plane
     with pytest.raises(NotReady, match="golden samples come out wrong"):
-        _ = classifier.model
+        _ = data_plane.model
     write_model(model, version="7")
 
-    asyncio.run(ask_once(classifier))
-    assert classifier.ready_model.version == "7"
+    asyncio.run(ask_once(data_plane))
+    assert data_plane.ready_model.version == "7"
 
 
-def test_asked_during_a_reload_it_reloads_again(classifier: FashionClassifier) -> None:
+def test_asked_during_a_reload_it_reloads_again(data_plane: DataPlane) -> None:
     async def ask_twice() -> None:
-        task = classifier.reloading.ask()
+        task = data_plane.reloading.ask()
         await asyncio.sleep(0)  # the first has begun
-        write_model(classifier.settings.model, version="8")
-        assert classifier.reloading.ask() is task
+        write_model(data_plane.settings.model, version="8")
+        assert data_plane.reloading.ask() is task
         await task
 
     asyncio.run(ask_twice())
-    assert classifier.model.version == "8"
+    assert data_plane.model.version == "8"
 
 
 def test_a_model_that_computes_for_ever_is_not_taken_and_the_next_one_is(
-    classifier: FashionClassifier, monkeypatch: pytest.MonkeyPatch
+    data_plane: DataPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.model.CHECK_SECONDS", 0.5)
-    computing_for_ever(classifier.settings.model)
-    asyncio.run(ask_once(classifier))
-    assert classifier.model.version == "1"
-    write_model(classifier.settings.model, version="9")
-    asyncio.run(ask_once(classifier))
-    assert classifier.model.version == "9"
+    computing_for_ever(data_plane.settings.model)
+    asyncio.run(ask_once(data_plane))
+    assert data_plane.model.version == "1"
+    write_model(data_plane.settings.model, version="9")
+    asyncio.run(ask_once(data_plane))
+    assert data_plane.model.version == "9"
 
 
 def test_a_file_that_does_not_end_is_not_waited_for(
-    classifier: FashionClassifier, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    data_plane: DataPlane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("service.reloading.LOAD_SECONDS", 0.5)
-    model = classifier.settings.model
+    model = data_plane.settings.model
     model.unlink()
     os.mkfifo(model)  # which nobody writes to
     with caplog.at_level("ERROR", "bentoml.fashion_lenet"):
-        asyncio.run(ask_once(classifier))
+        asyncio.run(ask_once(data_plane))
     assert "The model is not changed: the model is not loaded after" in caplog.text
     model.unlink()
     write_model(model, version="10")
     monkeypatch.undo()
-    asyncio.run(ask_once(classifier))
-    assert classifier.model.version == "10"
+    asyncio.run(ask_once(data_plane))
+    assert data_plane.model.version == "10"
 
 
-async def ask_once(classifier: FashionClassifier) -> None:
-    await classifier.reloading.ask()
+async def ask_once(data_plane: DataPlane) -> None:
+    await data_plane.reloading.ask()

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.answers import classification
 from service.blocks import Rows
 from service.images import AS_IT_IS, Preprocessing
 from service.model import Model, load_model
+from service.results import classification
 from service.row_layouts import ArrowRows, JSONRows, arrow_schema
 from service.settings import ServiceSettings
 from tests.service.models import write_model

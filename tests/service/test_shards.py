@@ -23,7 +23,8 @@ from pyarrow import parquet
 from service.errors import InputError
 from service.picture_contents import LONGEST
 from service.picture_files import Skipped
-from service.shards import SPAN_FILES, Block, Files, Shard, find_shards, without_rows
+from service.shard_types import SPAN_FILES, Block, Shard
+from service.shards import Files, find_shards, without_rows
 
 Row = tuple[str, Any]
 

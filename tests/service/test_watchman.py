@@ -10,11 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from service.errors import ModelError
+from service.input_hints import describe
 from service.input_metrics import SHIFT as SHIFT_METRIC
-from service.input_statistics import KEY, InputStatistics
+from service.input_statistics import KEY, SQUARED_SHIFT, InputStatistics
 from service.model import PROBABILITIES, load_model
 from service.settings import ServiceSettings
-from service.watchman import SAMPLE, SQUARED_SHIFT, Watchman, describe
+from service.watchman import SAMPLE, Watchman
 from tests.service.models import write_model
 from tests.service.pictures import encode
 from tests.service.test_metrics import metrics

@@ -1,19 +1,17 @@
-"""What the service answers."""
+"""What a model has found, as the service and the command line give it."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Annotated, Any, NotRequired
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 from pydantic import Field
-from starlette.responses import Response
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
 from service.images import Preprocessing
+from service.input_hints import Input, describe
 from service.model import Model
-from service.watchman import Input, describe
 
 
 class ModelName(TypedDict):
@@ -127,30 +125,3 @@ def most_probable(probabilities: NDArray[np.float32], count: int) -> list[int]:
     """Return classes by values (K,), the highest first; of equals the first first, like argmax."""
     order: list[int] = np.argsort(-probabilities, kind="stable")[:count].tolist()
     return order
-
-
-class Answer(Response):
-    """A body that is whole; Starlette's own way to its headers takes three times as long."""
-
-    def __init__(
-        self,
-        body: bytes,
-        media_type: str,
-        status: int = 200,
-        headers: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
-        self.body, self.media_type = body, media_type
-        self.status_code, self.background = status, None
-        self.raw_headers = [
-            (b"content-type", media_type.encode()),
-            (b"content-length", b"%d" % len(body)),
-        ]
-        for name, value in headers.items():
-            self.raw_headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
-
-
-def json_response(
-    content: Any, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Answer:
-    """Write an answer as JSON."""
-    return Answer(orjson.dumps(content), "application/json", status, headers or {})

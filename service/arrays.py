@@ -1,0 +1,10 @@
+"""What goes through the service: images, and what a network finds in them."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Images = NDArray[np.uint8]  # (N, 1, 28, 28)
+Arrays = list[NDArray[np.float32]]  # (N, K) each
+Infer = Callable[[Images, Sequence[str]], Arrays]
