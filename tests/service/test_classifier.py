@@ -228,7 +228,7 @@ IMPORTS = """
     from service.timing import Timing
 
     seen = as_network_sees(open_image(sys.stdin.buffer.read(), 28 * 28))
-    asyncio.run(FashionClassifier().classify_seen([seen], Timing()))
+    asyncio.run(FashionClassifier().data_plane.classify([seen], Timing()))
     print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 
