@@ -31,9 +31,9 @@ from benchmarks.peers import ROOT, running
 from benchmarks.shipped import BENTOML, shipped
 from benchmarks.stopwatch import Pace, counts, pace
 from export.fold import fold
-from service.devices import CPU, CUDA, CUDA_OPTIONS
 from service.errors import DeviceError
-from service.model import LOGITS, PROBABILITIES, Model, load_model
+from service.runtime.onnx_model import LOGITS, PROBABILITIES, Model, load_model
+from service.runtime.onnx_session import CPU, CUDA, CUDA_OPTIONS
 from service.settings import RELEASED_MODEL, ServiceSettings
 from training.checkpoint import load_checkpoint
 from training.devices import choose_device, set_up

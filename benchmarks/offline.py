@@ -3,7 +3,8 @@
     python -m benchmarks.offline [--rounds 3] [--images 1000000]
 
 Its images a second, divided by what as many processes reach that do nothing but call ONNX Runtime
-on images in memory, 64 at a time; for pictures in files, that decode them by `service.images` too.
+on images in memory, 64 at a time; for pictures in files, that decode them too, by
+`service.preprocessing.pipeline`.
 Both in turn, in one run; the pictures are the test set's, repeated. Once with all of the program's
 time, and once without its start and end, which are what it takes for one image.
 """
@@ -31,9 +32,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.peers import ROOT
-from service.blocks import BATCH
-from service.images import read_image
-from service.model import Model, load_model
+from service.offline.classify_chunk import BATCH
+from service.preprocessing.pipeline import read_image
+from service.runtime.onnx_model import Model, load_model
 from service.settings import ServiceSettings
 
 TEST_SET = ROOT / "tests" / "data" / "t10k-images-idx3-ubyte.gz"

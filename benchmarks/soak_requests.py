@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from benchmarks.load import INFER, OCTETS
 from benchmarks.peers import ROOT
-from service.images import read_image
-from service.model import PROBABILITIES, Model, load_model
+from service.preprocessing.pipeline import read_image
+from service.runtime.onnx_model import PROBABILITIES, Model, load_model
 from service.settings import ServiceSettings
 from tests.hostile.cases import Case
 from tests.hostile.forms import TYPE, named, part

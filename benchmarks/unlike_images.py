@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from sklearn.datasets import load_digits
 
-from service.images import SIDE, read_image
+from service.preprocessing.pipeline import SIDE, read_image
 
 Images = NDArray[np.uint8]  # (N, 28, 28)
 

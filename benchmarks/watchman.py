@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from benchmarks.stopwatch import pace
 from benchmarks.unlike_images import CHANGES, Images, digits, kinds
-from service.drift import DriftWindow
-from service.input_hints import hints
-from service.input_statistics import InputStatistics
-from service.model import PROBABILITIES, Model, load_model
+from service.drift.report import hints
+from service.drift.statistics import InputStatistics
+from service.drift.window import DriftWindow
+from service.runtime.onnx_model import PROBABILITIES, Model, load_model
 from service.settings import ServiceSettings
 from training.fashion_mnist import load_split
 

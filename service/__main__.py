@@ -10,8 +10,8 @@ NOBODY_READS = 128 + 13  # SIGPIPE, which not every system has
 def run() -> int:
     """Run the command line; return its exit status, without a traceback where a person stops it."""
     try:
-        from service.command_line import main
-        from service.standard_streams import drop_what_is_left, open_closed_streams
+        from service.cli.main import main
+        from service.cli.standard_streams import drop_what_is_left, open_closed_streams
 
         open_closed_streams()
         try:

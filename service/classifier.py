@@ -1,4 +1,7 @@
-"""`bentoml serve`: the service as BentoML knows it. Requests come in through `service.web`."""
+"""`bentoml serve`: the service as BentoML knows it.
+
+Requests come in through `service.server.bentoml_service`.
+"""
 
 import asyncio
 import threading
@@ -9,15 +12,15 @@ import bentoml
 import numpy as np
 from bentoml.validators import ContentType, Shape
 
-from service import in_hand
-from service.data_plane import DataPlane
-from service.decoding import Job, decode
-from service.draining import Draining
-from service.images import SIDE, Mode
-from service.results import Classification, Predictions
-from service.starting import read_settings, take_over
-from service.timing import Timing
-from service.web import WebService
+from service.inference.data_plane import DataPlane
+from service.inference.results import Classification, Predictions
+from service.preprocessing.decoding import Job, decode
+from service.preprocessing.pipeline import SIDE, Mode
+from service.server.bentoml_service import WebService
+from service.server.draining import Draining
+from service.server.startup import read_settings, take_over
+from service.telemetry import in_flight
+from service.telemetry.request_timing import Timing
 
 Picture = Annotated[Path, ContentType("image/*")]
 # Not NDArray[np.uint8]: newer NumPys have it as an alias, which BentoML takes for no array.
@@ -29,7 +32,7 @@ take_over()  # `bentoml serve` imports this module, and then what starts a serve
 @bentoml.service(
     service_class=WebService,
     workers=read_settings().workers,  # BentoML wants to know when the class is made
-    # service.web measures and limits requests; BentoML's own do it again, and slowly.
+    # service.middleware measures and limits requests; BentoML's own do it again, and slowly.
     metrics={"enabled": False},
     tracing={"excluded_urls": ".*"},
     logging={"access": {"enabled": False}},
@@ -48,9 +51,9 @@ class FashionClassifier:
         if threading.current_thread() is threading.main_thread():  # the only one that may
             self.data_plane.reloading.take_signals()
             self.draining.take_signals()
-            from service import worker_metrics  # only a worker has a folder for metrics
+            from service.server import worker_metrics  # only a worker has a folder for metrics
 
-            telling = in_hand.tell(lambda: self.draining.in_hand), worker_metrics.tell()
+            telling = in_flight.tell(lambda: self.draining.in_hand), worker_metrics.tell()
             self._telling = [asyncio.create_task(task) for task in telling]
 
     async def close(self) -> None:
@@ -60,7 +63,7 @@ class FashionClassifier:
         await self.data_plane.close()
 
     # BentoML's clients learn from these what there is. Their requests, like all others, are
-    # answered by the routes of `service.pictures` and `service.predictions`.
+    # answered by the routes of `service.rest.classify` and `service.rest.predict`.
 
     @bentoml.api
     async def classify(

@@ -18,15 +18,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 SLOW_FILES = (
     "end_to_end/test_main_path.py",
     "requirements/test_environment.py",
-    "service/test_ray_engine.py",
+    "service/offline/test_ray_engine.py",
     "training/test_learner.py",
-    "service/test_bulk.py",
+    "service/offline/test_job.py",
     "end_to_end/test_faults.py",
     "end_to_end/test_readme.py",
     "export/test_fold_properties.py",
-    "service/test_photographs.py",
-    "service/test_draining.py",
-    "service/test_starting.py",
+    "service/preprocessing/test_fashion_mnist.py",
+    "service/server/test_draining.py",
+    "service/server/test_startup.py",
 )
 
 

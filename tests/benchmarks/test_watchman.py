@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks import watchman
 from benchmarks.watchman_chart import SHOWN, draw
-from service.model import load_model
+from service.runtime.onnx_model import load_model
 from service.settings import ServiceSettings
 from tests.serving import ROOT
 from training.fashion_mnist import load_split

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from service.formats import SERVED
+from service.preprocessing.formats import SERVED
 from tests.browser.shown import await_answer, choose, shown
 from tests.serving import Server
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 from playwright.sync_api import Page, Route, expect
 
-from service.images import Mode, as_network_sees
+from service.preprocessing.pipeline import Mode, as_network_sees
 from tests.browser.shown import SAMPLES, await_answer, choose, shown
 from tests.serving import Server
 

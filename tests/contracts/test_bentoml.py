@@ -1,6 +1,6 @@
 """bentoml: its arbiter, its folder for metrics, and the worker that runs uvicorn.
 
-Stood on by `service.supervision`, `service.classifier` and `service.web`.
+Stood on by `service.server.supervisor`, `service.classifier` and `service.server.bentoml_service`.
 """
 
 import subprocess

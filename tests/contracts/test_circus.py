@@ -1,6 +1,6 @@
 """circus: an arbiter, its watchers and their processes, alive.
 
-Stood on by `service.supervision`.
+Stood on by `service.server.supervisor`.
 """
 
 import json

@@ -1,6 +1,6 @@
 """httptools: in what order it calls, and what it raises when a callback does.
 
-Stood on by `service.connections`.
+Stood on by `service.server.http_protocol`.
 """
 
 from typing import Any

@@ -1,6 +1,7 @@
 """Pillow: which decoder reads a file, in which pieces, and its decoder of raw deflate.
 
-Stood on by `service.images`, `service.decoder_process` and `service.plain_png`.
+Stood on by `service.preprocessing.pipeline`, `service.preprocessing.plain_png` and
+`service.decoder_pool.process`.
 """
 
 import io

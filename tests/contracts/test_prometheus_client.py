@@ -1,6 +1,6 @@
 """prometheus_client: how a histogram adds up, and the files of several processes.
 
-Stood on by `service.metrics` and `service.metric_files`.
+Stood on by `service.telemetry.metrics` and `service.telemetry.multiprocess`.
 """
 
 import json
@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from prometheus_client import CollectorRegistry, Histogram
 
-from service.metric_files import KINDS
-from service.metrics import CountedAtOnce
+from service.telemetry.metrics import CountedAtOnce
+from service.telemetry.multiprocess import KINDS
 
 VALUES = [0.1, 0.25, 0.25, 3.0, 5.0, 0.0]
 BUCKETS = (0.25, 1.0, 4.0)
@@ -23,7 +23,7 @@ import json, sys
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.multiprocess import MultiProcessCollector
-from service.metrics import CountedAtOnce
+from service.telemetry.metrics import CountedAtOnce
 
 mine = CollectorRegistry()
 values, buckets = json.loads(sys.argv[1])

@@ -1,6 +1,6 @@
 """Ray: the handler that writes Ray Data's log to the terminal.
 
-Stood on by `service.ray_engine`.
+Stood on by `service.offline.ray_engine`.
 """
 
 import subprocess

@@ -1,6 +1,6 @@
 """Rich: its columns, and the attribute that says whether a bar is shown.
 
-Stood on by `service.progress_bar`.
+Stood on by `service.cli.progress`.
 """
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn

@@ -1,6 +1,6 @@
 """Starlette: what a route and a response are made of.
 
-Stood on by `service.web`, `service.short_way` and `service.answers`.
+Stood on by `service.server.bentoml_service`, `service.http.fast_router` and `service.answers`.
 """
 
 import asyncio

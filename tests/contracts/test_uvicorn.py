@@ -1,7 +1,7 @@
 """uvicorn: a connection, its requests, and the server that has them.
 
-Stood on by `service.connections`, `service.joined_writes`, `service.draining`, `service.admission`
-and `service.web`.
+Stood on by `http_protocol`, `write_coalescing`, `draining` and `bentoml_service` of
+`service.server`, and by `service.middleware.admission`.
 """
 
 import asyncio
@@ -218,4 +218,4 @@ def test_the_protocol_is_looked_up_by_the_name_auto(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(HTTP_PROTOCOLS, "auto", "service.connections:Protocol")
     config = uvicorn.Config(lambda: None, log_config=None)
     config.load()
-    assert config.http_protocol_class.__module__ == "service.connections"
+    assert config.http_protocol_class.__module__ == "service.server.http_protocol"

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from starlette.routing import Match, Route
 
-from service import open_inference, probes
+from service.oip import rest_routes
+from service.rest import health
 from service.settings import ServiceSettings
 from tests.deploy.manifests import BASES, KUBERNETES, OVERLAYS, Manifest, built, pod, written
 from tests.serving import ROOT
@@ -18,7 +19,7 @@ from tests.serving import ROOT
 KSERVE = ROOT / ".venv" / "kserve" / "bin" / "python"
 KSERVE_MODELS = Path(__file__).with_name("kserve_models.py")
 CPU = "deployment/cpu"
-ROUTES = [*probes.ROUTES, *open_inference.ROUTES]
+ROUTES = [*health.ROUTES, *rest_routes.ROUTES]
 
 
 def validate(manifest: Manifest) -> None:

@@ -16,7 +16,7 @@ import onnx
 import pytest
 
 from export.graph import PRODUCER_VERSION
-from service.open_inference import SERVER_VERSION
+from service.oip.rest_routes import SERVER_VERSION
 from tests.serving import ROOT, environment, serving
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from export.__main__ import main as export
-from service.command_line import main as service
+from service.cli.main import main as service
 from training.__main__ import main as training
 
 Main = Callable[[Sequence[str]], int]

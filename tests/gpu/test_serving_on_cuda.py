@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from service.devices import CUDA
-from service.model import LOGITS, Model, load_model
+from service.runtime.onnx_model import LOGITS, Model, load_model
+from service.runtime.onnx_session import CUDA
 from service.settings import ServiceSettings
 from training.fashion_mnist import load_split
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.formats import SERVED
+from service.preprocessing.formats import SERVED
 
 Body = bytes | Callable[[], bytes]  # a large one is made only when it is sent
 Headers = Sequence[tuple[str, str]]

@@ -11,7 +11,7 @@ from functools import cache
 
 from PIL import Image
 
-from service.formats import format_of
+from service.preprocessing.formats import format_of
 from tests.hostile.cases import BROKEN, NO_PICTURE, TIFF, Case, picture
 from tests.hostile.png import GOOD as PNG
 from tests.service.pictures import save

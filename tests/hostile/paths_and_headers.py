@@ -40,7 +40,7 @@ PATHS = [
         for path in (
             *("/nothing", "//", "/./livez", "/../livez", "/livez/", "/LIVEZ", "/livez%00", "/livez%0a"),
             *("/livez%0d%0aX:%201", "/livez%2f", "/%6civez/x", "/livez;a=b", "/livez.", "/livez%20", "/%00"),
-            *("/classify%0a/", "/ui/../service/web.py", "/ui/..%2f..%2fservice%2fweb.py", "/ui/%2e%2e/web.py"),
+            *("/classify%0a/", "/ui/../service/server/bentoml_service.py", "/ui/..%2f..%2fservice%2fweb.py", "/ui/%2e%2e/web.py"),
             *("/ui/..%5c..%5cweb.py", "/ui//etc/passwd", "/ui/%2fetc%2fpasswd", "/ui/index.html%00.js", "/ui/samples"),
             *("/ui/index.html%0a", "/ui/samples/..%252f..%252fweb.py", "/ui/CON", "/ui/" + "a/" * 500),
             *("/static_content/../../settings.py", "/static_content/..%2f..%2fmain.py", "/static_content/%00"),

@@ -16,8 +16,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from service.decoder_limits import LARGE, LIMITS, SMALL
-from service.decoders import PROCESSES
+from service.decoder_pool.limits import LARGE, LIMITS, SMALL
+from service.decoder_pool.pool import PROCESSES
 from tests.hostile.cases import TIFF, Body, Case, picture
 from tests.hostile.connection import exchange
 from tests.hostile.forms import TYPE, named, part

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import RequestError
-from service.images import Mode, read_image
-from service.inference_request import parse_request
-from service.multipart import Part, parse_multipart
-from service.predictions import read_images
+from service.http.multipart_form import Part, parse_multipart
+from service.oip.rest_request import parse_request
+from service.preprocessing.pipeline import Mode, read_image
+from service.rest.predict import read_images
 from tests.hostile import gif_bmp_webp, jpeg, png, tiff
 from tests.hostile.cases import Headers
 from tests.hostile.connection import exchange

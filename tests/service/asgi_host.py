@@ -12,8 +12,8 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.connections import Protocol
-from service.http_parsing import CONTINUE
+from service.server.http_parsing import CONTINUE
+from service.server.http_protocol import Protocol
 
 SECONDS = 600  # a last resort
 

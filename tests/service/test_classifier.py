@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from service.classifier import FashionClassifier
 from service.errors import InvalidInput
-from service.formats import SERVED
+from service.preprocessing.formats import SERVED
 from tests.service.models import with_wrong_golden_samples
 from tests.service.pictures import encode
-from tests.service.test_devices import no_gpu
+from tests.service.runtime.test_onnx_session import no_gpu
 from tests.serving import ROOT, SERVE, Server, environment, serving, start
 
 REFUSAL_SECONDS = 600
@@ -224,8 +224,8 @@ IMPORTS = """
     import sys
     import service.classifier
     from service.classifier import FashionClassifier
-    from service.images import as_network_sees, open_image
-    from service.timing import Timing
+    from service.preprocessing.pipeline import as_network_sees, open_image
+    from service.telemetry.request_timing import Timing
 
     seen = as_network_sees(open_image(sys.stdin.buffer.read(), 28 * 28))
     asyncio.run(FashionClassifier().data_plane.classify([seen], Timing()))

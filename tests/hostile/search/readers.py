@@ -5,15 +5,15 @@ from multiprocessing import Pipe
 from pathlib import Path
 from threading import Thread
 
-from service.compression import inflate
-from service.decoding import Job, decode
-from service.inference_request import parse_request
-from service.multipart import parse_multipart
-from service.parquet_reader import TOO_MUCH, serve
-from service.picture_files import Skipped
-from service.predictions import read_images
+from service.http.content_encoding import inflate
+from service.http.multipart_form import parse_multipart
+from service.offline.inputs.discovery import find_shards
+from service.offline.inputs.image_files import Skipped
+from service.offline.inputs.parquet_reader import TOO_MUCH, serve
+from service.oip.rest_request import parse_request
+from service.preprocessing.decoding import Job, decode
+from service.rest.predict import read_images
 from service.settings import ServiceSettings
-from service.shards import find_shards
 
 SETTINGS = ServiceSettings()
 BOUNDARY = "b"

@@ -1,0 +1,217 @@
+"""The command line of `python -m service`: `classify INPUT ...` and `info`.
+
+It is argparse's, since pydantic-settings would split a file's name at its commas.
+"""
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from service.cli.standard_streams import complain, flush, note, write
+from service.errors import EngineError, InputError, ModelError, OutputError
+
+if TYPE_CHECKING:
+    from service.cli.formats import Listing
+    from service.offline.classify_files import Result
+    from service.settings import ServiceSettings
+
+FAILURE, USAGE = 1, 2
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the program that the arguments name; return its exit status.
+
+    Raises:
+        BrokenPipeError: nobody reads standard output any more.
+    """
+    try:
+        status = _run(_parsed(arguments))
+        flush()
+        return status
+    except InputError as error:
+        complain(str(error))
+        return USAGE
+    except (ModelError, EngineError, OutputError) as error:
+        complain(str(error))
+        return FAILURE
+
+
+def _parsed(arguments: Sequence[str]) -> Namespace:
+    try:
+        return _parser().parse_args(arguments)
+    finally:
+        flush()  # --help
+
+
+def _run(options: Namespace) -> int:
+    # --help and usage errors need not wait for ONNX Runtime.
+    from pydantic import ValidationError
+
+    from service.settings import ServiceSettings, describe_faults
+
+    given = {"device": options.device, "model": options.model}
+    try:
+        settings = ServiceSettings(**{k: v for k, v in given.items() if v is not None})
+    except ValidationError as error:
+        raise InputError(describe_faults(error)) from error
+    if options.program == "info":
+        return _info(settings)
+    return _classify(settings, options) if options.out is None else _bulk(settings, options)
+
+
+class _Parser(ArgumentParser):
+    """One that says so where its help cannot be written."""
+
+    def print_help(self, file: object = None) -> None:
+        """Write the help to standard output."""
+        write(self.format_help())
+
+
+def _parser() -> ArgumentParser:
+    parser = _Parser(
+        "python -m service",
+        description="Classify pictures of garments without a server.",
+        epilog="FASHION_DEVICE, FASHION_MODEL and FASHION_MAX_IMAGE_PIXELS hold here too.",
+        allow_abbrev=False,
+    )
+    programs = parser.add_subparsers(dest="program", required=True)
+    classify = programs.add_parser(
+        "classify",
+        help="say what garments pictures show",
+        description="Say what garments pictures show. What cannot be read is named on standard "
+        "error; the rest is classified, and the exit status is 1.",
+        allow_abbrev=False,
+    )
+    info = programs.add_parser(
+        "info",
+        help="show the model, the device and the versions",
+        description="Show the model, the device and the versions.",
+        allow_abbrev=False,
+    )
+    classify.add_argument(
+        "pictures",
+        metavar="INPUT",
+        nargs="+",
+        help="a picture, a folder (all pictures in it and below), or - for standard input; with "
+        "--out also a tar archive, an IDX or a Parquet file",
+    )
+    layout = classify.add_mutually_exclusive_group()
+    layout.add_argument("--json", action="store_true", help="JSON lines instead of a table")
+    layout.add_argument("--csv", action="store_true", help="CSV instead of a table")
+    classify.add_argument("--mode", choices=("auto", "raw", "photo"), default="auto")
+    classify.add_argument("--top-k", metavar="K", type=_count, help="how many classes to name")
+    large = classify.add_argument_group("large inputs")
+    large.add_argument(
+        "--out",
+        metavar="PATH",
+        type=Path,
+        help="write a row for each picture to PATH.jsonl or to the folder PATH.parquet",
+    )
+    large.add_argument("--resume", action="store_true", help="go on with what --out has")
+    large.add_argument(
+        "--processes", metavar="N", type=_count, help="how many classify; else all processors"
+    )
+    large.add_argument("--column", metavar="NAME", help="of a Parquet file, the pictures")
+    large.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        help="classify on this machine, as without it, or by Ray on a cluster",
+    )
+    for program in (classify, info):
+        program.add_argument("--model", metavar="PATH", type=Path, help="a model.onnx")
+        program.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where to compute")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is no number to count with, 1 or more is right")
+    return int(text)
+
+
+def _classify(settings: "ServiceSettings", options: Namespace) -> int:
+    from service.cli.formats import CSV, JSONLines, Table
+    from service.offline.classify_files import check_top_k, classify_files
+    from service.offline.inputs.discovery import of_many
+    from service.offline.inputs.image_files import Skipped, find_pictures, passed_over
+    from service.runtime.onnx_model import load_model
+
+    for given in ("resume", "processes", "column", "engine"):
+        if getattr(options, given):
+            raise InputError(f"--{given} is for large inputs: name the results with --out")
+    for argument in options.pictures:
+        if of_many(argument) is not None:
+            raise InputError(f"{argument} holds many pictures: name the results with --out")
+    model = load_model(settings)
+    check_top_k(model, options.top_k)
+    skipped = Skipped()
+    files, faults = find_pictures(options.pictures, skipped)
+    for fault in faults:
+        complain(fault)
+    listing = JSONLines() if options.json else CSV() if options.csv else Table(files, model.labels)
+    top_k = options.top_k if options.json else options.top_k or 1
+    results = classify_files(model, files, settings.max_image_pixels, options.mode, top_k)
+    write(listing.head(top_k or 1))
+    failed = _list(results, listing, len(files))
+    if failed and len(files) > 1:
+        complain(f"{failed} of {len(files)} pictures could not be classified")
+    if skipped:
+        note(passed_over(skipped))
+    return FAILURE if failed or faults else 0
+
+
+def _bulk(settings: "ServiceSettings", options: Namespace) -> int:
+    from service.cli.progress import counter
+    from service.offline.inputs.image_files import passed_over
+    from service.offline.job import Job, run
+
+    if options.json or options.csv:
+        raise InputError("--out says by its name how rows are written: leave --json and --csv out")
+    job = Job(
+        options.pictures,
+        options.out,
+        options.resume,
+        options.engine or "local",
+        options.processes,
+        options.column,
+        options.mode,
+        options.top_k,
+    )
+    done = run(settings, job, counter)
+    besides = f"; {passed_over(done.skipped)}" if done.skipped else ""
+    write(f"{done.rows:,} rows written to {options.out}{besides}\n")
+    flush()
+    if done.faults:
+        complain(f"{done.faults:,} of them have no answer: their error says why")
+    return FAILURE if done.faults else 0
+
+
+def _list(results: "Iterable[list[Result]]", listing: "Listing", total: int) -> int:
+    """List the results as they come, and complain of those that are none; return how many."""
+    from service.cli.progress import progress_bar
+
+    failed = 0
+    with progress_bar(total) as bar:
+        for batch in results:
+            with bar.hidden():
+                for file, answer in batch:
+                    if isinstance(answer, str):
+                        failed += 1
+                        complain(f"{file}: {answer}")
+                    else:
+                        write(listing.row(file, answer))
+                flush()
+            bar.advance(len(batch))
+    return failed
+
+
+def _info(settings: "ServiceSettings") -> int:
+    from service.cli.info import describe
+    from service.runtime.onnx_model import load_model
+
+    facts = describe(settings.model, load_model(settings))
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        write(f"{name:{width}}  {value}\n")
+    return 0

@@ -1,0 +1,49 @@
+"""What Prometheus is told of the images that come in; docs/watchman.md says what it means."""
+
+from prometheus_client import Counter, Gauge
+
+from service.drift.statistics import Floats, InputStatistics
+from service.drift.window import DriftWindow
+from service.telemetry.metrics import CountedAtOnce
+
+SHIFT = CountedAtOnce(
+    "fashion_input_shift",
+    "How far an image is from the training set; beyond 1 are 1 % of its own.",
+    buckets=(0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10),
+)
+UNUSUAL = Counter("fashion_input_unusual", "Images with a shift above 1.")
+CHANNEL_MEAN = Gauge(
+    "fashion_input_channel_mean",
+    "Mean of a channel before the first batch norm, over the latest images.",
+    ["channel"],
+    multiprocess_mode="livemostrecent",
+)
+EXPECTED_MEAN = Gauge(
+    "fashion_input_expected_mean",
+    "The same over the training set.",
+    ["channel"],
+    multiprocess_mode="livemostrecent",
+)
+DRIFT = Gauge(
+    "fashion_input_drift",
+    "How far the latest images together are from the training set; above 1 is an alarm. The "
+    "largest of all workers.",
+    multiprocess_mode="livemax",
+)
+
+
+def tell(statistics: InputStatistics, shifts: Floats, window: DriftWindow) -> None:
+    """Tell of more images.
+
+    Args:
+        statistics: of the training set.
+        shifts: theirs, (N,).
+        window: has taken them.
+    """
+    SHIFT.observe_all(shifts)
+    UNUSUAL.inc(int((shifts > 1).sum()))
+    DRIFT.set(window.drift)
+    means = zip(window.channel_means, statistics.expected_means, strict=True)
+    for channel, (found, expected) in enumerate(means):
+        CHANNEL_MEAN.labels(channel).set(found)
+        EXPECTED_MEAN.labels(channel).set(expected)

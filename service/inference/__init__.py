@@ -1,0 +1,1 @@
+"""The model as requests use it, whatever protocol they come by."""

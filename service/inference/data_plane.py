@@ -1,0 +1,189 @@
+"""What every transport asks of a worker: its model, and what it finds in images.
+
+Nothing here knows HTTP or BentoML: routes call it, as a server of another protocol would.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.drift.statistics import SQUARED_SHIFT
+from service.errors import ModelError, NotFound, NotReady
+from service.inference.reloader import Reloading
+from service.inference.results import Classification, Predictions, classifications, predictions
+from service.inference.served_model import ServedModel
+from service.preprocessing.pipeline import Seen
+from service.runtime.loading import within_time
+from service.runtime.onnx_model import PROBABILITIES, Model, load_model, read_model, sha256
+from service.settings import ServiceSettings
+from service.telemetry.request_timing import Timing
+
+logger = logging.getLogger("bentoml.fashion_lenet")
+
+
+class DataPlane:
+    """The model of a worker, loaded, exchanged and asked."""
+
+    def __init__(
+        self, settings: ServiceSettings, stopping: Callable[[], str], end: Callable[[], None]
+    ) -> None:
+        """Load the model; where that fails, the worker is not ready, and says why.
+
+        Args:
+            settings: name the model's file, and what it runs on.
+            stopping: says why a server that is about to stop is not ready; empty where it is not.
+            end: ends this worker, whose model can no longer be run.
+        """
+        self.settings = settings
+        self.fault = ""
+        self.reloading = Reloading(self._load, self._serve)
+        self._stopping = stopping
+        self._end = end
+        self._served: ServedModel | None = None
+        try:
+            self._served = within_time(self._load)
+        except ModelError as error:
+            # An exception here would have the worker started again and again. It stays, not
+            # ready, and says why.
+            self.fault = str(error)
+            logger.error("Not ready: %s", error)
+
+    @property
+    def served(self) -> ServedModel:
+        """The model that answers; a request takes it once, and is answered by it to the end.
+
+        Raises:
+            NotReady: it could not be loaded, failed its check, or can no longer be run.
+        """
+        if self._served is None:
+            raise NotReady(self.fault)
+        return self._served
+
+    @property
+    def model(self) -> Model:
+        """The same without its batches.
+
+        Raises:
+            NotReady: there is none.
+        """
+        return self.served.model
+
+    @property
+    def ready_model(self) -> Model:
+        """The same for probes.
+
+        Raises:
+            NotReady: there is none, or the server is about to stop.
+        """
+        if reason := self._stopping():
+            raise NotReady(reason)
+        return self.model
+
+    def named(self, name: str, version: str | None = None) -> ServedModel:
+        """Return the model of that name, and that version if one is asked for.
+
+        Raises:
+            NotFound: there is none.
+            NotReady: the model could not be loaded.
+        """
+        served = self.served
+        model = served.model
+        if name != model.name:
+            raise NotFound(f"there is no model {name[:60]!r}: there is {model.name!r}")
+        if version is not None and version != model.version:
+            raise NotFound(
+                f"there is no version {version[:60]!r} of {model.name}: there is {model.version!r}"
+            )
+        return served
+
+    async def classify(
+        self, seen: Sequence[Seen], timing: Timing, top_k: int | None = None
+    ) -> list[Classification]:
+        """Classify decoded pictures.
+
+        Args:
+            seen: as `service.preprocessing.pipeline.as_network_sees` gives them.
+            timing: takes the time of inference.
+            top_k: how many classes an answer names, the most probable first; None for all.
+
+        Raises:
+            NotReady: there is no model to classify them.
+        """
+        served = self.served
+        pixels = [pixels for pixels, _ in seen]  # (28, 28) each
+        images = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)  # (N, 28, 28)
+        images = images[:, None]  # (N, 1, 28, 28)
+        names = [PROBABILITIES, SQUARED_SHIFT] if served.watchman else [PROBABILITIES]
+        probabilities, *squares = await served.infer(images, names, timing)  # (N, K), (N, 1)
+        preprocessings = [preprocessing for _, preprocessing in seen]
+        shifts = squares[0][:, 0].tolist() if served.watchman else None
+        return classifications(served.model, images, probabilities, preprocessings, shifts, top_k)
+
+    async def predict(self, images: NDArray[np.uint8], timing: Timing) -> Predictions:
+        """Classify images (N, 1, 28, 28), and note how long it took.
+
+        Raises:
+            NotReady: there is no model to classify them.
+        """
+        served = self.served
+        (probabilities,) = await served.infer(images, [PROBABILITIES], timing)  # (N, K)
+        return predictions(served.model, probabilities)
+
+    def start(self) -> None:
+        """In a worker: tell Prometheus which model is served."""
+        try:
+            self._report()
+        except NotReady:
+            logger.warning("No model to report to Prometheus.")
+
+    async def close(self) -> None:
+        """Answer what waits, and end the thread that infers."""
+        if self._served is not None:
+            await self._served.close()
+
+    def _load(self) -> ServedModel | None:
+        """Load the file; None if it is the one that is served."""
+        settings = self.settings
+        content = read_model(settings.model)
+        if self._served is not None and sha256(content) == self._served.model.sha256:
+            logger.info(
+                "The model is not changed: %s has the same content as before (SHA-256 %s)",
+                settings.model,
+                self._served.model.sha256,
+            )
+            return None
+        model = load_model(settings, content)
+        logger.info(
+            "Model %s %s runs on %s (%s). SHA-256 of %s: %s",
+            model.name,
+            model.version,
+            model.device,
+            model.execution_provider,
+            settings.model,
+            model.sha256,
+        )
+        if settings.watch and model.input_statistics is None:
+            logger.info("The model has no input statistics: nobody watches what comes in.")
+        return ServedModel(model, settings.max_batch, self._lose, settings.watch)
+
+    def _serve(self, served: ServedModel) -> None:
+        """Answer with another model from now on."""
+        before, self._served = self._served, served
+        self._report(None if before is None else before.model)
+
+    def _report(self, before: Model | None = None) -> None:
+        from service.telemetry.metrics import (  # only a worker has a folder for them
+            ModelLabels,
+            note_model,
+        )
+
+        labels = [ModelLabels(m.name, m.version, m.device) for m in (self.model, before) if m]
+        note_model(*labels)
+
+    def _lose(self, fault: str) -> None:
+        """End this worker, for another to take its place: its model can no longer be run."""
+        logger.critical("This worker ends, another takes its place: %s", fault)
+        self._served, self.fault = None, fault
+        self._end()

@@ -1,0 +1,70 @@
+"""SIGHUP: a worker loads its model's file again, and serves it from then on if it is right."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+
+from service.errors import ModelError
+from service.inference.served_model import ServedModel
+from service.runtime.loading import LOAD_SECONDS, begin, overdue
+
+logger = logging.getLogger("bentoml.fashion_lenet")
+
+
+class Reloading:
+    """Exchanges a model while requests go on: those that have begun finish on the old one."""
+
+    def __init__(
+        self, load: Callable[[], ServedModel | None], serve: Callable[[ServedModel], None]
+    ) -> None:
+        """Reload with these.
+
+        Args:
+            load: opens, checks and warms up the model, in a thread, and raises what is
+                wrong. None: it is the same.
+            serve: takes it, on the event loop.
+        """
+        self._load = load
+        self._serve = serve
+        self._asked = False
+        self._task: asyncio.Task[None] | None = None
+
+    def take_signals(self) -> None:
+        """Take SIGHUP, on the running event loop, and one that came before too."""
+        if sys.platform != "win32":
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.ask)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+    def ask(self) -> asyncio.Task[None]:
+        """Reload; once more at the end if it is asked for meanwhile."""
+        self._asked = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._work())
+        return self._task
+
+    async def _work(self) -> None:
+        while self._asked:
+            self._asked = False
+            await self._reload()
+
+    async def _load_in_time(self) -> ServedModel | None:
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(begin(self._load)), LOAD_SECONDS)
+        except TimeoutError:
+            raise overdue() from None
+
+    async def _reload(self) -> None:
+        from service.telemetry.metrics import RELOADS  # only a worker has a folder for metrics
+
+        try:
+            served = await self._load_in_time()
+        except Exception as error:
+            RELOADS.labels("kept").inc()
+            unexpected = not isinstance(error, ModelError)
+            logger.error("The model is not changed: %s", error, exc_info=unexpected)
+        else:
+            if served is not None:
+                self._serve(served)
+            RELOADS.labels("unchanged" if served is None else "changed").inc()

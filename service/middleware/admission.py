@@ -1,0 +1,211 @@
+"""ASGI middleware that says no in time: to more requests than the worker can do, and to slow ones.
+
+Only requests that cost (POST) are held to it; probes, metrics and pages are always answered.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from functools import partial
+from random import random
+
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import Overloaded, RequestError, RequestTimeout, Timeout
+from service.http.responses import json_response
+from service.http.scope import INFLATED, ON_LEAVE, TASKS
+from service.middleware.body_budget import Body, BodyBudget
+from service.settings import ServiceSettings
+
+# As Overloaded's Retry-After says, and up to half as long again, lest all come back at once.
+HOLD_SECONDS = 1.0
+BODIES = 16  # of the largest size are in a worker's memory at most
+
+
+class Admission:
+    """Admits requests to an application, and keeps the count of what it holds."""
+
+    def __init__(self, app: ASGIApp, routes: Iterable[Route], settings: ServiceSettings) -> None:
+        """Stand before app.
+
+        Args:
+            app: what answers.
+            routes: those that a refused request is counted by.
+            settings: how many requests may run or wait, how long each may take with its upload,
+                and how large its body may be.
+        """
+        self.app = app
+        self.routes = list(routes)
+        self.limit = settings.max_concurrency
+        self.seconds = settings.timeout_seconds
+        self.bodies = BodyBudget(BODIES * settings.max_body_bytes)
+        self.apart = 0  # requests that are no load: being uploaded, refused, or free of cost
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it before its body is read."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif scope["method"] != "POST":
+            self.apart += 1
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                self.apart -= 1
+        # A small request is answered in one go, so that none that has begun ever waits: the queue
+        # is the requests that uvicorn has made tasks for and that have not begun.
+        elif (load := len(scope.get("state", {}).get(TASKS, ())) - self.apart) > self.limit:
+            await self._refuse(load, scope, receive, send)
+        else:
+            await _Admitted(self, scope, receive, send).answer()
+
+    async def _refuse(self, load: int, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer at once, and take the connection's next request a second later.
+
+        Clients that do not wait as Retry-After says would otherwise cost more than those served.
+        """
+        self.apart += 1
+        try:
+            self._name_route(scope)
+            error = Overloaded(
+                f"this worker has {load:,} requests in hand, its most is {self.limit:,}: try again"
+            )
+            await _send(error, send, more_body=True)
+            if await _held(scope, receive):
+                await send({"type": "http.response.body"})
+        finally:
+            self.apart -= 1
+
+    def _name_route(self, scope: Scope) -> None:
+        """Tell the metrics which route it is, since no router will."""
+        for route in self.routes:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                scope.update(found)
+                return
+
+
+class _Admitted:
+    """A request that is answered, unless it takes too long or its client leaves."""
+
+    __slots__ = (
+        *("_admission", "_body", "_ended", "_error", "_left", "_receive"),
+        *("_scope", "_send", "_started", "_task", "_whole"),
+    )
+
+    def __init__(self, admission: Admission, scope: Scope, receive: Receive, send: Send) -> None:
+        self._admission = admission
+        self._scope, self._receive, self._send = scope, receive, send
+        self._task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
+        self._error: RequestError | None = None
+        self._whole = self._started = self._left = self._ended = False
+
+    async def answer(self) -> None:
+        """Have the application answer within its time, or else say that it did not."""
+        # asyncio.timeout, which does the same, takes 3 us.
+        timer = asyncio.get_running_loop().call_later(self._admission.seconds, self._end)
+        self._body = Body(timer.when() - self._admission.seconds, self._give_up)
+        self._scope[ON_LEAVE], self._scope[INFLATED] = self._leave, self._hold_inflated
+        try:
+            await self._admission.app(self._scope, self._take, self._give)
+        except asyncio.CancelledError:
+            if not self._ended or self._task.uncancel() > 0:  # it is not, or not only, our doing
+                raise
+            if not self._left and not self._started:
+                await _send(self._error or self._too_late(), self._send)
+        finally:
+            timer.cancel()
+            del self._scope[ON_LEAVE], self._scope[INFLATED]
+            self._admission.bodies.release(self._body)
+
+    def _end(self) -> None:
+        """Stop waiting, and have what waits for its turn in a queue taken out of it."""
+        if not self._ended:
+            self._ended = True
+            self._task.cancel()
+
+    def _give_up(self, error: RequestError) -> None:
+        """Make room for others."""
+        self._error = error
+        self._end()
+
+    def _hold_inflated(self, size: int) -> None:
+        self._admission.bodies.hold(self._body, size, whole=True)
+
+    def _leave(self) -> None:
+        """The client has gone. Of one that goes within its upload, receive tells."""
+        if self._whole:
+            self._left = True
+            self._end()
+
+    def _too_late(self) -> RequestError:
+        seconds = self._admission.seconds
+        if self._whole:
+            return Timeout(f"there was no answer after {seconds:g} s: send fewer or smaller images")
+        return RequestTimeout(f"the body was not whole after {seconds:g} s")
+
+    async def _take(self) -> Message:
+        """Receive a piece of the body; that is no load.
+
+        Raises:
+            Overloaded: all bodies together are too large.
+        """
+        if self._whole:
+            return await self._receive()
+        admission = self._admission
+        admission.apart += 1
+        try:
+            message = await self._receive()
+        finally:
+            admission.apart -= 1
+        if message["type"] == "http.request":
+            self._whole = not message.get("more_body", False)
+            admission.bodies.hold(self._body, len(message.get("body", b"")), self._whole)
+        return message
+
+    async def _give(self, message: Message) -> None:
+        self._started = True
+        await self._send(message)
+
+
+async def _held(scope: Scope, receive: Receive) -> bool:
+    """Wait, and take what comes of the body; return at once with False if the client leaves."""
+    seconds = HOLD_SECONDS * (1 + random() / 2)  # noqa: S311
+    try:
+        async with asyncio.timeout(seconds):
+            message = await receive()
+            while message["type"] == "http.request" and message.get("more_body", False):
+                message = await receive()
+    except TimeoutError:
+        return True
+    return message["type"] == "http.request" and await _stays(scope, seconds)
+
+
+async def _stays(scope: Scope, seconds: float) -> bool:
+    """Wait without asking receive, to cancel which costs more than all else of a refusal."""
+    loop = asyncio.get_running_loop()
+    stays: asyncio.Future[bool] = loop.create_future()
+
+    def end(answer: bool) -> None:
+        if not stays.done():
+            stays.set_result(answer)
+
+    timer = loop.call_later(seconds, end, True)
+    scope[ON_LEAVE] = partial(end, False)
+    try:
+        return await stays
+    finally:
+        timer.cancel()
+        del scope[ON_LEAVE]
+
+
+async def _send(error: RequestError, send: Send, more_body: bool = False) -> None:
+    """Answer with an error; more_body leaves the answer open though it is whole."""
+    response = json_response({"error": str(error)}, error.status, error.headers)
+    await send(
+        {
+            "type": "http.response.start",
+            "status": response.status_code,
+            "headers": response.raw_headers,
+        }
+    )
+    await send({"type": "http.response.body", "body": response.body, "more_body": more_body})

@@ -1,0 +1,113 @@
+"""ASGI middleware around everything: request id, stopwatch, metrics and log line."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.http.error_responses import error_of
+from service.http.headers import secure
+from service.http.scope import CONNECTION, Connection
+from service.telemetry.access_log import AccessLog
+from service.telemetry.flusher import Telling
+from service.telemetry.metrics import REQUESTS, SECONDS, STAGE_SECONDS, STAGES
+from service.telemetry.request_id import HEADER, request_id
+from service.telemetry.request_id import KEY as REQUEST_ID
+from service.telemetry.request_timing import KEY, Timing
+
+logger = logging.getLogger("bentoml.fashion_lenet")
+
+MODEL_VERSION = b"x-model-version"  # of the model that answers
+
+CLIENT_WENT_AWAY = 499  # nginx's number for it, for the log and the metrics alone
+
+# Asked every few seconds by machines, these are logged only when they fail.
+PROBES = frozenset(
+    (
+        *("/livez", "/readyz", "/healthz", "/metrics"),
+        *("/v2/health/live", "/v2/health/ready", "/v2/models/{name}/ready"),
+    )
+)
+
+
+class Observed:
+    """Names, times, counts and logs the requests that pass through it."""
+
+    def __init__(self, app: ASGIApp, routes: Iterable[Route], log: AccessLog) -> None:
+        """Observe app.
+
+        Args:
+            app: what answers, with 500 where it raises.
+            routes: the routes to count by; a path that is none of them counts as `other`.
+            log: takes a line for each request.
+        """
+        self.app = app
+        self.paths: dict[Any, str] = {route.endpoint: route.path for route in routes}
+        self.log = log
+        # Seconds by route and status: from first byte to last, and those of each stage.
+        self._ended: defaultdict[tuple[str, int], list[tuple[float, ...]]] = defaultdict(list)
+        self._telling = Telling(self._tell)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and note its status and time when it is answered."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, send)
+        try:
+            await self.app(scope, receive, exchange.send)
+        except Exception:  # app has answered: raised further, it would be logged without its name
+            exchange.status = 500
+            logger.exception("Request %s failed:", exchange.identity)
+        finally:
+            route = self.paths.get(scope.get("endpoint"), "other")
+            timing = exchange.timing
+            self._ended[route, exchange.status].append(
+                (timing.total, timing.decode, timing.inference)
+            )
+            self._telling.soon()
+            if route not in PROBES or exchange.status != 200:
+                self.log.write(scope, exchange.status, timing, exchange.error)
+
+    def _tell(self) -> None:
+        ended, self._ended = self._ended, defaultdict(list)
+        for (route, status), times in ended.items():
+            seconds, *stages = np.array(times).T  # (N,) each
+            REQUESTS.labels(route, status).inc(len(seconds))
+            SECONDS.labels(route).observe_all(seconds)
+            for name, spent in zip(STAGES, stages, strict=True):
+                STAGE_SECONDS.labels(name).observe_all(spent[spent > 0])
+
+
+class _Exchange:
+    """One request and its answer, with what is noted of them on the way."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.timing = scope[KEY] = Timing()
+        self.identity = scope[REQUEST_ID] = request_id(scope)
+        self.status = CLIENT_WENT_AWAY
+        self.error = "the client went away before it was answered"
+        self.connection: Connection | None = scope.get(CONNECTION)
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            if not self.connection or not self.connection.is_gone():
+                self.status, self.error = message["status"], ""
+            message["headers"] = [
+                *message.get("headers", ()),
+                (HEADER, self.identity.encode()),
+                (b"server-timing", self.timing.header().encode()),
+            ]
+            secure(message["headers"])
+            if self.timing.model_version:
+                message["headers"].append((MODEL_VERSION, self.timing.model_version))
+        await self._send(message)
+        if body := message.get("body"):
+            self.timing.stop()
+            if 400 <= self.status != CLIENT_WENT_AWAY:
+                self.error = error_of(body)

@@ -1,0 +1,167 @@
+"""Spans of requests for OpenTelemetry, made of what was timed of each.
+
+Imported only where `FASHION_TRACING` is on: the exporter takes time to import, and memory. Where
+the spans go, how many and under what name, OpenTelemetry's own variables say.
+
+Source of names: OpenTelemetry's semantic conventions, HTTP spans; of the headers that tie a
+request to its caller's trace: W3C Trace Context.
+"""
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from opentelemetry.trace import Span, SpanKind, StatusCode, format_trace_id, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.telemetry.access_log import LONGEST_PATH, TRACE_ID
+from service.telemetry.request_id import KEY as REQUEST_ID
+from service.telemetry.request_timing import Timing, timing
+from service.telemetry.tracing import log_seldom, tracer_provider
+from service.version import SERVER, SERVER_VERSION
+
+CONTEXT = (b"traceparent", b"tracestate")
+
+# A client may send any method, and a span's name is for grouping.
+METHODS = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
+)
+
+SHUTDOWN_SECONDS = 3.0  # for the last spans, where the collector is slow or away
+
+
+class Traced:
+    """ASGI middleware that makes a span of each request, with its parts below it."""
+
+    def __init__(self, app: ASGIApp, routes: Iterable[Route]) -> None:
+        """Trace app.
+
+        Args:
+            app: what answers; the instrumentation around has noted a request's id and stopwatch.
+            routes: those that spans are named after.
+
+        Raises:
+            TracingError: a variable of OpenTelemetry's is wrong.
+        """
+        self.app = app
+        self.paths: dict[Any, str] = {route.endpoint: route.path for route in routes}
+        self._provider = tracer_provider()
+        self._tracer = self._provider.get_tracer(SERVER, SERVER_VERSION)
+        self._propagator = TraceContextTextMapPropagator()
+        log_seldom()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and make its spans when it is answered, so that it never waits."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, self._flushing(send))
+            return
+        status: int | None = None
+        fault: Exception | None = None
+
+        async def noting_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noting_send)
+        except Exception as error:
+            fault = error
+            raise
+        finally:
+            self._record(scope, status, fault)
+
+    def _flushing(self, send: Send) -> Send:
+        async def flushing_send(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown"):
+                # A daemon, so that a collector that never answers does not hold the process.
+                flush = threading.Thread(target=self._provider.shutdown, daemon=True)
+                flush.start()
+                flush.join(SHUTDOWN_SECONDS)
+            await send(message)
+
+        return flushing_send
+
+    def _record(self, scope: Scope, status: int | None, fault: Exception | None) -> None:
+        watch = timing(scope)
+        clock = _Clock()
+        route = self.paths.get(scope.get("endpoint"))
+        method = scope["method"] if scope["method"] in METHODS else "_OTHER"
+        span = self._tracer.start_span(
+            f"{'HTTP' if method == '_OTHER' else method} {route or ''}".rstrip(),
+            self._propagator.extract(_carrier(scope)),
+            SpanKind.SERVER,
+            _attributes(scope, method, route, status),
+            start_time=clock.at(watch.start),
+        )
+        if span.get_span_context().is_valid:
+            scope[TRACE_ID] = format_trace_id(span.get_span_context().trace_id)
+        if span.is_recording():
+            _note_error(span, status, fault)
+            self._record_parts(span, watch, clock)
+        span.end(clock.now)
+
+    def _record_parts(self, parent: Span, watch: Timing, clock: "_Clock") -> None:
+        context = set_span_in_context(parent)
+        for name, start, end in watch.parts:
+            span = self._tracer.start_span(name, context, start_time=clock.at(start))
+            if name == "inference" and watch.runs:
+                span.set_attributes(_inference(watch, start))
+            span.end(clock.at(end))
+
+
+class _Clock:
+    """Turns `time.perf_counter` into nanoseconds since 1970."""
+
+    def __init__(self) -> None:
+        self.now = time.time_ns()
+        self._counter = time.perf_counter()
+
+    def at(self, counter: float) -> int:
+        return self.now - int((self._counter - counter) * 1e9)
+
+
+def _carrier(scope: Scope) -> dict[str, list[str]]:
+    carrier: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        if name in CONTEXT:
+            carrier.setdefault(name.decode(), []).append(value.decode("latin-1"))
+    return carrier
+
+
+def _attributes(scope: Scope, method: str, route: str | None, status: int | None) -> dict[str, Any]:
+    client = scope.get("client")
+    attributes = {
+        "http.request.method": method,
+        "http.route": route,
+        "http.response.status_code": status,
+        "url.scheme": scope.get("scheme"),
+        "url.path": scope["path"][:LONGEST_PATH],
+        "client.address": client[0] if client else None,
+        "request_id": scope[REQUEST_ID],
+    }
+    return {name: value for name, value in attributes.items() if value is not None}
+
+
+def _inference(watch: Timing, start: float) -> dict[str, Any]:
+    first = watch.runs[0][0]
+    return {
+        "model.version": watch.model_version.decode(),
+        "batch_size": max(images for _, images in watch.runs),
+        "queue_ms": round((first - start) * 1e3, 3),
+    }
+
+
+def _note_error(span: Span, status: int | None, fault: Exception | None) -> None:
+    """Mark what is a fault of ours as one; what a client did wrong is no error of the server."""
+    if fault is not None:
+        span.record_exception(fault)
+        span.set_attribute("error.type", type(fault).__qualname__)
+        span.set_status(StatusCode.ERROR, str(fault))
+    elif status is not None and status >= 500:
+        span.set_attribute("error.type", str(status))
+        span.set_status(StatusCode.ERROR)

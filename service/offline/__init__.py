@@ -1,0 +1,1 @@
+"""Classification without a server: large inputs, and results that can be resumed."""

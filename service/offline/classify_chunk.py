@@ -1,0 +1,128 @@
+"""What every engine does with some pictures of a large input: classify, and lay the rows out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.drift.report import hints
+from service.errors import RequestError
+from service.offline.inputs.types import Block, Pictures, shown
+from service.preprocessing.pipeline import (
+    AS_IT_IS,
+    Mode,
+    Preprocessing,
+    Seen,
+    as_network_sees,
+    open_image,
+    see_plain,
+)
+from service.runtime.onnx_model import Model
+
+BATCH = 64  # images in a run of the network on the CPU, which is no faster with more
+CUDA_BATCH = 1024
+WATCHED = 32  # images at a time, with which the watchman is quickest where it has one thread
+
+
+class Rows(NamedTuple):
+    """What was found, a row for each name, in their order."""
+
+    names: Sequence[str]
+    faults: Mapping[int, str]  # by the row, why there is no answer
+    # Of the rows with an answer, in their order:
+    probabilities: NDArray[np.float32]  # (M, K)
+    preprocessing: Sequence[Preprocessing]
+    shifts: NDArray[np.float64] | None  # (M,), where somebody watches
+    hints: Mapping[int, str]  # by the answer, of those that are unusual
+
+
+class Layout(Protocol):
+    """How rows are written; it can be sent to another machine."""
+
+    def lay_out(self, model: Model, rows: Rows) -> bytes:
+        """Return what a result file takes."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What holds for all pictures."""
+
+    layout: Layout
+    max_pixels: int
+    mode: Mode = "auto"
+    watch: bool = True
+
+
+class Piece(NamedTuple):
+    """Rows that are ready to be written."""
+
+    rows: int
+    faults: int
+    content: bytes  # laid out
+
+
+def classify_block(model: Model, block: Block, choices: Choices) -> Piece:
+    """Classify some pictures, with one row for each, and lay the rows out."""
+    seen, faults = _see_all(block.pictures, choices)
+    images, preprocessing = _stacked(seen)
+    watched = _watched(model, images) if choices.watch else (None, {})
+    probabilities = _probabilities(model, images)  # (M, K)
+    rows = Rows(block.names, faults, probabilities, preprocessing, *watched)
+    return Piece(len(block.names), len(faults), choices.layout.lay_out(model, rows))
+
+
+Images = NDArray[np.uint8]
+
+
+def _see_all(pictures: Pictures, choices: Choices) -> tuple[Images | list[Seen], dict[int, str]]:
+    if isinstance(pictures, np.ndarray):
+        return pictures, {}
+    seen, faults = [], {}
+    for row, picture in enumerate(pictures):
+        found = see(picture, choices.max_pixels, choices.mode)
+        if isinstance(found, str):
+            faults[row] = shown(found)
+        else:
+            seen.append(found)
+    return seen, faults
+
+
+def see(picture: Images | bytes | str, max_pixels: int, mode: Mode) -> Seen | str:
+    """Decode a picture, or say why it cannot be; what is an image (28, 28) or a reason stays so."""
+    if isinstance(picture, np.ndarray):
+        return Seen(picture, AS_IT_IS)
+    if isinstance(picture, str):
+        return picture
+    try:
+        return see_plain(picture, mode) or as_network_sees(open_image(picture, max_pixels), mode)
+    except RequestError as error:
+        return str(error)
+
+
+def _stacked(seen: Images | list[Seen]) -> tuple[Images, Sequence[Preprocessing]]:
+    """Return images (M, 1, 28, 28), and what was done to each."""
+    if isinstance(seen, np.ndarray):
+        return seen, [AS_IT_IS] * len(seen)
+    images = np.zeros((len(seen), 1, 28, 28), np.uint8)  # (M, 1, 28, 28)
+    for image, (pixels, _) in zip(images, seen, strict=True):
+        image[0] = pixels
+    return images, [preprocessing for _, preprocessing in seen]
+
+
+def _probabilities(model: Model, images: Images) -> NDArray[np.float32]:
+    size = BATCH if model.device == "cpu" else CUDA_BATCH
+    runs = [model.classify(images[i : i + size]) for i in range(0, len(images), size)]
+    return np.concatenate([np.zeros((0, len(model.labels)), np.float32), *runs])  # (M, K)
+
+
+def _watched(model: Model, images: Images) -> tuple[NDArray[np.float64] | None, Mapping[int, str]]:
+    """Return how far each image is from the training set, (M,), and what unusual ones look like."""
+    statistics = model.input_statistics
+    if statistics is None or not len(images):
+        return None, {}
+    shifts = statistics.shifts(images, WATCHED).astype(np.float64)  # (M,)
+    unusual = np.flatnonzero(shifts > 1)
+    found = hints(statistics, images[unusual, 0])
+    return shifts.round(3), dict(zip(unusual.tolist(), found, strict=True))

@@ -1,0 +1,109 @@
+"""Picture files classified in this process: decoded by threads, in batches, in their order."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from service.drift.statistics import squares
+from service.errors import InputError
+from service.inference.results import Classification, classifications
+from service.offline.classify_chunk import see
+from service.offline.inputs.image_contents import read_picture
+from service.preprocessing.pipeline import Mode, Seen
+from service.runtime.onnx_model import Model
+
+BATCH = 64  # ONNX Runtime is no faster with more
+AHEAD = 2 * BATCH  # decoded before they are asked for: 28 x 28 bytes each
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+class Result(NamedTuple):
+    """What became of one file."""
+
+    file: str
+    answer: Classification | str  # or the reason why there is none
+
+
+def classify_files(
+    model: Model,
+    files: Iterable[str],
+    max_pixels: int,
+    mode: Mode = "auto",
+    top_k: int | None = None,
+) -> Iterator[list[Result]]:
+    """Classify any number of files, in their order, in memory that does not grow with it.
+
+    Args:
+        model: classifies.
+        files: their names; `-` is standard input.
+        max_pixels: the largest width times height that is decoded.
+        mode: how a picture becomes 28 x 28, as `as_network_sees` says.
+        top_k: how many classes an answer names, the most probable first; None for all.
+
+    Yields:
+        the results of up to 64 files.
+    """
+
+    def see(file: str) -> tuple[str, Seen | str]:
+        return file, _see(file, max_pixels, mode)
+
+    pictures = _in_threads(see, files)
+    while batch := list(islice(pictures, BATCH)):
+        yield _classify(model, batch, top_k)
+
+
+def check_top_k(model: Model, top_k: int | None) -> None:
+    """See that a model has so many classes.
+
+    Raises:
+        InputError: it has fewer.
+    """
+    if top_k is not None and top_k > len(model.labels):
+        raise InputError(f"--top-k {top_k}: the model has {len(model.labels)} classes")
+
+
+def _see(file: str, max_pixels: int, mode: Mode) -> Seen | str:
+    """Decode a file, or say why it cannot be."""
+    return see(read_picture(file), max_pixels, mode)
+
+
+def _classify(
+    model: Model, batch: Sequence[tuple[str, Seen | str]], top_k: int | None
+) -> list[Result]:
+    """Classify what could be decoded of a batch, in one inference."""
+    seen = [picture for _, picture in batch if not isinstance(picture, str)]
+    answers = iter(_answers(model, seen, top_k) if seen else ())
+    return [
+        Result(file, picture if isinstance(picture, str) else next(answers))
+        for file, picture in batch
+    ]
+
+
+def _answers(model: Model, seen: Sequence[Seen], top_k: int | None) -> list[Classification]:
+    images = np.stack([pixels for pixels, _ in seen])[:, None]  # (N, 1, 28, 28)
+    preprocessings = [preprocessing for _, preprocessing in seen]
+    statistics = model.input_statistics
+    shifts = squares(statistics.whitened(images)).tolist() if statistics else None  # N
+    return classifications(model, images, model.classify(images), preprocessings, shifts, top_k)
+
+
+def _in_threads(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    """Make something of each item, a bounded number ahead of what has been taken, in order."""
+    waiting: deque[Future[Made]] = deque()
+    threads = ThreadPoolExecutor(os.cpu_count())
+    try:
+        for item in items:
+            waiting.append(threads.submit(make, item))
+            if len(waiting) == AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        threads.shutdown(cancel_futures=True)

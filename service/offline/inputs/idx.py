@@ -1,0 +1,163 @@
+"""An IDX file of images, as Fashion-MNIST comes: `NAME#INDEX`, what the network sees already.
+
+Source of the format: Y. LeCun's page of MNIST, "The IDX file format".
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BufferedIOBase
+from pathlib import Path
+
+import numpy as np
+
+from service.offline.inputs.image_files import Skipped
+from service.offline.inputs.types import (
+    READING_FAULTS,
+    Block,
+    Held,
+    Shard,
+    Span,
+    Unread,
+    opened,
+    shown,
+)
+from service.runtime.metadata import SIDE
+
+MAGIC = b"\0\0\x08\x03"  # unsigned bytes, three axes
+HEAD = struct.Struct(">4sIII")  # magic, images, rows, columns
+IMAGE_BYTES = SIDE * SIDE
+SPAN_IMAGES, SHARD_IMAGES = 2048, 2**16
+SPAN_BYTES = SPAN_IMAGES * IMAGE_BYTES
+
+
+@dataclass(frozen=True)
+class IDX:
+    """Images start to stop of a file; of one that is compressed, all."""
+
+    path: str
+    start: int = 0
+    stop: int | None = None
+
+    @classmethod
+    def all(cls, path: str) -> Iterator[Shard]:
+        """Divide a file into shards; one that is compressed is one shard."""
+        try:
+            file, compressed = opened(path)
+            with file:
+                head = file.read(HEAD.size)
+                size = 0 if compressed else file.seek(0, os.SEEK_END)
+        except READING_FAULTS as error:
+            yield Unread(path, str(error))
+            return
+        if compressed:
+            yield cls(path)
+            return
+        count, fault = _count(head)
+        there, rest = divmod(max(0, size - HEAD.size), IMAGE_BYTES)
+        for start in range(0, min(count, there), SHARD_IMAGES):
+            yield cls(path, start, min(start + SHARD_IMAGES, count, there))
+        if fault or count > there:
+            yield Unread(path, fault or _cut_off(there))
+        elif there > count or rest:
+            yield Unread(path, _more(count))
+
+    def spans(self, skipped: Skipped) -> Iterator[Span]:
+        """Read them in order, to their end or to where the file is cut off; all are pictures."""
+        if self.stop is None:
+            yield from self._held()
+            return
+        for start in range(self.start, self.stop, SPAN_IMAGES):
+            yield Images(self.path, start, min(start + SPAN_IMAGES, self.stop))
+
+    def _held(self) -> Iterator[Span]:
+        index, fault = 0, ""
+        try:
+            file, _ = opened(self.path)
+            with file:
+                count, fault = _count(file.read(HEAD.size))
+                for content in _contents(file, count * IMAGE_BYTES):
+                    block = _block(self.path, index, content)
+                    yield Held(block)
+                    index += len(block.names)
+                if index < count:
+                    fault = _cut_off(index)
+                # Behind the last image is the checksum, which is compared where reading ends.
+                elif not fault and file.read(1):
+                    fault = _more(count)
+        except READING_FAULTS as error:
+            fault = f"the file is broken or cut off behind {index:,} images: {error}"
+        if fault:
+            yield Unread(self.path, fault)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images start to stop of a file that is not compressed."""
+
+    path: str
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return self.stop - self.start
+
+    def read(self) -> Block:
+        """Return them."""
+        fault = "the file has become shorter"
+        try:
+            with Path(self.path).open("rb") as file:
+                file.seek(HEAD.size + self.start * IMAGE_BYTES)
+                block = _block(self.path, self.start, file.read(len(self) * IMAGE_BYTES))
+            if len(block.names) == len(self):
+                return block
+        except OSError as error:
+            fault = error.strerror or str(error)
+        names = [shown(f"{self.path}#{index}") for index in range(self.start, self.stop)]
+        return Block(names, [fault] * len(names))
+
+
+def _count(head: bytes) -> tuple[int, str]:
+    """Return how many images a file says that it has, or 0 and why they cannot be read."""
+    if len(head) < HEAD.size:
+        return 0, _cut_off(0)
+    _, count, *sides = HEAD.unpack(head)
+    if sides != [SIDE, SIDE]:
+        return 0, f"its images have {sides[0]} x {sides[1]} pixels, 28 x 28 are right"
+    return count, ""
+
+
+def _contents(file: BufferedIOBase, left: int) -> Iterator[bytes]:
+    """Read so many bytes in pieces of whole images, those before a fault too."""
+    content = bytearray()
+    try:
+        while left and (read := file.read1(min(left, SPAN_BYTES))):
+            content += read
+            left -= len(read)
+            while len(content) >= SPAN_BYTES:
+                yield bytes(content[:SPAN_BYTES])
+                del content[:SPAN_BYTES]
+    except READING_FAULTS:
+        if len(content) >= IMAGE_BYTES:
+            yield bytes(content)
+        raise
+    if len(content) >= IMAGE_BYTES:
+        yield bytes(content)
+
+
+def _cut_off(images: int) -> str:
+    return f"the file is cut off behind {images:,} images"
+
+
+def _more(images: int) -> str:
+    return f"the file goes on behind the {images:,} images that its head speaks of"
+
+
+def _block(path: str, start: int, content: bytes) -> Block:
+    count = len(content) // IMAGE_BYTES
+    images = np.frombuffer(content, np.uint8, count * IMAGE_BYTES)
+    name = shown(path)
+    names = [f"{name}#{index}" for index in range(start, start + count)]
+    return Block(names, images.reshape(count, 1, SIDE, SIDE))  # (N, 1, 28, 28)

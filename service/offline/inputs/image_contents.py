@@ -1,0 +1,57 @@
+"""What is in a picture's file; no more is read than a picture has."""
+
+import os
+import sys
+from pathlib import Path
+
+from service.offline.inputs.image_files import STANDARD_INPUT
+
+LONGEST = 100 * 2**20  # bytes
+
+# What people take for a folder of pictures, by its first bytes.
+NOT_READ = {
+    b"PK\x03\x04": "is a zip archive",
+    b"7z\xbc\xaf\x27\x1c": "is a 7z archive",
+    b"Rar!\x1a\x07": "is a RAR archive",
+    b"\x28\xb5\x2f\xfd": "is compressed with zstd",
+}
+HEAD_BYTES = max(map(len, NOT_READ))
+
+
+def read_picture(name: str) -> bytes | str:
+    """Return what is in a file, or in standard input for `-`, or why it cannot be had."""
+    try:
+        if name == STANDARD_INPUT:
+            return _standard_input()
+        with Path(name).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > LONGEST:
+                return _refusal(file.read(HEAD_BYTES)) or too_long("the file", f"{size:,}")
+            # What is no file has no size. To ask for LONGEST each time takes as long as an image.
+            return _checked(file.read(size + 1 if size else LONGEST + 1))
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def too_long(what: str, found: str) -> str:
+    """Say that a picture's file has too many bytes."""
+    return f"{what} has {found} bytes, {LONGEST:,} are the most of a picture"
+
+
+def _standard_input() -> bytes | str:
+    if sys.stdin is None:
+        return "standard input is closed"
+    return _checked(sys.stdin.buffer.read(LONGEST + 1))
+
+
+def _checked(content: bytes) -> bytes | str:
+    if len(content) > LONGEST:
+        return too_long("the file", f"more than {LONGEST:,}")
+    return _refusal(content) or content
+
+
+def _refusal(head: bytes) -> str | None:
+    for start, what in NOT_READ.items():
+        if head.startswith(start):
+            return f"it {what}, which is not read: unpack it, and name the folder, or make it a tar"
+    return None

@@ -1,0 +1,144 @@
+"""The pictures in a column of Parquet, as Arrow has it; what is too long is never made."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import InputError
+from service.offline.inputs.image_contents import LONGEST, too_long
+from service.offline.inputs.types import Pictures, shown
+from service.offline.optional_pyarrow import pyarrow
+from service.runtime.metadata import SIDE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SPAN_BYTES = 16 * 2**20
+IMAGE_BYTES = SIDE * SIDE
+NOTHING = "there is nothing in the row"
+KINDS = f"bytes, structs with bytes, or lists of {IMAGE_BYTES} whole numbers"
+
+
+class Column(NamedTuple):
+    """A column that holds pictures."""
+
+    name: str
+    path: str  # of its values, as Parquet's schema has it
+    of_files: bool  # else of numbers
+
+
+def choose_column(path: str, schema: "pa.Schema", name: str | None) -> Column:
+    """Find a file's column of pictures.
+
+    Args:
+        path: of the file.
+        schema: of the file.
+        name: of the column; None for the only one that can be it.
+
+    Raises:
+        InputError: there is no such column.
+    """
+    can_be = {field.name: column for field in schema if (column := _column(field))}
+    if name in can_be or (name is None and len(can_be) == 1):
+        return can_be[name] if name is not None else next(iter(can_be.values()))
+    if name is None:
+        raise InputError(
+            f"{shown(path)} has {len(can_be)} columns that can be pictures "
+            f"({', '.join(can_be) or f'{KINDS} would be'}): name one with --column"
+        )
+    raise InputError(
+        f"{shown(path)} has no column {name!r} of {KINDS}; those that can be pictures: "
+        f"{', '.join(can_be) or 'none'}"
+    )
+
+
+def files(array: "pa.Array") -> Iterator[Sequence[bytes | str]]:
+    """Give the files of some rows, a bounded number of bytes at a time.
+
+    Rows that have the same place in a dictionary share one file.
+    """
+    types = pyarrow().types
+    if types.is_struct(array.type):
+        array = array.flatten()[array.type.get_field_index("bytes")]
+    values, places = array, list(range(len(array)))
+    if types.is_dictionary(array.type):
+        values, places = array.dictionary, array.indices.to_pylist()
+    run: list[bytes | str] = []
+    made: dict[int | None, bytes | str] = {}
+    held = 0  # bytes
+    for place in places:
+        if place not in made:
+            buffer = None if place is None else values[place].as_buffer()
+            size = len(buffer) if buffer is not None and len(buffer) <= LONGEST else 0
+            if run and held + size > SPAN_BYTES:
+                yield run
+                run, made, held = [], {}, 0
+            made[place] = _file(buffer)
+            held += size
+        run.append(made[place])
+    if run:
+        yield run
+
+
+def images(array: "pa.Array") -> Pictures:
+    """Return the images of some rows, (N, 1, 28, 28), or where one has a fault, each or its fault.
+
+    An image is (28, 28).
+    """
+    lengths = pyarrow().compute.list_value_length(array).to_pylist()
+    whole = [row for row, length in enumerate(lengths) if length == IMAGE_BYTES]
+    values = array.take(pyarrow().array(whole, "int64")).flatten()
+    missing = _as_images(values.is_null())  # (W, 28, 28)
+    numbers = _as_images(values.fill_null(0))  # (W, 28, 28)
+    wrong = missing | (numbers < 0) | (numbers > 255)  # (W, 28, 28)
+    pixels = numbers.astype(np.uint8)  # (W, 28, 28)
+    if len(whole) == len(array) and not wrong.any():
+        return pixels[:, None]  # (N, 1, 28, 28)
+    found: list[NDArray[np.uint8] | str] = [_no_image(length) for length in lengths]
+    for at, row in enumerate(whole):
+        found[row] = pixels[at]  # (28, 28)
+        if wrong[at].any():
+            first = np.unravel_index(wrong[at].argmax(), (SIDE, SIDE))
+            value = None if missing[at][first] else numbers[at][first]
+            found[row] = f"the row holds {value}, whole numbers from 0 to 255 are right"
+    return found
+
+
+def _as_images(values: "pa.Array") -> NDArray[Any]:
+    array: NDArray[Any] = values.to_numpy(zero_copy_only=False)
+    return array.reshape(-1, SIDE, SIDE)  # (N, 28, 28)
+
+
+def _column(field: "pa.Field") -> Column | None:
+    types = pyarrow().types
+    kind, name = field.type, field.name
+    if types.is_struct(kind):
+        index = kind.get_field_index("bytes")
+        is_file = index >= 0 and _is_bytes(kind.field(index).type)
+        return Column(name, f"{name}.bytes", True) if is_file else None
+    if _is_bytes(kind):
+        return Column(name, name, True)
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return Column(name, name, False) if is_list and types.is_integer(kind.value_type) else None
+
+
+def _is_bytes(kind: "pa.DataType") -> bool:
+    types = pyarrow().types
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def _file(buffer: "pa.Buffer | None") -> bytes | str:
+    if buffer is None:
+        return NOTHING
+    if len(buffer) > LONGEST:
+        return too_long("the row", f"{len(buffer):,}")
+    content: bytes = buffer.to_pybytes()
+    return content
+
+
+def _no_image(length: int | None) -> str:
+    if length is None:
+        return NOTHING
+    return f"the row has {length:,} numbers, {IMAGE_BYTES} are right"

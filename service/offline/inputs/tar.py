@@ -1,0 +1,137 @@
+"""A tar archive of pictures, compressed or not; nothing of it is ever written to a disk."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BufferedIOBase
+from pathlib import Path
+from typing import NamedTuple
+
+from service.errors import BrokenInput
+from service.offline.inputs.image_contents import LONGEST, too_long
+from service.offline.inputs.image_files import NO_FILE, Skipped, reason_to_skip
+from service.offline.inputs.tar_links import Links
+from service.offline.inputs.tar_members import (
+    FOLDER,
+    HARD_LINK,
+    REGULAR,
+    SYMBOLIC_LINK,
+    Member,
+    members,
+    read_content,
+)
+from service.offline.inputs.types import (
+    READING_FAULTS,
+    SPAN_FILES,
+    Block,
+    Span,
+    Unread,
+    opened,
+    shown,
+)
+
+USTAR, USTAR_AT = b"ustar", 257  # POSIX.1-2017, pax, "ustar Interchange Format"
+SPAN_BYTES = 16 * 2**20  # of pictures that are held
+
+
+@dataclass(frozen=True)
+class Tar:
+    """All files in it, and links to such, that are pictures by their suffix: `ARCHIVE:MEMBER`."""
+
+    path: str
+
+    def spans(self, skipped: Skipped) -> Iterator[Span]:
+        """Read it from its beginning to its end, or to where it is broken."""
+        found, fault = 0, ""
+        run: list[_Picture] = []
+        held = 0  # bytes, here or by whoever reads them
+        try:
+            for picture in _pictures(self.path, skipped):
+                run.append(picture)
+                found += 1
+                held += picture.size
+                if len(run) == SPAN_FILES or held >= SPAN_BYTES:
+                    yield Members(self.path, tuple(run))
+                    run, held = [], 0
+        except (BrokenInput, *READING_FAULTS) as error:
+            reason = str(error) or type(error).__name__
+            fault = f"the archive is broken or cut off behind {found:,} pictures: {reason}"
+        if run:
+            yield Members(self.path, tuple(run))
+        if fault:
+            yield Unread(self.path, fault)
+
+
+class _Picture(NamedTuple):
+    """A picture in an archive."""
+
+    name: str
+    content: bytes | str | None  # None: to be read by whoever classifies it
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Members:
+    """Some of an archive's pictures."""
+
+    path: str
+    pictures: tuple[_Picture, ...]
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.pictures)
+
+    def read(self) -> Block:
+        """Return them."""
+        names = [shown(f"{self.path}:{picture.name}") for picture in self.pictures]
+        try:
+            with Path(self.path).open("rb") as file:
+                return Block(names, [_content(file, picture) for picture in self.pictures])
+        except OSError as error:
+            return Block(names, [error.strerror or str(error)] * len(names))
+
+
+def _pictures(path: str, skipped: Skipped) -> Iterator[_Picture]:
+    links = Links(path)
+    file, compressed = opened(path)
+    with file:
+        for member in members(file):
+            if reason := _reason_to_skip(member):
+                skipped[reason] += 1
+            elif member.kind == REGULAR:
+                yield _picture(member, member, file if compressed else None)
+            elif member.kind != FOLDER:
+                target, content = links.follow(member)
+                yield _picture(member, target, None, content)
+
+
+def _reason_to_skip(member: Member) -> str | None:
+    if member.kind == FOLDER:
+        return None
+    if reason := reason_to_skip(member.name):
+        return reason
+    return None if member.kind in (REGULAR, HARD_LINK, SYMBOLIC_LINK) else NO_FILE
+
+
+def _picture(
+    member: Member,
+    target: Member,
+    compressed: BufferedIOBase | None,
+    content: bytes | str | None = None,
+) -> _Picture:
+    """Note where a picture is; of a compressed archive, which must be read in order, hold it."""
+    if member.fault or target.fault:
+        content = member.fault or target.fault
+    elif target.size > LONGEST:
+        content = too_long("the member", f"{target.size:,}")
+    elif compressed:
+        content = read_content(compressed, target)
+    return _Picture(member.name, content, target.offset, target.size)
+
+
+def _content(file: BufferedIOBase, picture: _Picture) -> bytes | str:
+    if picture.content is not None:
+        return picture.content
+    file.seek(picture.offset)
+    content = file.read(picture.size)
+    return content if len(content) == picture.size else "the archive is cut off within it"

@@ -1,0 +1,84 @@
+"""An inference response of the Open Inference Protocol.
+
+Sources: the protocol's `inference_rest.md`, "Inference Response JSON Object"; Triton's extensions
+"Binary tensor data" and "Classification".
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from service.http.responses import Answer
+from service.inference.results import most_probable
+from service.oip.rest_request import HEADER_LENGTH, InferenceRequest, RequestedOutput
+from service.runtime.onnx_model import Model
+
+
+def write_response(
+    model: Model, request: InferenceRequest, arrays: Sequence[NDArray[np.float32]]
+) -> Answer:
+    """Write what the network found, as the client wants it.
+
+    Args:
+        model: found it.
+        request: names the outputs.
+        arrays: what they are, (N, K) each.
+    """
+    content: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
+    if request.identity is not None:
+        content["id"] = request.identity
+    tensors: list[bytes] = []  # behind the JSON
+    content["outputs"] = [
+        _describe(output, array, model.labels, tensors)
+        for output, array in zip(request.outputs, arrays, strict=True)
+    ]
+    # orjson writes a float32 with as many digits as tell it from its neighbours, so that what a
+    # client reads is the same number, to the last bit.
+    text = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    if not tensors:
+        return Answer(text, "application/json")
+    return Answer(
+        b"".join([text, *tensors]),
+        "application/octet-stream",
+        headers={HEADER_LENGTH: str(len(text))},
+    )
+
+
+def _describe(
+    output: RequestedOutput,
+    array: NDArray[np.float32],
+    labels: Sequence[str],
+    tensors: list[bytes],
+) -> dict[str, Any]:
+    """Describe one output with its data, or append the data to the binary tensors."""
+    data: Any
+    if output.classes is None:
+        kind, shape, data = "FP32", list(array.shape), array.ravel()  # (N * K,)
+    else:
+        rows = [_best(row, output.classes, labels) for row in array]
+        kind, shape, data = "BYTES", [len(rows), len(rows[0])], list(chain.from_iterable(rows))
+    content = {"name": output.name, "datatype": kind, "shape": shape}
+    if not output.binary:
+        return {**content, "data": data}
+    tensors.append(_strings(data) if output.classes else _floats(data))
+    return {**content, "parameters": {"binary_data_size": len(tensors[-1])}}
+
+
+def _best(values: NDArray[np.float32], count: int, labels: Sequence[str]) -> list[str]:
+    """Return the count highest of values (K,), each as Triton writes it: `value:index:label`."""
+    best = most_probable(values, count)
+    return [f"{values[index]:f}:{index}:{labels[index]}" for index in best]
+
+
+def _floats(values: NDArray[np.float32]) -> bytes:
+    return values.astype("<f4", copy=False).tobytes()
+
+
+def _strings(texts: Sequence[str]) -> bytes:
+    """Return each text in UTF-8 behind its length, 4 bytes, little-endian."""
+    encoded = [text.encode() for text in texts]
+    return b"".join(len(text).to_bytes(4, "little") + text for text in encoded)

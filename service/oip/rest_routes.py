@@ -1,0 +1,158 @@
+"""The Open Inference Protocol, version 2, over REST.
+
+Source: `specification/protocol/inference_rest.md` of kserve/open-inference-protocol.
+"""
+
+import asyncio
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service.errors import UnsupportedType
+from service.http.content_encoding import inflate, is_compressed
+from service.http.json_body import read_in_thread
+from service.http.query import read_query
+from service.http.request_body import header, media_type, read_body
+from service.http.responses import json_response
+from service.http.scope import INFLATED
+from service.inference.data_plane import DataPlane
+from service.inference.served_model import ServedModel
+from service.oip.json_tensors import IMAGE_SHAPE
+from service.oip.rest_request import (
+    DATATYPE,
+    HEADER_LENGTH,
+    LENGTH,
+    OUTPUTS,
+    InferenceRequest,
+    parse_request,
+)
+from service.oip.rest_response import write_response
+from service.runtime.onnx_model import INPUT
+from service.telemetry.request_timing import timing
+from service.version import SERVER, SERVER_VERSION
+
+EXTENSIONS = ("binary_tensor_data", "classification")
+PLATFORM = "onnxruntime_onnx"  # Triton's name for it
+
+LENGTH_NAME = HEADER_LENGTH.lower().encode()
+MEDIA_TYPES = ("application/json", "application/octet-stream")
+# A client that names none, and curl, which names a form for any --data, are taken too.
+UNNAMED = ("", "application/x-www-form-urlencoded")
+
+# Five images as JSON, or what stands before any number of them in binary: reading that is not worth
+# handing it to a thread. Nor is writing what was found for so many images.
+INLINE_BYTES = 16 * 1024
+INLINE_IMAGES = 64
+
+
+async def server_metadata(request: Request) -> Response:
+    """Answer `GET /v2`: what server this is."""
+    return json_response({"name": SERVER, "version": SERVER_VERSION, "extensions": EXTENSIONS})
+
+
+async def server_live(request: Request) -> Response:
+    """Answer `GET /v2/health/live`: the process runs."""
+    return json_response({"live": True})
+
+
+async def server_ready(request: Request) -> Response:
+    """Answer `GET /v2/health/ready`: the model is loaded and has passed its check."""
+    _ = request.app.state.data_plane.ready_model
+    # The protocol's text says live here, and KServe's server and client say ready.
+    return json_response({"live": True, "ready": True})
+
+
+async def model_ready(request: Request) -> Response:
+    """Answer `GET /v2/models/NAME[/versions/VERSION]/ready`."""
+    _ = request.app.state.data_plane.ready_model
+    model = _named(request).model
+    return json_response({"name": model.name, "ready": True})
+
+
+async def model_metadata(request: Request) -> Response:
+    """Answer `GET /v2/models/NAME[/versions/VERSION]`: what goes in and what comes out."""
+    model = _named(request).model
+    outputs = [_tensor(name, "FP32", len(model.labels)) for name in OUTPUTS]
+    return json_response(
+        {
+            "name": model.name,
+            "versions": [model.version],
+            "platform": PLATFORM,
+            "inputs": [_tensor(INPUT, DATATYPE, *IMAGE_SHAPE)],
+            "outputs": outputs,
+        }
+    )
+
+
+async def infer(request: Request) -> Response:
+    """Answer `POST /v2/models/NAME[/versions/VERSION]/infer`."""
+    data_plane: DataPlane = request.app.state.data_plane
+    served = _named(request)
+    read_query(request.scope["query_string"])
+    _check_media_type(header(request, b"content-type") or "")
+    encoding = header(request, b"content-encoding") or ""
+    compressed = is_compressed(encoding)
+    max_bytes = data_plane.settings.max_body_bytes
+    body = await read_body(request, max_bytes)
+    header_length = header(request, LENGTH_NAME)
+    watch = timing(request.scope)
+
+    with watch.decoding():
+        if compressed:
+            body = await read_in_thread(inflate, body, encoding, max_bytes)
+            request.scope[INFLATED](len(body))
+        asked = await _parse(body, header_length)
+    names = [output.name for output in asked.outputs]
+    arrays = await served.infer(asked.images, names, watch)  # (N, K) each
+    if len(asked.images) <= INLINE_IMAGES:
+        return write_response(served.model, asked, arrays)
+    return await asyncio.to_thread(write_response, served.model, asked, arrays)
+
+
+async def _parse(body: bytes, header_length: str | None) -> InferenceRequest:
+    """Read a request: at once where its JSON is short, else in a thread."""
+    if _json_bytes(body, header_length) <= INLINE_BYTES:
+        return parse_request(body, header_length)
+    return await read_in_thread(parse_request, body, header_length)
+
+
+def _named(request: Request) -> ServedModel:
+    """Return the model that a request's path names."""
+    data_plane: DataPlane = request.app.state.data_plane
+    return data_plane.named(request.path_params["name"], request.path_params.get("version"))
+
+
+def _json_bytes(body: bytes, header_length: str | None) -> int:
+    """Say how much of a body is JSON, before it is known to be right."""
+    told = LENGTH.fullmatch(header_length) if header_length else None
+    return int(told[0]) if told else len(body)
+
+
+def _check_media_type(content_type: str) -> None:
+    kind = media_type(content_type)
+    if kind not in MEDIA_TYPES and kind not in UNNAMED:
+        raise UnsupportedType(
+            f"Content-Type {kind[:60]} is not served: send {' or '.join(MEDIA_TYPES)}"
+        )
+
+
+def _tensor(name: str, datatype: str, *axes: int) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": [-1, *axes]}
+
+
+MODEL, VERSION = "/v2/models/{name}", "/versions/{version}"
+ROUTES = [
+    Route("/v2/", server_metadata),
+    Route("/v2", server_metadata),
+    Route("/v2/health/live", server_live),
+    Route("/v2/health/ready", server_ready),
+    # The shorter path stands last: it is what the metrics call both.
+    Route(MODEL + VERSION, model_metadata),
+    Route(MODEL, model_metadata),
+    Route(MODEL + VERSION + "/ready", model_ready),
+    Route(MODEL + "/ready", model_ready),
+    Route(MODEL + VERSION + "/infer", infer, methods=["POST"]),
+    Route(MODEL + "/infer", infer, methods=["POST"]),
+]

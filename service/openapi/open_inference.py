@@ -1,0 +1,207 @@
+"""The description of the Open Inference Protocol's routes.
+
+Schemas as in the protocol's `inference_rest.md`, and Triton's extensions "Binary tensor data" and
+"Classification", narrowed to what this model takes and gives.
+"""
+
+from service.errors import InvalidInput, NotFound, NotReady, TooLarge, UnsupportedType
+from service.oip.rest_request import HEADER_LENGTH, OUTPUTS
+from service.oip.rest_routes import EXTENSIONS, PLATFORM
+from service.openapi.classification import REFUSALS, TROUSERS
+from service.openapi.components import (
+    BINARY,
+    JSON,
+    OCTETS,
+    TEXT,
+    Described,
+    answers,
+    content,
+    operation,
+    reference,
+)
+from service.preprocessing.pipeline import SIDE
+from service.version import SERVER, SERVER_VERSION
+
+TAG = "Open Inference Protocol v2"
+NAME, VERSION = "fashion_lenet", "1.1.0"
+MODEL = "/v2/models/{name}"
+
+YES: Described = {"type": "boolean", "description": "true; an error says no"}
+WHOLE: Described = {"type": "integer", "minimum": 0}
+SHAPE: Described = {"type": "array", "items": {"type": "integer"}}
+FREE: Described = {"type": "object", "additionalProperties": True}
+NULL: Described = {"nullable": True}  # which means the same as to leave it out
+
+
+def _object(required: str, **properties: Described) -> Described:
+    described: Described = {"type": "object", "properties": properties}
+    return described | ({"required": required.split()} if required else {})
+
+
+def _list(items: Described, **limits: int) -> Described:
+    return {"type": "array", "items": items, **limits}
+
+
+SCHEMAS: Described = {
+    "ServerMetadata": _object(
+        "name version extensions", name=TEXT, version=TEXT, extensions=_list(TEXT)
+    ),
+    "ModelMetadata": _object(
+        "name versions platform inputs outputs",
+        name=TEXT,
+        versions=_list(TEXT),
+        platform=TEXT,
+        inputs=_list(reference("TensorMetadata")),
+        outputs=_list(reference("TensorMetadata")),
+    ),
+    "TensorMetadata": _object("name datatype shape", name=TEXT, datatype=TEXT, shape=SHAPE),
+    "InferRequest": _object(
+        "inputs",
+        id=TEXT | NULL,
+        parameters=_object("", binary_data_output={"type": "boolean"} | NULL) | NULL,
+        inputs=_list(reference("InputTensor"), minItems=1, maxItems=1),
+        outputs=_list(reference("RequestedOutput"), maxItems=len(OUTPUTS)) | NULL,
+    ),
+    "InputTensor": _object(
+        "name datatype shape",
+        name={"type": "string", "enum": ["image"]},
+        datatype={"type": "string", "enum": ["UINT8"]},
+        shape=_list(WHOLE, minItems=4, maxItems=4)
+        | {"description": f"N, 1, {SIDE}, {SIDE}; N is at least 1"},
+        data=_list({})
+        | {"description": "whole numbers from 0 to 255, as one list or nested as the shape is"}
+        | NULL,
+        parameters=_object("", binary_data_size=WHOLE | NULL) | NULL,
+    ),
+    "RequestedOutput": _object(
+        "name",
+        name={"type": "string", "enum": list(OUTPUTS)},
+        parameters=_object(
+            "",
+            binary_data={"type": "boolean"} | NULL,
+            classification={"type": "integer", "minimum": 1} | NULL,
+        )
+        | NULL,
+    ),
+    "InferResponse": _object(
+        "model_name model_version outputs",
+        model_name=TEXT,
+        model_version=TEXT,
+        id=TEXT,
+        outputs=_list(reference("OutputTensor")),
+    ),
+    "OutputTensor": _object(
+        "name datatype shape",
+        name=TEXT,
+        datatype={"type": "string", "enum": ["FP32", "BYTES"]},
+        shape=SHAPE,
+        data=_list({}),
+        parameters=FREE,
+    ),
+}
+SERVER_METADATA = {"name": SERVER, "version": SERVER_VERSION, "extensions": list(EXTENSIONS)}
+MODEL_METADATA = {
+    "name": NAME,
+    "versions": [VERSION],
+    "platform": PLATFORM,
+    "inputs": [{"name": "image", "datatype": "UINT8", "shape": [-1, 1, SIDE, SIDE]}],
+    "outputs": [{"name": name, "datatype": "FP32", "shape": [-1, 10]} for name in OUTPUTS],
+}
+REQUEST = {
+    "inputs": [
+        {"name": "image", "datatype": "UINT8", "shape": [1, 1, SIDE, SIDE], "data": [[TROUSERS]]}
+    ],
+    "outputs": [{"name": "probabilities"}],
+}
+RESPONSE = {
+    "model_name": NAME,
+    "model_version": VERSION,
+    "outputs": [
+        {
+            "name": "probabilities",
+            "datatype": "FP32",
+            "shape": [1, 10],
+            "data": [0.0, 0.99, 0.0, 0.01, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+        }
+    ],
+}
+
+PATH_NAME: Described = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "The model's name.",
+    "schema": TEXT,
+    "example": NAME,
+}
+PATH_VERSION: Described = PATH_NAME | {
+    "name": "version",
+    "description": "The model's version.",
+    "example": VERSION,
+}
+JSON_LENGTH: Described = {
+    "name": HEADER_LENGTH,
+    "in": "header",
+    "description": "How many bytes of the body are its JSON object, which tensors in binary "
+    "follow. 0: the body is the images alone.",
+    "schema": WHOLE,
+}
+
+
+def describe() -> Described:
+    """Describe the protocol's routes; those of a model also stand under its version."""
+    routes = {
+        "/v2": {"get": _server_metadata("v2_server_metadata")},
+        "/v2/": {"get": _server_metadata("v2_server_metadata_slash")},
+        "/v2/health/live": {"get": _health("live", "Whether the process runs")},
+        "/v2/health/ready": {"get": _health("ready", "Whether it can classify", NotReady)},
+    }
+    for path, suffix, parameters in (
+        (MODEL, "", [PATH_NAME]),
+        (f"{MODEL}/versions/{{version}}", "_version", [PATH_NAME, PATH_VERSION]),
+    ):
+        routes[path] = {"get": _model_metadata(suffix, parameters)}
+        routes[f"{path}/ready"] = {"get": _model_ready(suffix, parameters)}
+        routes[f"{path}/infer"] = {"post": _infer(suffix, parameters)}
+    return routes
+
+
+def _server_metadata(name: str) -> Described:
+    body = content(JSON, reference("ServerMetadata"), SERVER_METADATA)
+    return operation(name, TAG, "What server this is", answers("The server.", body))
+
+
+def _health(what: str, summary: str, *errors: type[NotReady]) -> Described:
+    keys = ["live", "ready"][: 1 + (what == "ready")]
+    body = content(JSON, _object(" ".join(keys), **dict.fromkeys(keys, YES)))
+    return operation(f"v2_health_{what}", TAG, summary, answers("Yes.", body, errors))
+
+
+def _model_metadata(suffix: str, parameters: list[Described]) -> Described:
+    body = content(JSON, reference("ModelMetadata"), MODEL_METADATA)
+    responses = answers("The model's inputs and outputs.", body, [NotFound, NotReady])
+    return operation(
+        f"v2_model{suffix}_metadata", TAG, "What goes in, what comes out", responses, parameters
+    )
+
+
+def _model_ready(suffix: str, parameters: list[Described]) -> Described:
+    body = content(JSON, _object("name ready", name=TEXT, ready=YES), {"name": NAME, "ready": True})
+    responses = answers("Yes.", body, [NotFound, NotReady])
+    return operation(
+        f"v2_model{suffix}_ready", TAG, "Whether the model can classify", responses, parameters
+    )
+
+
+def _infer(suffix: str, parameters: list[Described]) -> Described:
+    octets = {OCTETS: {"schema": BINARY}}
+    body = content(JSON, reference("InferResponse"), RESPONSE) | octets
+    errors = [InvalidInput, NotFound, TooLarge, UnsupportedType, *REFUSALS]
+    return operation(
+        f"v2_model{suffix}_infer",
+        TAG,
+        "Run the network on images",
+        answers("The outputs asked for; in binary where asked for.", body, errors),
+        [*parameters, JSON_LENGTH],
+        content(JSON, reference("InferRequest"), REQUEST) | octets,
+    )

@@ -1,0 +1,30 @@
+"""The description of the API keys, for a service that has them (OpenAPI 3.0.3, section 4.7.27)."""
+
+from service.errors import Unauthorized
+from service.middleware.authentication import needs_key
+from service.openapi.components import Described, error_answer
+
+SCHEMES: Described = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+
+
+def with_keys(description: Described) -> Described:
+    """Return the description of a service with what asks for a key, and is refused without."""
+    components = description["components"] | {"securitySchemes": SCHEMES}
+    paths = {
+        path: {method: _closed(path, method, found) for method, found in methods.items()}
+        for path, methods in description["paths"].items()
+    }
+    return description | {"components": components, "paths": paths}
+
+
+def _closed(path: str, method: str, operation: Described) -> Described:
+    if not needs_key(method.upper(), path):
+        return operation
+    refusal = error_answer(Unauthorized.__doc__ or "")
+    return operation | {
+        "security": [{name: []} for name in SCHEMES],  # one of them is enough
+        "responses": operation["responses"] | {"401": refusal},
+    }

@@ -1,0 +1,1 @@
+"""From a picture's bytes to what the network sees."""

@@ -1,0 +1,1 @@
+"""The service's own routes, and the application that has them all."""

@@ -1,0 +1,105 @@
+"""The routes that take pictures as people have them."""
+
+from collections.abc import Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service.decoder_pool.pool import Decoders
+from service.http.responses import json_response
+from service.inference.data_plane import DataPlane
+from service.preprocessing.decoding import Job, named
+from service.preprocessing.formats import FORMATS
+from service.preprocessing.pipeline import SIDE, Mode, Seen, as_network_sees, open_image, see_plain
+from service.rest.uploads import Upload, read_upload, read_uploads
+from service.telemetry.request_timing import timing
+
+# A picture of the network's own size is decoded on the event loop, in some 40 us, if it is a PNG or
+# JPEG: their readers take no more memory and time than their pixels and bytes, where a TIFF's tiles
+# and a WebP's codes may claim gigabytes.
+INLINE_PIXELS = SIDE * SIDE
+INLINE_BYTES = 4096
+INLINE_BEGINNINGS = tuple(
+    beginning for one in FORMATS if one.inline for beginning in one.beginnings
+)
+
+
+async def classify(request: Request) -> Response:
+    """Answer `POST /classify`: one picture, as a form's field or as the body."""
+    data_plane: DataPlane = request.app.state.data_plane
+    content, (mode, top_k) = await read_upload(
+        request, data_plane.settings.max_body_bytes, len(data_plane.model.labels)
+    )
+    watch = timing(request.scope)
+    with watch.decoding():
+        decoders = request.app.state.decoders
+        seen = await see(content, decoders, data_plane.settings.max_image_pixels, mode)
+    (answer,) = await data_plane.classify([seen], watch, top_k)
+    return json_response(answer)
+
+
+async def classify_batch(request: Request) -> Response:
+    """Answer `POST /classify_batch`: the pictures of a form."""
+    data_plane: DataPlane = request.app.state.data_plane
+    uploads, (mode, top_k) = await read_uploads(
+        request, data_plane.settings.max_body_bytes, len(data_plane.model.labels)
+    )
+    watch = timing(request.scope)
+    with watch.decoding():
+        decoders = request.app.state.decoders
+        seen = await see_all(uploads, decoders, data_plane.settings.max_image_pixels, mode)
+    return json_response(await data_plane.classify(seen, watch, top_k))
+
+
+async def see(content: bytes, decoders: Decoders, max_pixels: int, mode: Mode) -> Seen:
+    """Decode one picture: at once where it is small and plain, else in a process of its own.
+
+    Raises:
+        RequestError: as `service.decoder_pool.pool` does.
+    """
+    if seen := see_inline(content, max_pixels, mode):
+        return seen
+    (seen,) = await decoders.decode(Job([content], [], max_pixels, mode))
+    return seen
+
+
+async def see_all(
+    uploads: Sequence[Upload], decoders: Decoders, max_pixels: int, mode: Mode
+) -> list[Seen]:
+    """Decode the pictures of one form, in order.
+
+    Raises:
+        RequestError: as `service.decoder_pool.pool` does; the message names the picture.
+    """
+    contents = [upload.content for upload in uploads]
+    if sum(map(len, contents)) <= INLINE_BYTES:
+        seen: list[Seen] = []
+        for index, upload in enumerate(uploads):
+            with named(index, upload.name):
+                if (one := see_inline(upload.content, max_pixels, mode)) is None:
+                    break
+            seen.append(one)
+        else:
+            return seen
+    return await decoders.decode(Job(contents, [u.name for u in uploads], max_pixels, mode))
+
+
+def see_inline(content: bytes, max_pixels: int, mode: Mode) -> Seen | None:
+    """Decode a picture for which that takes next to nothing; None for any other.
+
+    Raises:
+        InvalidInput, TooLarge: as `service.preprocessing.pipeline` does.
+    """
+    if seen := see_plain(content, mode):
+        return seen
+    if len(content) > INLINE_BYTES or not content.startswith(INLINE_BEGINNINGS):
+        return None
+    image = open_image(content, max_pixels)
+    return as_network_sees(image, mode) if image.width * image.height <= INLINE_PIXELS else None
+
+
+ROUTES = [
+    Route("/classify", classify, methods=["POST"]),
+    Route("/classify_batch", classify_batch, methods=["POST"]),
+]

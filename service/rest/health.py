@@ -1,0 +1,41 @@
+"""The routes for those who run the service: probes and metrics."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service.http.responses import json_response
+
+
+async def livez(request: Request) -> Response:
+    """Answer `GET /livez`: the process runs."""
+    return json_response({"status": "live"})
+
+
+async def readyz(request: Request) -> Response:
+    """Answer `GET /readyz`: the model is loaded and has passed its check, or why not."""
+    return json_response({"status": "ready", **request.app.state.data_plane.ready_model.describe()})
+
+
+async def healthz(request: Request) -> Response:
+    """Answer `GET /healthz`, BentoML's name for the same."""
+    return await readyz(request)
+
+
+async def metrics(request: Request) -> Response:
+    """Answer `GET /metrics`, in Prometheus's text format."""
+    # Imported here because Prometheus's client looks for a multi-process folder when it is
+    # imported, and only a worker has one.
+    from prometheus_client import CONTENT_TYPE_LATEST
+
+    from service.telemetry.metrics import exposition
+
+    return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+ROUTES = [
+    Route("/livez", livez),
+    Route("/readyz", readyz),
+    Route("/healthz", healthz),
+]
+METRICS = [Route("/metrics", metrics)]  # where they have no port of their own

@@ -1,0 +1,147 @@
+"""`POST /predict`: images as numbers."""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service.errors import InvalidInput, UnsupportedType
+from service.http.json_body import read_in_thread, read_json
+from service.http.query import read_query
+from service.http.request_body import header, media_type, read_plain_body
+from service.http.responses import json_response
+from service.inference.data_plane import DataPlane
+from service.preprocessing.pipeline import SIDE
+from service.telemetry.request_timing import timing
+
+JSON = "application/json"
+RIGHT = f"N x 1 x {SIDE} x {SIDE} whole numbers from 0 to 255"
+
+# About an image's worth, which takes 0.1 ms. For more, handing it to a thread pays.
+INLINE_BYTES = 4096
+
+# JSON's kinds by what orjson makes of them.
+KINDS = {
+    float: "a number with a fraction or exponent",
+    int: "a number",
+    bool: "true or false",
+    str: "a string",
+    list: "a list",
+    dict: "an object",
+    type(None): "null",
+}
+
+
+async def predict(request: Request) -> Response:
+    """Answer `POST /predict`: images as JSON, uint8 N x 1 x 28 x 28."""
+    data_plane: DataPlane = request.app.state.data_plane
+    read_query(request.scope["query_string"])
+    kind = media_type(header(request, b"content-type") or "")
+    if kind != JSON:
+        raise UnsupportedType(
+            f"Content-Type {kind[:60] or '(none)'} is not served here: send {JSON}"
+        )
+    body = await read_plain_body(request, data_plane.settings.max_body_bytes)
+    watch = timing(request.scope)
+    with watch.decoding():
+        if len(body) <= INLINE_BYTES:
+            images = read_images(body)  # (N, 1, 28, 28)
+        else:
+            images = await read_in_thread(read_images, body)
+    return json_response(await data_plane.predict(images, watch))
+
+
+def read_images(body: bytes) -> NDArray[np.uint8]:
+    """Read `{"images": [[[[...]]]]}`.
+
+    Returns:
+        (N, 1, 28, 28), N being 1 or more.
+
+    Raises:
+        InvalidInput: it is no such JSON.
+    """
+    content = read_json(body)
+    if not isinstance(content, dict):
+        raise InvalidInput(f'the body is {_kind(content)}, {{"images": {RIGHT}}} is right')
+    if list(content) != ["images"]:
+        keys = ", ".join(repr(key[:40]) for key in list(content)[:5]) or "none"
+        raise InvalidInput(f"the body's keys are {keys}: 'images' alone is right")
+    return _array(content["images"])
+
+
+def _array(images: Any) -> NDArray[np.uint8]:
+    """Make nested lists an array, and take nothing for a whole number that is none.
+
+    One image after the other, so that other threads have their turn between.
+    """
+    if wrong := _wrong_shape(images):
+        raise InvalidInput(f"images {wrong}, {RIGHT} are right")
+    content = bytearray()
+    for image in images:
+        pixels = _pixels(image)
+        if pixels is None:
+            raise InvalidInput(f"images {_fault([image])}, {RIGHT} are right")
+        content += pixels
+    return np.frombuffer(content, np.uint8).reshape(-1, 1, SIDE, SIDE)  # (N, 1, 28, 28)
+
+
+def _pixels(image: Any) -> bytes | None:
+    """Return the bytes of one image; None where it is not 1 x 28 x 28 whole numbers to 255."""
+    try:
+        (rows,) = image
+        numbers = list(chain.from_iterable(rows))
+        if len(rows) != SIDE or set(map(len, rows)) != {SIDE} or set(map(type, numbers)) != {int}:
+            return None
+        return bytes(numbers)
+    except (TypeError, ValueError):  # no lists, not one, or a number beyond 255
+        return None
+
+
+def _fault(images: list[Any]) -> str:
+    """Say what is wrong with images that have the shape that they should have, or are ragged."""
+    if wrong := _wrong_kind(images):
+        return wrong
+    number = next((number for number in _numbers(images) if not 0 <= number <= 255), None)
+    return "is ragged" if number is None else f"holds {number}"
+
+
+def _wrong_shape(images: Any) -> str:
+    """Say what is wrong with the first list at each depth; empty for nothing."""
+    if not isinstance(images, list):
+        return f"is {_kind(images)}"
+    shape: list[int] = []
+    inner: Any = images
+    while isinstance(inner, list):
+        shape.append(len(inner))
+        inner = inner[0] if inner else None
+    right = shape[0] > 0 and shape[1:] == [1, SIDE, SIDE]
+    return "" if right else f"has shape ({', '.join(map(str, shape[:8]))})"
+
+
+def _wrong_kind(images: list[Any]) -> str:
+    """Say what stands where a whole number should; empty for nothing."""
+    try:
+        kinds = set(map(type, _numbers(images)))
+    except TypeError:  # a number where a list should be
+        return "is ragged"
+    if list in kinds:
+        return "is ragged"
+    return "".join(f"holds {KINDS[kind]}" for kind in sorted(kinds - {int}, key=str)[:1])
+
+
+def _numbers(images: list[Any]) -> Iterator[Any]:
+    """What is in nested lists, four deep."""
+    rows = chain.from_iterable(chain.from_iterable(images))
+    return chain.from_iterable(rows)
+
+
+def _kind(value: Any) -> str:
+    return KINDS[type(value)]
+
+
+ROUTES = [Route("/predict", predict, methods=["POST"])]

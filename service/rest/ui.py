@@ -1,0 +1,77 @@
+"""The page at `/ui`, and what it needs beyond the API: the 28 x 28 pixels that the model saw."""
+
+from hashlib import sha256
+from http import HTTPStatus
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
+
+from service.inference.data_plane import DataPlane
+from service.preprocessing.formats import MEDIA_TYPES
+from service.rest.classify import see
+from service.rest.uploads import read_upload
+
+UI = Path(__file__).parents[1] / "ui"
+FILES = StaticFiles(directory=UI)
+PAGE = (UI / "index.html").read_bytes().replace(b"MEDIA_TYPES", ",".join(MEDIA_TYPES).encode())
+
+# The page runs its own scripts, talks to its own service and loads nothing else. blob: are the
+# pictures that its user gave it.
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+        "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-cache",  # ask with If-None-Match: a new version's page is seen at once
+}
+
+
+async def page(request: Request) -> Response:
+    """Answer `GET /ui`; its user may choose files of the formats served."""
+    headers = {**HEADERS, "ETag": f'"{sha256(PAGE).hexdigest()}"'}
+    response = Response(PAGE, headers=headers, media_type="text/html")
+    if FILES.is_not_modified(response.headers, request.headers):
+        response = NotModifiedResponse(response.headers)
+        response.headers.update(HEADERS)  # it drops the policy, which a browser takes from it
+    return response
+
+
+async def file(request: Request) -> Response:
+    """Answer `GET /ui/...` with one of the page's files."""
+    path = request.path_params["path"]
+    if path == "index.html":  # the file on the disk lacks the formats
+        return await page(request)
+    if path == "seen":  # no file, but the route below for POST
+        raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
+    response = await FILES.get_response(path, request.scope)
+    response.headers.update(HEADERS)
+    return response
+
+
+async def seen(request: Request) -> Response:
+    """Answer `POST /ui/seen`: what the model sees of a picture that `/classify` would take.
+
+    The answer is a grey PNG of 28 x 28.
+    """
+    data_plane: DataPlane = request.app.state.data_plane
+    content, choices = await read_upload(
+        request, data_plane.settings.max_body_bytes, len(data_plane.model.labels)
+    )
+    decoders, max_pixels = request.app.state.decoders, data_plane.settings.max_image_pixels
+    pixels, _ = await see(content, decoders, max_pixels, choices.mode)  # (28, 28)
+    png = BytesIO()
+    Image.fromarray(pixels).save(png, "PNG")
+    return Response(png.getvalue(), media_type="image/png", headers=HEADERS)
+
+
+ROUTES = [
+    Route("/ui", page),
+    Route("/ui/seen", seen, methods=["POST"]),
+    Route("/ui/{path:path}", file),
+]

@@ -1,0 +1,123 @@
+"""The pictures in a request: the body itself, or parts of a form."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from starlette.requests import Request
+
+from service.errors import InvalidInput, UnsupportedType
+from service.http.multipart_form import Part, parse_multipart
+from service.http.query import Choices, read_choices
+from service.http.request_body import header, media_type, read_plain_body
+from service.http.single_part_form import read_plain_form
+from service.preprocessing.formats import MEDIA_TYPES
+
+FIELD, BATCH_FIELD = "image", "images"
+FORM = "multipart/form-data"
+INLINE_BYTES = 64 * 1024  # of a form that is split on the event loop
+FORMS = ThreadPoolExecutor(1, "forms")
+# Besides any image/...: what clients send that do not know what they have. The bytes decide.
+UNKNOWN = ("", "*/*", "application/octet-stream", "binary/octet-stream")
+LONGEST_CHOICE = 100  # bytes of a form's field that chooses
+
+
+class Upload(NamedTuple):
+    """One of a form's pictures."""
+
+    name: str  # its file's, as the client has it; may be empty
+    content: bytes
+
+
+async def read_upload(request: Request, max_bytes: int, classes: int) -> tuple[bytes, Choices]:
+    """Return the bytes of the one picture that a request carries, and what it chooses.
+
+    Args:
+        request: its query chooses, or its form.
+        max_bytes: the largest body taken.
+        classes: how many the model has.
+
+    Raises:
+        UnsupportedType: the body is neither a form nor what may be a picture, or encoded.
+        TooLarge: the body has more bytes than the limit, or the form more parts than its.
+        InvalidInput: the form has no field `image`, more than one, or is malformed; or as
+            `read_choices` does.
+    """
+    query = request.scope["query_string"]
+    choices = read_choices(query, classes)
+    content_type = header(request, b"content-type") or ""
+    kind = media_type(content_type)
+    if kind != FORM and kind not in UNKNOWN and not kind.startswith("image/"):
+        raise UnsupportedType(
+            f"Content-Type {kind[:60]} is not served: send {FORM} with a field {FIELD!r}, or a "
+            f"picture as {', '.join(MEDIA_TYPES)}, or as application/octet-stream"
+        )
+    body = await read_plain_body(request, max_bytes)
+    if kind != FORM:
+        return body, choices
+    if (content := read_plain_form(body, content_type, FIELD)) is not None:
+        return content, choices
+    parts = await _parse(body, content_type)
+    images = [part.content for part in parts if part.name == FIELD]
+    if len(images) != 1:
+        raise InvalidInput(
+            f"the form has {len(images)} fields called {FIELD!r} and should have one; "
+            f"its fields: {_names(parts)}"
+        )
+    return images[0], read_choices(query, classes, _choosing(parts))
+
+
+async def read_uploads(
+    request: Request, max_bytes: int, classes: int
+) -> tuple[Sequence[Upload], Choices]:
+    """Return the pictures of a request for a batch, in order, at least one, and what it chooses.
+
+    Args:
+        request: its query chooses, or its form.
+        max_bytes: the largest body taken.
+        classes: how many the model has.
+
+    Raises:
+        UnsupportedType: the body is no form, or encoded.
+        TooLarge: the body has more bytes than the limit, or the form more parts than its.
+        InvalidInput: the form has no field `images`, or is malformed; or as `read_choices` does.
+    """
+    query = request.scope["query_string"]
+    read_choices(query, classes)  # before the body
+    content_type = header(request, b"content-type") or ""
+    kind = media_type(content_type)
+    if kind != FORM:
+        raise UnsupportedType(
+            f"Content-Type {kind[:60] or '(none)'} is not served here: send {FORM} with fields "
+            f"{BATCH_FIELD!r}, one for each picture"
+        )
+    parts = await _parse(await read_plain_body(request, max_bytes), content_type)
+    uploads = [Upload(part.filename, part.content) for part in parts if part.name == BATCH_FIELD]
+    if not uploads:
+        raise InvalidInput(
+            f"the form has no field called {BATCH_FIELD!r} and should have one for each picture; "
+            f"its fields: {_names(parts)}"
+        )
+    return uploads, read_choices(query, classes, _choosing(parts))
+
+
+async def _parse(body: bytes, content_type: str) -> Sequence[Part]:
+    """Split a form; a large one in a thread, since its parts take up to 20 ms, one at a time."""
+    if len(body) <= INLINE_BYTES:
+        return parse_multipart(body, content_type)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(FORMS, parse_multipart, body, content_type)
+
+
+def _choosing(parts: Sequence[Part]) -> list[tuple[str, str]]:
+    """Return the fields of a form that choose."""
+    return [
+        (part.name, part.content[:LONGEST_CHOICE].decode("utf-8", "replace"))
+        for part in parts
+        if part.name in Choices._fields
+    ]
+
+
+def _names(parts: Sequence[Part]) -> str:
+    return ", ".join(repr(part.name[:40]) for part in parts[:5]) or "none"

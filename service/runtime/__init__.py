@@ -1,0 +1,1 @@
+"""A model file as a checked ONNX Runtime session."""

@@ -1,0 +1,151 @@
+"""What `export.metadata` wrote into a model's file, read as what a stranger may have written.
+
+All of it comes back in answers, in metrics or in the log: what cannot be shown there is refused.
+"""
+
+import base64
+import json
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Self, TypeVar
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from service.drift.statistics import KEY as INPUT_STATISTICS
+from service.drift.statistics import InputStatistics
+from service.errors import ModelError
+
+SIDE = 28
+LONGEST_TEXT = 2**22  # characters of one piece of metadata; the released model's longest has 30,000
+LONGEST_NAME = 200  # characters
+MOST_SAMPLES = 1000
+
+# A check whose tolerance is larger than this share of the largest logit would pass another network.
+LARGEST_TOLERANCE = 0.01
+
+# Control and format characters and separators of lines do not show; joiners are parts of words.
+UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
+
+Parsed = TypeVar("Parsed")
+
+
+@dataclass(frozen=True)
+class GoldenSamples:
+    """A few real images, and the logits that every device must find for them."""
+
+    images: NDArray[np.uint8]  # (G, 1, 28, 28)
+    logits: NDArray[np.float64]  # (G, K)
+    tolerance: float  # largest |difference| of a logit
+
+    @classmethod
+    def parse(cls, text: str, classes: int) -> Self:
+        """Read the `golden_samples` of a model's metadata.
+
+        Raises:
+            ValueError, LookupError, TypeError, ArithmeticError: it is no such JSON, does not fit
+                the number of classes, or could hardly fail.
+        """
+        content = json.loads(text)
+        images = np.frombuffer(base64.b64decode(content["images"], validate=True), np.uint8)
+        images = images.reshape(-1, 1, SIDE, SIDE)  # (G, 1, 28, 28)
+        logits = np.array(content["logits"], np.float64)  # (G, K)
+        if not 0 < len(images) <= MOST_SAMPLES or logits.shape != (len(images), classes):
+            raise ValueError(
+                f"it has {len(images)} images and logits of shape {logits.shape}, "
+                f"there are {classes} labels"
+            )
+        if not np.isfinite(logits).all():
+            raise ValueError("it has a logit that is no finite number")
+        tolerance = float(content["tolerance"])
+        most = LARGEST_TOLERANCE * float(np.abs(logits).max())
+        if not 0 < tolerance <= most:
+            raise ValueError(
+                f"its tolerance is {tolerance:g}, a positive number of at most {most:.3g} is right"
+            )
+        return cls(images, logits, tolerance)
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """All that is served of a model but the network."""
+
+    name: str
+    version: str
+    labels: tuple[str, ...]  # K
+    golden: GoldenSamples
+    input_statistics: InputStatistics | None  # models exported without them are served too
+
+    @classmethod
+    def read(cls, session: ort.InferenceSession) -> Self:
+        """Read what an opened model has.
+
+        Raises:
+            ModelError: a piece is missing, or is not what `python -m export` writes.
+        """
+        try:
+            metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError as error:
+            raise ModelError(f"the model's metadata is no UTF-8: {error}") from error
+        name, version = (_parse(metadata, key, _shown) for key in ("name", "version"))
+        labels = _parse(metadata, "labels", _labels)
+        classes = len(labels)
+        golden = _parse(metadata, "golden_samples", lambda text: GoldenSamples.parse(text, classes))
+        statistics = None
+        if INPUT_STATISTICS in metadata:
+            images = golden.images
+            statistics = _parse(metadata, INPUT_STATISTICS, lambda text: _statistics(text, images))
+        return cls(name, version, labels, golden, statistics)
+
+
+def _parse(metadata: Mapping[str, str], key: str, parse: Callable[[str], Parsed]) -> Parsed:
+    """Read one entry of a model's metadata."""
+    if key not in metadata:
+        raise ModelError(f"the model's metadata has no {key}: `python -m export` writes it")
+    text = metadata[key]
+    try:
+        if len(text) > LONGEST_TEXT:
+            raise ValueError(f"it has {len(text):,} characters, at most {LONGEST_TEXT:,} are right")
+        # NumPy only warns of numbers that do not fit.
+        with np.errstate(over="raise", invalid="raise"):
+            return parse(text)
+    except (LookupError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
+        raise ModelError(
+            f"the model's metadata {key} is not what `python -m export` writes: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _statistics(text: str, images: NDArray[np.uint8]) -> InputStatistics:
+    """Read input statistics, and see that they say something of images (G, 1, 28, 28)."""
+    statistics = InputStatistics.parse(text)
+    whitened = statistics.whitened(images)  # (G, 3C)
+    means = statistics.channel_means(whitened.mean(axis=0, dtype=np.float64))  # (C,)
+    if not (np.isfinite(whitened).all() and np.isfinite(means).all()):
+        raise ValueError("a number that they give for the golden samples is not finite")
+    return statistics
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    labels = json.loads(text)
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise TypeError(f"it is {text[:60]!r}, a list of names is right")
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"two classes have one name: {text[:300]!r}")
+    return tuple(map(_shown, labels))
+
+
+def _shown(name: str) -> str:
+    """Return a name that can be shown everywhere."""
+    if not name.strip() or len(name) > LONGEST_NAME:
+        raise ValueError(
+            f"it has a name of {len(name):,} characters, 1 to {LONGEST_NAME} are right: "
+            f"{name[:60]!r}"
+        )
+    for character in name:
+        if unicodedata.category(character) in UNSEEN and character not in JOINERS:
+            raise ValueError(f"it has {character!r} in a name, which does not show: {name!r}")
+    return name

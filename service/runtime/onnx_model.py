@@ -1,0 +1,227 @@
+"""The network that is served, with the metadata that `export.metadata` put into its file."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from threading import Timer
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from service.errors import ModelError
+from service.runtime.metadata import SIDE, ModelMetadata
+from service.runtime.onnx_session import CUDA, batch_sizes, one_line, open_session, run_bound
+from service.settings import ServiceSettings
+
+logger = logging.getLogger("bentoml.fashion_lenet")
+
+INPUT, LOGITS, PROBABILITIES = "image", "logits", "probabilities"
+
+MOST_BYTES = 2**28  # of a file; the released model has 200,000
+CHECK_SECONDS = 30.0  # for the golden samples
+
+
+class Model:
+    """A folded network on a device."""
+
+    def __init__(self, session: ort.InferenceSession, sha256: str = "") -> None:
+        """Read the metadata of an opened model, and see that it takes and gives what is served.
+
+        Args:
+            session: of ONNX Runtime.
+            sha256: of the model's file, where there is one.
+
+        Raises:
+            ModelError: a piece of metadata is missing or broken, or its inputs or outputs
+                are not those that `python -m export` writes.
+        """
+        self.session = session
+        self.sha256 = sha256
+        metadata = ModelMetadata.read(session)
+        self.name, self.version, self.labels = metadata.name, metadata.version, metadata.labels
+        self.golden, self.input_statistics = metadata.golden, metadata.input_statistics
+        try:
+            self._check_signature()
+        except UnicodeDecodeError as error:
+            raise ModelError(
+                f"a name of the model's inputs or outputs is no UTF-8: {error}"
+            ) from error
+
+    @cached_property
+    def execution_provider(self) -> str:
+        """ONNX Runtime's name for what the session really runs on."""
+        return str(self.session.get_providers()[0])
+
+    @cached_property
+    def device(self) -> Literal["cpu", "cuda"]:
+        """The same in a word."""
+        return "cuda" if self.execution_provider == CUDA else "cpu"
+
+    def _check_signature(self) -> None:
+        outputs = [f"{output} float (N, {len(self.labels)})" for output in (LOGITS, PROBABILITIES)]
+        inputs = [f"{INPUT} uint8 (N, 1, {SIDE}, {SIDE})"]
+        _check_signature("input", self.session.get_inputs(), inputs)
+        _check_signature("output", self.session.get_outputs(), outputs)
+
+    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the probabilities (N, K) of images (N, 1, 28, 28), 0 being background."""
+        return self.infer(images, [PROBABILITIES])[0]  # (N, K)
+
+    def infer(
+        self,
+        images: NDArray[np.uint8],
+        outputs: Sequence[str],
+        options: ort.RunOptions | None = None,
+    ) -> list[NDArray[np.float32]]:
+        """Return the outputs named, each (N, K), for images (N, 1, 28, 28), in the order named."""
+        if self.device == "cuda":
+            return run_bound(self.session, INPUT, images, outputs, options)
+        feed = {INPUT: images}
+        arrays: list[NDArray[np.float32]] = self.session.run(list(outputs), feed, options)
+        return arrays
+
+    def warm_up(self, max_batch: int) -> None:
+        """On CUDA, run every size of batch once, so that no request waits for its first run.
+
+        And check it: cuDNN chooses for each size how to compute a convolution, and where it finds
+        no other way, with TF32.
+
+        Raises:
+            ModelError: as `check`.
+        """
+        if self.device != "cuda":
+            return
+        start = time.perf_counter()
+        sizes = batch_sizes(max_batch)
+        for size in sizes:
+            self.check(size)
+        logger.info(
+            "Batches of 1 to %d images ran and were right, once each size, in %.1f s.",
+            sizes[-1],
+            time.perf_counter() - start,
+        )
+
+    def check(self, size: int | None = None) -> None:
+        """Run the golden samples on the device that will serve.
+
+        Args:
+            size: of the batch, for which they are repeated or cut; None for as many as they are.
+
+        Raises:
+            ModelError: the model cannot be run, or a logit differs from the expected one by
+                more than the tolerance.
+        """
+        order = np.arange(size or len(self.golden.images)) % len(self.golden.images)
+        expected = self.golden.logits[order]  # (G, K)
+        images = self.golden.images[order]  # (G, 1, 28, 28)
+        try:
+            with _ended_after(CHECK_SECONDS) as options:
+                logits = self.infer(images, [LOGITS, PROBABILITIES], options)[0]  # (G, K)
+        except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+            raise ModelError(
+                f"the model cannot be run on {self.execution_provider}: {one_line(error)}"
+            ) from error
+        if logits.shape != expected.shape:
+            raise ModelError(
+                f"the model's golden samples come out as logits of shape {logits.shape}, "
+                f"{expected.shape} is right"
+            )
+        worst = float(np.abs(logits - expected).max())
+        if not worst <= self.golden.tolerance:  # so that one that is no number fails too
+            raise ModelError(
+                f"the model's golden samples come out wrong on {self.execution_provider}, in a "
+                f"batch of {len(order)}: a logit is off by {worst:.3g}, at most "
+                f"{self.golden.tolerance:g} is right"
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """Say what is served and where, for people and probes."""
+        return {
+            "model": {"name": self.name, "version": self.version},
+            "device": self.device,
+            "execution_provider": self.execution_provider,
+        }
+
+
+def load_model(settings: ServiceSettings, content: bytes | None = None) -> Model:
+    """Open the model that the settings name, and see that it computes what it should.
+
+    Args:
+        settings: the file and the device.
+        content: of the file, where it has been read.
+
+    Raises:
+        ModelError: the file cannot be read, is no such model, or fails its golden samples.
+        DeviceError: the device asked for is not to be had.
+    """
+    if content is None:
+        content = read_model(settings.model)
+    model = Model(open_session(content, settings.device), sha256(content))
+    model.check()
+    return model
+
+
+@contextmanager
+def _ended_after(seconds: float) -> Iterator[ort.RunOptions]:
+    """Yield options with which a run fails that takes longer, as that of an endless loop."""
+    options = ort.RunOptions()
+    timer = Timer(seconds, setattr, (options, "terminate", True))
+    timer.start()
+    try:
+        yield options
+    except Exception as error:
+        if options.terminate:
+            raise TimeoutError(f"it was not done after {seconds:g} s") from error
+        raise
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def sha256(content: bytes) -> str:
+    """Return the digest of a model's file, in hexadecimal digits, as `sha256sum` gives it."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_model(path: Path) -> bytes:
+    """Return what is in a model's file.
+
+    Raises:
+        ModelError: it cannot be read, or is too large.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ModelError(f"the model {path} has more than {MOST_BYTES:,} bytes, the most")
+        return content
+    except OSError as error:
+        raise ModelError(
+            f"cannot read the model {path}: {error.strerror}; "
+            "set FASHION_MODEL to a model.onnx that `python -m export` wrote"
+        ) from error
+
+
+def _check_signature(kind: str, values: Sequence[ort.NodeArg], expected: Sequence[str]) -> None:
+    """See that the inputs or outputs of a model are those expected, each `name type (shape)`.
+
+    N stands for an axis of any length.
+    """
+    found = [
+        f"{value.name} {value.type.removeprefix('tensor(').removesuffix(')')} {_shape(value)}"
+        for value in values
+    ]
+    if found != expected:
+        raise ModelError(
+            f"the model's {kind} is {', '.join(found) or 'missing'}, not {', '.join(expected)}"
+        )
+
+
+def _shape(value: ort.NodeArg) -> str:
+    return f"({', '.join(str(n) if isinstance(n, int) else 'N' for n in value.shape)})"

@@ -1,0 +1,1 @@
+"""The server: BentoML, circus and uvicorn are known here, and nowhere else."""

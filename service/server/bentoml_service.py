@@ -1,0 +1,63 @@
+"""The HTTP application of a worker, in the place of BentoML's.
+
+BentoML's own server answers a broken picture with 500, reads a body of any size into
+memory, and keeps a metric for every unknown path. Here only the paths listed reach it.
+"""
+
+from functools import partial
+from typing import Any
+
+import bentoml
+from starlette.routing import Route
+from starlette.types import ASGIApp
+from uvicorn.config import HTTP_PROTOCOLS
+
+from service.http.fast_router import ShortWay
+from service.malloc import give_back_large_blocks
+from service.middleware.admission import Admission
+from service.middleware.authentication import APIKeys
+from service.middleware.cors import cross_origin
+from service.openapi.document import OpenAPI
+from service.rest.app import build_app
+from service.server import lifeline
+from service.server.http_protocol import Protocol
+from service.settings import ServiceSettings
+from service.telemetry import multiprocess
+from service.telemetry.access_log import AccessLog
+
+
+class WebService(bentoml.Service[Any]):
+    """A BentoML service whose HTTP application is this module's."""
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        """Build the application that a worker serves."""
+        lifeline.end_with_parent()
+        multiprocess.reserve()
+        give_back_large_blocks()
+        # Imported here because Prometheus's client looks for a multi-process folder when it is
+        # imported, and only a worker has one.
+        from service.middleware.instrumentation import Observed
+
+        settings = ServiceSettings()
+        log = AccessLog(settings.access_log)
+        HTTP_PROTOCOLS["auto"] = partial(  # type: ignore[assignment]  # the worker makes uvicorn next
+            Protocol, log=log, keep_alive_seconds=settings.keep_alive_seconds
+        )
+        app = build_app(super().to_asgi(is_main), settings.metrics_port is None)
+        routes = [route for route in app.routes if isinstance(route, Route)]
+        answering: ASGIApp = ShortWay(app, routes)
+        answering = Admission(answering, routes, settings)
+        if settings.api_key:
+            answering = APIKeys(answering, routes, settings.api_key)
+        if settings.cors_origins:
+            answering = cross_origin(answering, settings.cors_origins)
+        if settings.tracing:
+            from service.middleware.tracing import Traced
+
+            answering = Traced(answering, routes)
+        return Observed(answering, routes, log)
+
+    @property
+    def openapi_spec(self) -> OpenAPI:
+        """The description of the whole service, in the place of BentoML's."""
+        return OpenAPI(ServiceSettings())

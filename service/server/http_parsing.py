@@ -1,0 +1,204 @@
+"""Requests as clients really send them: with offers to upgrade, many at a time, half-closed behind.
+
+uvicorn loses the body of a request that offers another protocol, makes all requests of a pipeline
+that one read brings, and closes on a client that has sent all it wants to send.
+
+Sources: RFC 9110, section 7.8 (Upgrade); RFC 9112, sections 9.3.2 (pipelining) and 9.6 (tear-down).
+"""
+
+import asyncio
+from asyncio import TimerHandle
+from typing import Any, ClassVar
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from uvicorn._types import ASGI3Application
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from service.server.request_head import FRAMING, check_head
+
+HEAD_END = b"\r\n\r\n"
+FEW = 8  # heads that are parsed at once, and requests that may wait before parsing stops
+HELD_BYTES = 512 * 1024  # of one connection that wait to be parsed
+ALL_HELD_BYTES = 64 * 2**20  # of all connections of a worker
+
+# What a client that may be gone is sent, while it waits: it answers with a reset if it is.
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+PROBE_SECONDS = 0.05  # in which no answer has begun; twice as long from each to the next
+
+
+class Parsing(HttpToolsProtocol):
+    """A connection's way from bytes to requests."""
+
+    held_bytes: ClassVar[int] = 0  # of all connections
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """Take what uvicorn gives each connection; all share server_state and app_state."""
+        super().__init__(config, server_state, app_state, _loop)
+        self._running: RequestResponseCycle | None = None  # whose turn it is to be answered
+        self._framing: list[tuple[bytes, bytes]] = []  # what `check_head` looks at
+        self._is_head_whole = False  # so that what comes now are trailers
+        self._held = b""  # came behind as many requests as may wait
+        self._is_at_end = False  # the client sends nothing more
+        self._probe_timer: TimerHandle | None = None
+
+    def refuse(self, error: HttpParserError) -> None:
+        """Answer what the parser does not take."""
+        raise NotImplementedError
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether more of them are answered."""
+        raise NotImplementedError
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, but no more than a few requests ahead of those that are answered."""
+        self._unset_keepalive_if_required()
+        if self._held:
+            self._hold(data)
+        elif not self.pipeline and data.count(HEAD_END) <= FEW:
+            self._parse(data)
+        else:
+            self._parse_some(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection as long as an answer is to come; TLS cannot (Python, asyncio)."""
+        self._is_at_end = True
+        if self.scheme == "https" or not self._is_waited_for():
+            return False  # and be closed
+        if self._probe_timer is None:
+            self._probe_later(PROBE_SECONDS)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget what was not parsed."""
+        self._take_held()
+        if self._probe_timer is not None:
+            self._probe_timer.cancel()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """Begin with a head."""
+        self._framing, self._is_head_whole = [], False
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; trailers are passed over (RFC 9110, section 6.5.1)."""
+        if self._is_head_whole:
+            return
+        name = name.lower()
+        if name in FRAMING:
+            self._framing.append((name, value))
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Begin a request, unless it offers another protocol: then it comes again, without.
+
+        Raises:
+            HeadRefused: the head is not as it should be.
+        """
+        check_head(self.parser.get_http_version(), self.parser.get_method(), self._framing)
+        if not self.parser.should_upgrade():
+            self._is_head_whole = True
+            super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Begin with the next request, parse what waited, or close behind the last of all."""
+        super().on_response_complete()
+        if self._held and len(self.pipeline) < FEW and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self._parse_some(self._take_held())
+        if self._is_at_end and not self._is_waited_for():
+            self.transport.close()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _parse_some(self, data: bytes) -> None:
+        """Parse a few heads at a time, until there are requests enough."""
+        start = 0
+        while start < len(data) and self.takes_requests:
+            if len(self.pipeline) >= FEW:
+                self._hold(data[start:])
+                return
+            end = start
+            for _ in range(FEW):
+                found = data.find(HEAD_END, end)
+                end = len(data) if found < 0 else found + len(HEAD_END)
+            self._parse(data[start:end])
+            start = end
+
+    def _hold(self, data: bytes) -> None:
+        """Keep data for later, and read no more; who sends it all the same is cut off."""
+        self._held += data
+        Parsing.held_bytes += len(data)
+        self.flow.pause_reading()
+        if len(self._held) > HELD_BYTES or self.held_bytes > ALL_HELD_BYTES:
+            self.transport.abort()
+
+    def _take_held(self) -> bytes:
+        held, self._held = self._held, b""
+        Parsing.held_bytes -= len(held)
+        return held
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as offer:
+            self._pass_over_offer(data[offer.args[0] :])
+        except HttpParserError as error:
+            self.refuse(error)
+
+    def _pass_over_offer(self, rest: bytes) -> None:
+        """Parse a head again without its offer of another protocol, and what is behind it.
+
+        The parser takes none of the body of such a request for its own.
+        """
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._parse(b"\r\n".join(lines) + HEAD_END)
+        if rest and self.takes_requests:
+            self._parse(rest)
+
+    def _should_upgrade(self) -> bool:
+        """Leave a request that offers it alone, since it is parsed again without."""
+        return True
+
+    def _is_waited_for(self) -> bool:
+        """Whether the client, which sends nothing more, has asked for what it has not got."""
+        cycle = self.cycle
+        if cycle is None or self.transport.is_closing():
+            return False
+        if self._held or self.pipeline:
+            return True
+        if cycle.response_complete or cycle.more_body:
+            return False
+        cycle.keep_alive = False  # so that uvicorn says that it is the last, and closes
+        return True
+
+    def _probe_later(self, seconds: float) -> None:
+        self._probe_timer = self.loop.call_later(seconds, self._probe, self._running, seconds)
+
+    def _probe(self, cycle: RequestResponseCycle | None, seconds: float) -> None:
+        """Write, to see whether the client is gone: TCP cannot tell that from a half-close."""
+        if self.transport.is_closing():
+            return
+        if cycle is None or cycle is not self._running or cycle.response_started:
+            self._probe_later(PROBE_SECONDS)  # since answers get on
+            return
+        if cycle.scope["http_version"] == "1.1":  # others know nothing like it
+            self.transport.write(CONTINUE)
+        self._probe_later(2 * seconds)

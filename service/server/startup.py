@@ -1,0 +1,190 @@
+"""How `bentoml serve` starts: what it refuses, in one line, and what it says once it listens."""
+
+import logging
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any
+
+import _bentoml_impl.server as bentoml_server  # type: ignore[import-untyped]
+import _bentoml_impl.server.serving as bentoml_serving  # type: ignore[import-untyped]
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml.exceptions import BentoMLConfigException
+from pydantic import ValidationError
+
+from service.errors import ServiceError, StartError, TracingError
+from service.runtime.loading import within_time
+from service.runtime.onnx_model import load_model
+from service.runtime.onnx_session import missing_part
+from service.server import lifeline
+from service.server.listening import Address, cannot_listen, check_tls
+from service.server.supervisor import supervise
+from service.settings import ServiceSettings, describe_faults, unknown_variables
+from service.telemetry import multiprocess
+
+logger = logging.getLogger("bentoml.fashion_lenet")
+
+METRICS = "fashion_lenet_metrics"  # in BENTOML_HOME
+LONGEST = 1000  # characters of a line that says why there is no start
+bentomls_serve_http = bentoml_serving.serve_http
+
+
+def read_settings() -> ServiceSettings:
+    """Read the settings from the environment.
+
+    Raises:
+        BentoMLConfigException: naming every variable that is wrong.
+    """
+    try:
+        return ServiceSettings()
+    except ValidationError as error:
+        raise BentoMLConfigException(_one_line(describe_faults(error))) from None
+
+
+def take_over() -> None:
+    """Have `bentoml serve` call `serve_http` of here, which calls BentoML's."""
+    bentoml_serving.serve_http = bentoml_server.serve_http = serve_http
+
+
+@wraps(bentomls_serve_http)
+def serve_http(*args: Any, **kwargs: Any) -> Any:
+    """See that the server can start, and start it.
+
+    Raises:
+        BentoMLConfigException: why it cannot; `bentoml serve` shows it as one line.
+    """
+    with _one_line_each():
+        settings = read_settings()
+        for warning in unknown_variables(os.environ):
+            logger.warning("%s", _one_line(warning))
+        http = BentoMLContainer.http
+        host, port = (
+            getattr(http, name).get() if kwargs.get(name) is None else kwargs[name]
+            for name in ("host", "port")
+        )
+        address = Address.find(host, port)
+        tls = _tls(kwargs)
+        check_tls(tls)
+        if settings.tracing:
+            check_tracing()
+        model = try_model(settings)
+        folder = multiprocess.make_folder(Path(BentoMLContainer.bentoml_home.get()) / METRICS)
+        BentoMLContainer.prometheus_multiproc_dir.set(str(folder))
+        if settings.metrics_port is not None:
+            _serve_metrics(address, settings.metrics_port, folder)
+    lifeline.hold()
+    supervise(
+        partial(_say_what_serves, settings, model, "https" if tls.get("ssl_certfile") else "http")
+    )
+    return bentomls_serve_http(*args, **{**kwargs, "host": address.host, "port": address.port})
+
+
+def try_model(settings: ServiceSettings) -> str:
+    """Load the model once, to refuse a wrong one before any worker starts.
+
+    Returns: its name, its version and the device, as the line has them that says what is served.
+
+    Raises:
+        ModelError: it cannot be served.
+    """
+    if settings.device == "cpu" or missing_part() is not None:
+        if settings.device == "auto":  # a worker warns of it
+            settings = settings.model_copy(update={"device": "cpu"})
+        return _try_to_load(settings)
+    # CUDA keeps its memory for as long as a process lives.
+    folder = str(Path(__file__).parents[2])
+    if folder not in sys.path:  # BentoML takes a Bento's off once it is loaded
+        sys.path.append(folder)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        return executor.submit(_try_to_load, settings).result()
+
+
+def check_tracing() -> None:
+    """Refuse to start where the requests' spans could not be sent.
+
+    Raises:
+        StartError: a package is missing, or a variable of OpenTelemetry's is wrong.
+    """
+    try:
+        from service.telemetry.tracing import tracer_provider
+
+        tracer_provider().shutdown()
+    except ImportError as error:
+        remedy = "install requirements/serve.lock"
+        raise StartError(f"FASHION_TRACING=1: {error}: {remedy}") from error
+    except TracingError as error:
+        raise StartError(f"FASHION_TRACING=1: {error}") from error
+
+
+def _try_to_load(settings: ServiceSettings) -> str:
+    model = within_time(partial(load_model, settings))
+    return _one_line(f"{model.name} {model.version} on {model.device}")
+
+
+def _serve_metrics(address: Address, port: int, folder: Path) -> None:
+    """Serve the metrics of all workers from this process, their parent.
+
+    Raises:
+        StartError: the port cannot be had.
+    """
+    if port == address.port:
+        raise StartError(f"FASHION_METRICS_PORT={port} is the port of the service: take another")
+    # Imported here because Prometheus's client looks for a multi-process folder when it is
+    # imported, and in a worker this module is imported before there is one.
+    from service.server.metrics_port import serve_metrics
+
+    try:
+        serve_metrics(address.host, port, str(folder))
+    except OSError as error:
+        raise cannot_listen(f"FASHION_METRICS_PORT={port}", error) from error
+
+
+def _tls(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of TLS as BentoML takes them: by flags, else by its configuration."""
+    names = (
+        "certfile",
+        "keyfile",
+        "keyfile_password",
+        "version",
+        "cert_reqs",
+        "ca_certs",
+        "ciphers",
+    )
+    configured = {f"ssl_{name}": getattr(BentoMLContainer.ssl, name).get() for name in names}
+    given = {name: kwargs[name] for name in configured if kwargs.get(name)}
+    return {**{name: value for name, value in configured.items() if value}, **given}
+
+
+def _say_what_serves(settings: ServiceSettings, model: str, scheme: str, address: Address) -> None:
+    if not address.is_local and not settings.api_key:
+        logger.warning("Whoever reaches %s needs no key: FASHION_API_KEY sets one.", address)
+    url = address.url(scheme)
+    logger.info(
+        "Serving model %s at %s%s, with %d worker%s and %s; to try it: %s/ui (Ctrl+C stops)",
+        model,
+        url,
+        " and all interfaces" if address.is_everywhere else "",
+        settings.workers,
+        "s" if settings.workers > 1 else "",
+        "keys" if settings.api_key else "no key",
+        url,
+    )
+
+
+@contextmanager
+def _one_line_each() -> Iterator[None]:
+    """Have every error of a start be one that BentoML shows as a line."""
+    try:
+        yield
+    except (ServiceError, OSError) as error:
+        raise BentoMLConfigException(_one_line(str(error))) from error
+
+
+def _one_line(text: str) -> str:
+    words = " ".join(text.split())[:LONGEST]
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)

@@ -1,0 +1,1 @@
+"""Metrics, log lines, spans and the times of a request."""

@@ -1,0 +1,369 @@
+"""`python -m service` as a process; docs/command_line.md, followed to the letter."""
+
+import csv
+import hashlib
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from importlib.metadata import version
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from service.preprocessing.formats import SERVED
+from service.settings import RELEASED_MODEL
+from tests.service.models import metadata, with_wrong_golden_samples, write_model
+from tests.service.pictures import encode
+from tests.service.runtime.test_onnx_session import no_gpu
+from tests.serving import ROOT, environment
+
+SAMPLES = "service/ui/samples"
+PAGE = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
+PYTHON = ".venv/serve/bin/python"
+BLOCKS = [  # the others are test_ray_engine.py's
+    block
+    for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    if PYTHON in block
+]
+PASSED_OVER = "passed over: 1 (no picture by its name: 1)"  # the samples' licence
+SECONDS = 600
+
+
+def run(
+    *arguments: str | Path,
+    given: bytes = b"",
+    folder: Path = ROOT,
+    status: int = 0,
+    **settings: str,
+) -> tuple[str, str]:
+    """Run the program; return what it wrote to standard output and to standard error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "service", *arguments],
+        cwd=folder,
+        env=program_environment(settings),
+        input=given,
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    output, errors = done.stdout.decode(), done.stderr.decode()
+    assert done.returncode == status, output + errors
+    assert "Traceback" not in errors
+    return output, errors
+
+
+def program_environment(settings: dict[str, str]) -> dict[str, str]:
+    return environment(
+        ROOT, {"PYTHONPATH": str(ROOT), "FASHION_DEVICE": "cpu", "COLUMNS": "80", **settings}
+    )
+
+
+def wait_until(true: Callable[[], object], process: subprocess.Popen[Any]) -> None:
+    """Wait for what a program that runs is about to do."""
+    deadline = time.monotonic() + 2 * SECONDS
+    while not true():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def boots(ankle_boot: NDArray[np.uint8], tmp_path: Path) -> Path:
+    """A folder with two pictures and a file that is none, in this order by their names."""
+    (tmp_path / "a.png").write_bytes(encode(ankle_boot))
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "c.png").write_bytes(encode(ankle_boot))
+    return tmp_path
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_pages_commands_do_what_it_says(block: str, tmp_path: Path) -> None:
+    for name in ("service", "models"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    command = block.replace(PYTHON, sys.executable)
+    assert command != block
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],  # noqa: S607
+        cwd=tmp_path,
+        env=program_environment({}),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.replace(f"{PASSED_OVER}\n", "")) == (0, "")
+    table = tmp_path / "classes.csv"
+    shown = done.stdout + (table.read_text() if table.exists() else "")
+    assert "Bag" in shown
+
+
+def test_a_table_is_aligned_and_names_every_file() -> None:
+    output, errors = run("classify", SAMPLES)
+    head, *rows = output.splitlines()
+    assert head.split() == ["file", "label", "confidence"]
+    assert len(rows) == 10
+    assert {len(line) for line in (head, *rows)} == {len(head)}
+    assert rows[0].startswith(f"{SAMPLES}/ankle_boot.png  Ankle boot ")
+    assert 0.9 < float(rows[0].split()[-1]) <= 1
+    assert errors == f"{PASSED_OVER}\n"
+
+
+def test_csv_is_read_back() -> None:
+    output, _ = run("classify", "--csv", "--top-k", "2", SAMPLES)
+    rows = list(csv.DictReader(StringIO(output)))
+    assert list(rows[0]) == ["file", "label", "confidence", "label_2", "confidence_2"]
+    assert [row["label"] for row in rows[:2]] == ["Ankle boot", "Bag"]
+    for row in rows:
+        assert 1 >= float(row["confidence"]) >= float(row["confidence_2"]) >= 0
+
+
+@pytest.mark.parametrize("query", [{}, {"top_k": 3}, {"mode": "photo"}])
+def test_json_lines_are_the_services_answers(
+    query: dict[str, str | int], client: httpx.Client, boots: Path
+) -> None:
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in query.items()]
+    output, _ = run("classify", "--json", *options, boots / "a.png", boots / "c.png")
+    content = (boots / "a.png").read_bytes()
+    served = client.post(
+        "/classify", params=query, content=content, headers={"Content-Type": "image/png"}
+    )
+    for line, name in zip(output.splitlines(), ("a.png", "c.png"), strict=True):
+        found = json.loads(line)
+        assert found.pop("file") == str(boots / name)
+        assert found == served.json()
+
+
+def test_bad_files_are_named_and_the_rest_is_classified(boots: Path) -> None:
+    output, errors = run("classify", boots, boots / "missing.png", status=1)
+    assert [line.split()[0] for line in output.splitlines()[1:]] == [
+        str(boots / "a.png"),
+        str(boots / "c.png"),
+    ]
+    assert errors.splitlines() == [
+        f"error: {boots / 'bad.png'}: the image (10 bytes) is no {SERVED} file",
+        f"error: {boots / 'missing.png'}: No such file or directory",
+        "error: 2 of 4 pictures could not be classified",
+    ]
+
+
+def test_an_empty_folder_is_a_fault(tmp_path: Path) -> None:
+    _, errors = run("classify", tmp_path, status=1)
+    expected = f"error: {tmp_path}: there is no picture in this folder, by its files' names\n"
+    assert errors == expected
+
+
+def test_a_picture_comes_from_standard_input(ankle_boot: NDArray[np.uint8]) -> None:
+    output, _ = run("classify", "--csv", "-", given=encode(ankle_boot))
+    assert output.splitlines()[1].startswith("-,Ankle boot,0.")
+    _, errors = run("classify", "-", given=b"", status=1)
+    assert errors.startswith("error: -: the image is empty")
+
+
+NAMES = (
+    *("a,b.png", "[1].png", "{x.png", 'q"q.png', "-x.png", "--json", "null", " .png"),
+    *("line\nbreak.png", "\x1b[2J.png", "täxt.png", "靴.png", "=1+1.png"),
+    os.fsdecode(b"\xff.png"),
+)
+
+
+def test_any_name_of_a_file_is_one_file(ankle_boot: NDArray[np.uint8], tmp_path: Path) -> None:
+    for name in NAMES:
+        (tmp_path / name).write_bytes(encode(ankle_boot))
+    shown = [name.encode("utf-8", "backslashreplace").decode() for name in NAMES]
+    output, _ = run("classify", "--json", "--", *NAMES, folder=tmp_path)
+    assert [json.loads(line)["file"] for line in output.split("\n")[:-1]] == shown
+    output, _ = run("classify", "--csv", "--", *NAMES, folder=tmp_path)
+    assert [row[0] for row in csv.reader(StringIO(output))] == ["file", *shown]
+    output, _ = run("classify", "--", *NAMES, folder=tmp_path)
+    assert len(output.splitlines()) == 1 + len(NAMES)
+    assert output.count("Ankle boot") == len(NAMES)
+    assert "\x1b" not in output
+
+
+def test_names_in_complaints_do_not_command_the_terminal(tmp_path: Path) -> None:
+    _, errors = run("classify", "--", "\x1b[2J\n.png", folder=tmp_path, status=1)
+    assert errors == "error: \\x1b[2J\\n.png: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((), "the following arguments are required: program"),
+        (("serve",), "invalid choice: 'serve'"),
+        (("classify",), "the following arguments are required: INPUT"),
+        (("classify", "-", "--csv", "--json"), "--json: not allowed with argument --csv"),
+        (("classify", "-", "--mode", "x"), "argument --mode: invalid choice: 'x'"),
+        (("classify", "-", "--top-k", "0"), "argument --top-k: '0' is no number to count with"),
+        (("classify", "-", "--top-k", "11"), "error: --top-k 11: the model has 10 classes"),
+        (("classify", "-", "--device", "gpu"), "argument --device: invalid choice: 'gpu'"),
+        (("info", "--js"), "unrecognized arguments: --js"),
+    ],
+)
+def test_a_wrong_command_line_is_told_with_status_2(arguments: Sequence[str], reason: str) -> None:
+    output, errors = run(*arguments, status=2)
+    assert output == ""
+    assert reason in errors
+
+
+def test_a_wrong_setting_is_told_with_status_2() -> None:
+    _, errors = run("info", status=2, FASHION_MAX_IMAGE_PIXELS="many")
+    assert errors.startswith("error: FASHION_MAX_IMAGE_PIXELS=many: Input should be a valid int")
+
+
+def test_settings_of_the_service_hold(boots: Path) -> None:
+    large = boots / "large.png"
+    large.write_bytes(encode(np.zeros((40, 40), np.uint8)))
+    _, errors = run("classify", large, status=1, FASHION_MAX_IMAGE_PIXELS="1000")
+    assert "the image has 40 x 40 = 1,600 pixels, 1,000 are the limit" in errors
+
+
+def test_options_go_before_settings(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "other.onnx", version="9.9.9")
+    output, _ = run("info", "--model", model, "--device", "cpu", FASHION_DEVICE="nonsense")
+    assert "fashion_lenet 9.9.9" in output
+    output, _ = run("info", FASHION_MODEL=str(model))
+    assert "fashion_lenet 9.9.9" in output
+
+
+def test_a_model_that_cannot_be_served_is_told(tmp_path: Path) -> None:
+    _, errors = run("info", "--model", "/missing.onnx", status=1)
+    assert errors.startswith("error: cannot read the model /missing.onnx: No such file")
+    wrong = with_wrong_golden_samples(tmp_path / "wrong.onnx")
+    _, errors = run("classify", SAMPLES, "--model", wrong, status=1)
+    assert errors.startswith("error: the model's golden samples come out wrong")
+
+
+@no_gpu
+def test_cuda_without_a_gpu_is_refused() -> None:
+    _, errors = run("info", "--device", "cuda", status=1)
+    assert errors.startswith("error: FASHION_DEVICE is cuda, but ")
+
+
+def test_info_shows_the_model_the_device_and_the_versions() -> None:
+    output, errors = run("info")
+    facts = dict(re.split(r"  +", line, maxsplit=1) for line in output.splitlines())
+    provenance = json.loads(metadata()["provenance"])
+    assert facts["model"] == f"fashion_lenet {metadata()['version']}"
+    assert facts["path"] == str(RELEASED_MODEL)
+    assert facts["sha256"] == hashlib.sha256(RELEASED_MODEL.read_bytes()).hexdigest()
+    assert facts["labels"].startswith("T-shirt/top, Trouser, ")
+    assert facts["test_accuracy"] == provenance["test_accuracy"]
+    assert facts["recipe"] == provenance["recipe"]
+    assert facts["device"] == "cpu (CPUExecutionProvider)"
+    for package in ("bentoml", "numpy", "pillow"):
+        assert facts[package] == version(package)
+    assert facts["python"] == sys.version.split()[0]
+    assert "onnxruntime" in facts
+    assert errors == ""
+
+
+@pytest.mark.parametrize(("provenance", "shown"), [(None, ""), ("x", "provenance   x\n")])
+def test_info_shows_a_model_whose_provenance_is_missing_or_strange(
+    provenance: str | None, shown: str, tmp_path: Path
+) -> None:
+    model = write_model(tmp_path / "model.onnx", provenance=provenance)
+    output, _ = run("info", "--model", model)
+    assert shown in output
+    assert "recipe" not in output
+
+
+def read_terminal(ours: int) -> str:
+    """All that a terminal shows until its last program closes it; it holds a few pages at most."""
+    content = b""
+    with suppress(OSError), os.fdopen(ours, "rb", buffering=0) as file:  # its end is an error
+        while piece := file.read(4096):
+            content += piece
+    return content.decode()
+
+
+def test_a_progress_bar_is_on_a_terminal_alone_and_the_results_are_whole(
+    images: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    for n in range(150):
+        (tmp_path / f"{n:03}.png").write_bytes(encode(images[n]))
+    ours, theirs = pty.openpty()
+    with (
+        subprocess.Popen(
+            [sys.executable, "-m", "service", "classify", "--csv", tmp_path],
+            cwd=ROOT,
+            env=program_environment({"TERM": "xterm"}),
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+        ) as process,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        os.close(theirs)
+        terminal = thread.submit(read_terminal, ours)
+        output, _ = process.communicate(timeout=SECONDS)
+        shown = terminal.result()
+    assert process.returncode == 0
+    assert "/150" in shown
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")  # the cursor is shown again
+    assert len(output.splitlines()) == 151
+    assert b"\x1b" not in output
+
+
+@pytest.fixture
+def at_work(ankle_boot: NDArray[np.uint8], tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The program after its first result; it cannot end until more of its output is read."""
+    for n in range(2000):
+        (tmp_path / f"{n:04}.png").write_bytes(encode(ankle_boot))
+    with subprocess.Popen(
+        [sys.executable, "-m", "service", "classify", "--json", tmp_path],
+        cwd=ROOT,
+        env=program_environment({}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # As in a terminal: tests that run in the background ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout
+        assert json.loads(process.stdout.readline())["label"] == "Ankle boot"
+        yield process
+
+
+def test_who_reads_only_the_beginning_gets_it_quietly(at_work: subprocess.Popen[bytes]) -> None:
+    assert at_work.stdout
+    assert at_work.stderr
+    at_work.stdout.close()
+    assert at_work.stderr.read() == b""
+    assert at_work.wait(SECONDS) == 128 + signal.SIGPIPE
+
+
+def test_control_c_ends_it_without_a_trace(at_work: subprocess.Popen[bytes]) -> None:
+    at_work.send_signal(signal.SIGINT)
+    output, errors = at_work.communicate(timeout=SECONDS)
+    assert (at_work.returncode, errors) == (128 + signal.SIGINT, b"")
+    assert len(output.splitlines()) < 1999
+
+
+def test_it_starts_without_bentoml_torch_or_the_other_rooms() -> None:
+    code = (
+        "import sys; from service.cli.main import main; main(sys.argv[1:]); "
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "classify", SAMPLES],
+        cwd=ROOT,
+        env=program_environment({}),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+    )
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert {"service", "onnxruntime", "rich"} <= loaded
+    assert not loaded & {"bentoml", "torch", "onnx", "training", "export", "matplotlib"}

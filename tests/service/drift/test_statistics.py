@@ -1,0 +1,106 @@
+"""The fast statistics, held against their definition in float64."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from export import input_statistics as definition
+from service.drift.statistics import KEY, PIECE, InputStatistics
+from tests.service.models import metadata
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    """As the released model carries it."""
+    return metadata()[KEY]
+
+
+@pytest.fixture(scope="module")
+def statistics(text: str) -> InputStatistics:
+    return InputStatistics.parse(text)
+
+
+def defined(text: str, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(f - m) L (N, 3C) in units of the limit, by the definition."""
+    content = json.loads(text)
+    weight, mean, whitening = (
+        torch.tensor(content[key], dtype=torch.float64) for key in ("weight", "mean", "whitening")
+    )
+    f = torch.tensor(definition.statistics(torch.tensor(images[:, None]), weight))
+    return ((f - mean) @ whitening).numpy() / float(content["shift_limit"])
+
+
+def test_real_images(text: str, statistics: InputStatistics, images: NDArray[np.uint8]) -> None:
+    expected = defined(text, images[:1000])
+    found = statistics.whitened(images[:1000, None])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
+    shifts = statistics.shifts(images[:1000, None])
+    np.testing.assert_allclose(shifts, np.linalg.norm(expected, axis=1), rtol=2e-5)
+
+
+@given(seed=st.integers(0, 2**32 - 1), low=st.integers(0, 255), high=st.integers(0, 255))
+@settings(max_examples=50)
+def test_any_images(text: str, statistics: InputStatistics, seed: int, low: int, high: int) -> None:
+    """Of a bright image with little in it float32 leaves the variance four digits."""
+    low, high = min(low, high), max(low, high)
+    generator = np.random.default_rng(seed)
+    images = generator.integers(low, high + 1, (3, 28, 28)).astype(np.uint8)
+    expected = np.linalg.norm(defined(text, images), axis=1)
+    np.testing.assert_allclose(statistics.shifts(images[:, None]), expected, rtol=5e-3)
+
+
+@given(count=st.integers(1, 3 * PIECE))
+@settings(max_examples=20)
+def test_in_a_batch_and_alone(
+    statistics: InputStatistics, images: NDArray[np.uint8], count: int
+) -> None:
+    batch = images[:count, None]
+    alone = [statistics.shifts(image[None])[0] for image in batch]
+    np.testing.assert_allclose(statistics.shifts(batch), alone, rtol=2e-5)
+
+
+def test_the_mean_of_a_channel_comes_back(
+    text: str, statistics: InputStatistics, images: NDArray[np.uint8]
+) -> None:
+    content = json.loads(text)
+    weight = torch.tensor(content["weight"], dtype=torch.float64)
+    x = torch.tensor(images[:50, None]).double() / 255
+    y = torch.nn.functional.conv2d(x, weight) + torch.tensor(content["bias"]).reshape(1, -1, 1, 1)
+    found = statistics.channel_means(defined(text, images[:50]).mean(axis=0))
+    np.testing.assert_allclose(found, y.mean((0, 2, 3)), atol=1e-5)
+    expected = statistics.channel_means(np.zeros(18))
+    np.testing.assert_allclose(statistics.expected_means, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "weight",
+            [1.0],
+            r"its weight has shape \(1,\), \(6, 1, 5, 5\) of finite numbers is right",
+        ),
+        ("mean", [0.0] * 17, r"its mean has shape \(17,\), \(18,\) of finite numbers is right"),
+        ("mean", [float("nan")] * 18, r"its mean has shape \(18,\), \(18,\) of finite numbers"),
+        ("whitening", 7, r"its whitening has shape \(\), \(18, 18\)"),
+        ("brightness", [1, 2, 3], r"its brightness has shape \(3,\)"),
+        ("shift_limit", 0, "its shift_limit is 0, a positive finite number is right"),
+        ("drift_limit", float("inf"), "its drift_limit is inf, a positive finite number is right"),
+        ("window", -1, "its window is -1, a positive finite number is right"),
+    ],
+)
+def test_what_does_not_fit_is_refused(text: str, key: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        InputStatistics.parse(json.dumps(json.loads(text) | {key: value}))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "7", '{"bias": "x"}'])
+def test_what_is_something_else_is_refused(text: str) -> None:
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        InputStatistics.parse(text)

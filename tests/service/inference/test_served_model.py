@@ -1,0 +1,114 @@
+"""A model in use whose runs fail: once, or from then on. ONNX Runtime's failures are real."""
+
+import asyncio
+import gc
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from service.inference.served_model import CPU_BATCH, INLINE_IMAGES, ServedModel
+from service.runtime.onnx_model import PROBABILITIES, Model, load_model
+from service.settings import RELEASED_MODEL, ServiceSettings
+from service.telemetry.request_timing import Timing
+from tests.service.models import (
+    failing_at_the_fourth_run,
+    failing_on_a_lit_corner,
+    write_model,
+)
+
+OUT_OF_BOUNDS = "indices element out of data bounds"
+
+
+def served(path: Path, lost: list[str]) -> ServedModel:
+    model = load_model(ServiceSettings(model=path, device="cpu"))
+    return ServedModel(model, max_batch=1024, lose=lost.append)
+
+
+def lit_corners(count: int) -> NDArray[np.uint8]:
+    images = np.zeros((count, 1, 28, 28), np.uint8)
+    images[:, 0, 0, 0] = 1
+    return images
+
+
+@pytest.mark.parametrize("count", [1, INLINE_IMAGES + 1], ids=["inline", "in a batch"])
+def test_one_bad_run_is_its_request_s_alone(count: int, tmp_path: Path) -> None:
+    lost: list[str] = []
+    model = served(failing_on_a_lit_corner(tmp_path / "model.onnx"), lost)
+    good = np.zeros((count, 1, 28, 28), np.uint8)
+
+    async def run_all() -> list[object]:
+        images = (good, lit_corners(count), good)
+        asked = [model.infer(one, [PROBABILITIES], Timing()) for one in images]
+        found: list[object] = await asyncio.gather(*asked, return_exceptions=True)
+        found.append(await model.infer(good, [PROBABILITIES], Timing()))
+        await model.close()
+        return found
+
+    first, bad, *rest = asyncio.run(run_all())
+    assert isinstance(bad, Exception)
+    assert OUT_OF_BOUNDS in str(bad)
+    for right in (first, *rest):
+        assert isinstance(right, list)
+        assert right[0].shape == (count, 10)
+    assert not lost
+
+
+def test_a_model_that_fails_its_check_then_is_lost(tmp_path: Path) -> None:
+    lost: list[str] = []
+    model = served(failing_at_the_fourth_run(tmp_path / "model.onnx"), lost)  # the first, checked
+    image = np.zeros((1, 1, 28, 28), np.uint8)
+
+    async def run() -> None:
+        for _ in range(2):
+            await model.infer(image, [PROBABILITIES], Timing())
+        assert not lost
+        await model.infer(image, [PROBABILITIES], Timing())
+
+    with pytest.raises(Exception, match=OUT_OF_BOUNDS):
+        asyncio.run(run())
+    (why,) = lost
+    assert why.startswith("the model cannot be run on CPUExecutionProvider: ")
+
+
+def test_a_version_cannot_forge_a_header(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "model.onnx", version="1.0 X-Forged: é")
+    watch = Timing()
+    images = np.zeros((1, 1, 28, 28), np.uint8)
+    asyncio.run(served(path, []).infer(images, [PROBABILITIES], watch))
+    assert watch.model_version == b"1.0?X-Forged:??"
+
+
+def test_on_the_cpu_large_requests_run_in_pieces_that_fit_its_caches() -> None:
+    model = served(RELEASED_MODEL, [])
+    timing = Timing()
+
+    async def run() -> None:
+        images = np.zeros((2 * CPU_BATCH + 1, 1, 28, 28), np.uint8)
+        (found,) = await model.infer(images, [PROBABILITIES], timing)
+        assert found.shape == (len(images), 10)
+        await model.close()
+
+    asyncio.run(run())
+    sizes = [size for _, size in timing.runs]
+    assert sizes == [CPU_BATCH, CPU_BATCH, 1]
+
+
+@pytest.mark.parametrize("watch", [False, True])
+def test_a_model_goes_with_its_last_request_and_waits_for_no_collection(watch: bool) -> None:
+    """What is there when a worker starts is never collected, and a GPU's memory is scarce."""
+
+    async def run() -> weakref.ref[Model]:
+        model = load_model(ServiceSettings(device="cpu"))
+        used = ServedModel(model, 1024, [].append, watch)
+        await used.infer(np.zeros((1, 1, 28, 28), np.uint8), [PROBABILITIES], Timing())
+        await used.close()
+        return weakref.ref(model)
+
+    gc.disable()
+    try:
+        assert asyncio.run(run())() is None
+    finally:
+        gc.enable()

@@ -1,0 +1,240 @@
+"""Which requests are admitted, and what becomes of those that are not, are slow, or are left."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from service.http.error_responses import HANDLERS
+from service.middleware import admission
+from service.middleware.admission import BODIES, Admission
+from service.middleware.body_budget import SMALL_BYTES, STILL_SECONDS
+from service.settings import ServiceSettings
+from tests.service.asgi_host import SECONDS, connected, eventually, hosted, read_all, read_answer
+
+LIVEZ = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def post(path: str, body: bytes = b"a", length: int | None = None) -> bytes:
+    """A request, of whose body there may be less than its length."""
+    length = len(body) if length is None else length
+    return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode() + body
+
+
+class Host:
+    """Routes that wait until the test lets them go on, behind an Admission."""
+
+    def __init__(self) -> None:
+        self.leave = threading.Event()
+        self.entered = threading.Semaphore(0)
+        self.received = threading.Semaphore(0)
+        self.begun: list[str] = []
+        self.thread = ThreadPoolExecutor(1)
+        self.routes = [
+            Route("/echo", self.echo, methods=["POST"]),
+            Route("/wait/{name}", self.wait, methods=["POST"]),
+            Route("/livez", self.livez),
+        ]
+        self.app = Starlette(routes=self.routes, exception_handlers=HANDLERS)
+
+    def serve(self, **settings: float) -> Admission:
+        self.admission = Admission(self.app, self.routes, ServiceSettings(**settings))  # type: ignore[arg-type]
+        return self.admission
+
+    async def echo(self, request: Request) -> Response:
+        async for _ in request.stream():
+            self.received.release()
+        return JSONResponse("echo")
+
+    async def wait(self, request: Request) -> Response:
+        """Do some work in a thread of which there is one."""
+        await request.body()
+        self.entered.release()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self.thread, self.work, request.path_params["name"])
+        return JSONResponse("waited")
+
+    def work(self, name: str) -> None:
+        self.begun.append(name)
+        self.leave.wait(SECONDS)
+
+    async def livez(self, request: Request) -> Response:
+        return JSONResponse("live")
+
+    def enter(self) -> None:
+        """Wait until one more request is at work or in the queue."""
+        assert self.entered.acquire(timeout=SECONDS)
+
+    def receive(self) -> None:
+        """Wait until one more piece of a body is there."""
+        assert self.received.acquire(timeout=SECONDS)
+
+    def done(self) -> list[str]:
+        """Let all work end, and say which was begun at all."""
+        self.leave.set()
+        self.thread.shutdown()
+        return self.begun
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    host = Host()
+    yield host
+    host.done()
+
+
+def test_more_than_the_limit_are_refused_at_once_and_probes_never(host: Host) -> None:
+    with hosted(host.serve(max_concurrency=3)) as port, ExitStack() as stack:
+        waiting = []
+        for name in "abc":
+            waiting.append(stack.enter_context(connected(port, post(f"/wait/{name}"))))
+            host.enter()
+        with connected(port, post("/echo", b"", length=10)) as connection:  # and before its body
+            status, headers, content = read_answer(connection)
+        assert (status, headers["retry-after"]) == (429, "1")
+        assert content == {"error": "this worker has 4 requests in hand, its most is 3: try again"}
+        with connected(port, LIVEZ) as connection:
+            assert read_answer(connection)[0] == 200
+        host.leave.set()
+        assert [read_answer(connection)[0] for connection in waiting] == [200] * 3
+        with connected(port, post("/echo")) as connection:
+            assert read_answer(connection)[0] == 200
+        eventually(lambda: (host.admission.apart, host.admission.bodies.bytes) == (0, 0))
+
+
+def test_what_is_refused_names_its_route(host: Host) -> None:
+    scopes = []
+
+    async def noted(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        scopes.append(scope)
+        await host.admission(scope, receive, send)
+
+    host.serve(max_concurrency=1)
+    with hosted(noted) as port, connected(port, post("/wait/a")):
+        host.enter()
+        with connected(port, post("/wait/b")) as connection:
+            assert read_answer(connection)[0] == 429
+        host.leave.set()
+    assert [scope["endpoint"] for scope in scopes] == [host.wait, host.wait]
+
+
+def test_uploads_that_are_not_whole_take_nobodys_place(host: Host) -> None:
+    with hosted(host.serve(max_concurrency=1)) as port, ExitStack() as stack:
+        uploads = [
+            stack.enter_context(connected(port, post("/echo", b"a", length=2))) for _ in range(5)
+        ]
+        for _ in uploads:
+            host.receive()
+        with connected(port, post("/echo")) as connection:
+            assert read_answer(connection)[0] == 200
+        for upload in uploads:
+            upload.sendall(b"a")
+            assert read_answer(upload)[0] == 200
+
+
+def test_uploads_together_are_no_larger_than_they_may_be(host: Host) -> None:
+    """Of two that are, the one goes that has not come on; a small body always fits."""
+    large = 100_000
+    most = BODIES * large
+    with hosted(host.serve(max_body_bytes=large)) as port, ExitStack() as stack:
+        held = stack.enter_context(connected(port, post("/echo", b"a" * (most - 1), length=most)))
+        eventually(lambda: host.admission.bodies.bytes == most - 1)
+        for _ in range(20):
+            with connected(port, post("/echo", b"a" * SMALL_BYTES)) as small:
+                assert read_answer(small)[0] == 200
+        eventually(lambda: host.admission.bodies.bytes == most - 1)
+        begun = time.monotonic()
+        eventually(lambda: time.monotonic() - begun > STILL_SECONDS)
+        quick = stack.enter_context(connected(port, post("/echo", b"a" * large)))
+        assert read_answer(quick)[0] == 200
+        status, headers, content = read_answer(held)
+        assert (status, headers["retry-after"]) == (429, "1")
+        assert content["error"].endswith(
+            "bytes of requests in hand, its most is 1,600,000: try again"
+        )
+        eventually(lambda: host.admission.bodies.bytes == 0)
+
+
+def test_a_refused_connection_waits_before_its_next_request(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "HOLD_SECONDS", 0.5)
+    with hosted(host.serve(max_concurrency=1)) as port, connected(port, post("/wait/a")):
+        host.enter()
+        begun = time.monotonic()
+        with connected(port, post("/echo") + LIVEZ) as connection:
+            assert read_answer(connection)[0] == 429
+            connection.sendall(LIVEZ)
+            assert read_answer(connection)[2] == "live"
+            assert time.monotonic() - begun >= 0.5
+            assert read_answer(connection)[2] == "live"
+        host.leave.set()
+
+
+def test_a_refused_client_that_leaves_is_not_waited_for(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "HOLD_SECONDS", 10 * SECONDS)
+    with hosted(host.serve(max_concurrency=1)) as port, connected(port, post("/wait/a")):
+        host.enter()
+        with connected(port, post("/echo", b"a" * 200_000, length=300_000)) as connection:
+            assert read_answer(connection)[0] == 429
+        eventually(lambda: host.admission.apart == 0)
+        host.leave.set()
+
+
+def test_a_body_that_is_not_whole_in_time_is_408(host: Host) -> None:
+    with (
+        hosted(host.serve(timeout_seconds=0.1)) as port,
+        connected(port, post("/echo", b"a", length=2)) as connection,
+    ):
+        status, headers, content = read_answer(connection)
+        assert (status, headers["connection"]) == (408, "close")
+        assert content == {"error": "the body was not whole after 0.1 s"}
+        assert read_all(connection) == b""
+        eventually(lambda: (host.admission.apart, host.admission.bodies.bytes) == (0, 0))
+
+
+def test_work_that_is_not_done_in_time_is_504_and_not_begun_later(host: Host) -> None:
+    with hosted(host.serve(timeout_seconds=0.5)) as port, ExitStack() as stack:
+        waiting = []
+        for name in "ab":
+            waiting.append(stack.enter_context(connected(port, post(f"/wait/{name}"))))
+            host.enter()
+        for connection in waiting:
+            status, _, content = read_answer(connection)
+            assert status == 504
+            assert content["error"].startswith("there was no answer after 0.5 s")
+            connection.sendall(LIVEZ)
+            assert read_answer(connection)[0] == 200
+        assert host.done() == ["a"]
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_work_for_a_client_that_has_left_is_not_begun(host: Host, size: int) -> None:
+    with hosted(host.serve()) as port:
+        with connected(port, post("/wait/a")):
+            host.enter()
+            with connected(port, post("/wait/b", b"", length=size)) as connection:
+                eventually(lambda: host.admission.apart == 1)
+                connection.sendall(b"a" * size)
+                host.enter()
+        eventually(lambda: host.admission.bodies.bytes == 0)
+        assert host.done() == ["a"]
+
+
+def test_an_upload_that_is_cut_short_leaves_nothing_behind(host: Host) -> None:
+    with hosted(host.serve()) as port:
+        with connected(port, post("/echo", b"a", length=2)):
+            host.receive()
+        eventually(lambda: (host.admission.apart, host.admission.bodies.bytes) == (0, 0))
+        with connected(port, post("/echo")) as connection:
+            assert read_answer(connection)[0] == 200

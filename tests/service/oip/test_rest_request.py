@@ -1,0 +1,309 @@
+"""Requests of the Open Inference Protocol: what is read, and what is refused with which words."""
+
+import re
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from numpy.typing import NDArray
+
+from service.errors import InvalidInput
+from service.oip.rest_request import RequestedOutput, parse_request
+
+ONE = np.arange(784, dtype=np.uint8).reshape(1, 1, 28, 28)
+ALL = [RequestedOutput("logits", False), RequestedOutput("probabilities", False)]
+
+
+def request(images: NDArray[np.uint8] = ONE, **fields: Any) -> dict[str, Any]:
+    """A request with its data in JSON."""
+    content = {"data": images.ravel().tolist()}
+    return {"inputs": [image(images, **content)], **fields}
+
+
+def image(images: NDArray[np.uint8] = ONE, **fields: Any) -> dict[str, Any]:
+    return {"name": "image", "shape": list(images.shape), "datatype": "UINT8", **fields}
+
+
+def binary(images: NDArray[np.uint8] = ONE, **fields: Any) -> tuple[bytes, str]:
+    """A request with its data behind the JSON, and the length of the JSON."""
+    entry = image(images, parameters={"binary_data_size": images.size})
+    text = orjson.dumps({"inputs": [entry], **fields})
+    return text + images.tobytes(), str(len(text))
+
+
+def refused(body: Any, header_length: str | None = None) -> str:
+    with pytest.raises(InvalidInput) as caught:
+        parse_request(body if isinstance(body, bytes) else orjson.dumps(body), header_length)
+    return str(caught.value)
+
+
+def test_json_and_binary_say_the_same() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 1, 28, 28), np.uint8)
+    body = orjson.dumps(request(images, id="a"))
+    for sent in ((body, None), (body, str(len(body))), binary(images, id="a")):
+        found = parse_request(*sent)
+        np.testing.assert_array_equal(found.images, images)
+        assert (found.identity, found.outputs) == ("a", ALL)
+
+
+def test_binary_images_are_the_bodys_own_bytes() -> None:
+    body, length = binary()
+    assert np.shares_memory(parse_request(body, length).images, np.frombuffer(body, np.uint8))
+
+
+def test_the_same_json_before_other_images_is_another_request() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(3):
+        images = generator.integers(0, 256, (3, 1, 28, 28), np.uint8)
+        body, length = binary(images, id="a")
+        np.testing.assert_array_equal(parse_request(body, length).images, images)
+        assert "2,351 bytes follow the JSON" in refused(body[:-1], length)
+        wrong, length = binary(images, id=7)
+        assert "id 7" in refused(wrong, length)
+
+
+def test_a_header_length_of_0_makes_the_body_the_images() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 1, 28, 28), np.uint8)
+    found = parse_request(images.tobytes(), "0")
+    np.testing.assert_array_equal(found.images, images)
+    assert [(output.name, output.binary) for output in found.outputs] == [
+        ("logits", True),
+        ("probabilities", True),
+    ]
+    for body in (b"", bytes(783), bytes(785)):
+        assert f"it has {len(body)} bytes, 784 for each image" in refused(body, "0")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, ALL),
+        ({"outputs": []}, ALL),
+        ({"outputs": [{"name": "probabilities"}]}, [RequestedOutput("probabilities", False)]),
+        ({"outputs": [{"name": "probabilities"}, {"name": "logits"}]}, ALL[::-1]),
+        (
+            {"parameters": {"binary_data_output": True}},
+            [RequestedOutput("logits", True), RequestedOutput("probabilities", True)],
+        ),
+        (
+            {
+                "parameters": {"binary_data_output": True, "mine": [1]},
+                "outputs": [
+                    {"name": "logits", "parameters": {"binary_data": False, "mine": None}},
+                    {"name": "probabilities", "parameters": {"classification": 3}},
+                ],
+            },
+            [RequestedOutput("logits", False), RequestedOutput("probabilities", True, 3)],
+        ),
+    ],
+)
+def test_outputs_are_as_the_client_wants_them(
+    fields: dict[str, Any], expected: list[RequestedOutput]
+) -> None:
+    assert parse_request(orjson.dumps(request(**fields)), None).outputs == expected
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"id": None, "parameters": None, "outputs": None},  # as KServe's SDK sends them
+        {"parameters": {"binary_data_output": None}},
+        {"outputs": [{"name": "logits", "parameters": None}, {"name": "probabilities"}]},
+        {
+            "outputs": [
+                {"name": "logits", "parameters": {"binary_data": None, "classification": None}},
+                {"name": "probabilities", "parameters": {"shared_memory_region": None}},
+            ]
+        },
+    ],
+)
+def test_null_means_absent(fields: dict[str, Any]) -> None:
+    content = request(**fields)
+    none = {"binary_data_size": None, "shared_memory_region": None}
+    for parameters in (None, {}, none):
+        content["inputs"][0]["parameters"] = parameters
+        found = parse_request(orjson.dumps(content), None)
+        assert (found.identity, found.outputs) == (None, ALL)
+        np.testing.assert_array_equal(found.images, ONE)
+
+
+def test_null_data_are_no_data() -> None:
+    body, _ = binary()
+    content = orjson.loads(body[: -ONE.size])
+    content["inputs"][0]["data"] = None
+    text = orjson.dumps(content)
+    np.testing.assert_array_equal(parse_request(text + ONE.tobytes(), str(len(text))).images, ONE)
+    message = "the input 'image' has neither data nor binary_data_size; one of them is right"
+    assert refused({"inputs": [image(data=None)]}) == message
+
+
+def test_what_the_protocol_does_not_name_is_passed_over() -> None:
+    content = request(model_name="fashion_lenet", parameters={"sequence_id": 7, "mine": {"a": []}})
+    content["inputs"][0]["parameters"] = {"content_type": "np"}
+    assert parse_request(orjson.dumps(content), None).outputs == ALL
+
+
+WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
+    ({"id": 7}, "the request has id 7, text is right"),
+    ({"parameters": []}, "the request has parameters [], an object is right"),
+    (
+        {"parameters": {"binary_data_output": 1}},
+        "the parameters object has binary_data_output 1, true or false is right",
+    ),
+    ({"inputs": {}}, "the request has inputs {}, a list is right"),
+    ({"inputs": []}, "the inputs are [], one called 'image' is right"),
+    ({"inputs": [7]}, "inputs has 7, objects with a name are right"),
+    ({"inputs": [{}]}, "an input has no name: text is right"),
+    ({"inputs": [{"name": 7}]}, "an input has name 7, text is right"),
+    ({"inputs": [{"name": "x"}]}, "the inputs are ['x'], one called 'image' is right"),
+    (
+        {"inputs": [image(), image()]},
+        "the inputs are ['image', 'image'], one called 'image' is right",
+    ),
+    ({"inputs": [{"name": "image"}]}, "the input 'image' has no datatype: text is right"),
+    (
+        {"inputs": [image(datatype="FP32")]},
+        "the datatype of 'image' is 'FP32', UINT8 is right",
+    ),
+    ({"inputs": [image(datatype=None)]}, "the input 'image' has no datatype: text is right"),
+    ({"inputs": [image(shape="1")]}, "the input 'image' has shape '1', a list is right"),
+    (
+        {"inputs": [image(shape=[28, 28])]},
+        "the shape of 'image' is [28, 28], [N, 1, 28, 28] is right, N being the number of "
+        "images, at least 1; one image is [1, 1, 28, 28]",
+    ),
+    (
+        {"inputs": [image(shape=[2**62, 1, 28, 28], data=[0] * 784)]},
+        f"the data of 'image' has 784 numbers, its shape [{2**62}, 1, 28, 28] needs "
+        f"{2**62 * 784:,}",
+    ),
+    (
+        {"inputs": [image()]},
+        "the input 'image' has neither data nor binary_data_size; one of them is right",
+    ),
+    (
+        {"inputs": [image(data=[], parameters={"binary_data_size": 784})]},
+        "the input 'image' has both data and binary_data_size; one of them is right",
+    ),
+    (
+        {"inputs": [image(parameters={"binary_data_size": "784"})]},
+        "the parameters object of 'image' has binary_data_size '784', a whole number is right",
+    ),
+    (
+        {"inputs": [image(parameters={"binary_data_size": True})]},
+        "the parameters object of 'image' has binary_data_size True, a whole number is right",
+    ),
+    (
+        {"inputs": [image(parameters={"binary_data_size": -784})]},
+        "the binary_data_size of 'image' is -784, its shape needs 784",
+    ),
+    (
+        {"inputs": [image(parameters={"binary_data_size": 784})]},
+        "0 bytes follow the JSON, the inputs need 784; Inference-Header-Content-Length says "
+        "where the JSON ends",
+    ),
+    (
+        {"inputs": [image(parameters={"shared_memory_region": "mine"})]},
+        "the input 'image' is to be in shared memory, which is not served: send it here",
+    ),
+    ({"outputs": ["logits"]}, "outputs has 'logits', objects with a name are right"),
+    ({"outputs": [{}]}, "an output has no name: text is right"),
+    (
+        {"outputs": [{"name": "labels"}]},
+        "there is no output 'labels': there are logits, probabilities",
+    ),
+    (
+        {"outputs": [{"name": "logits"}, {"name": "logits"}]},
+        "the outputs are ['logits', 'logits'], each at most once is right",
+    ),
+    (
+        {"outputs": [{"name": "logits", "parameters": {"binary_data": "true"}}]},
+        "the parameters object of 'logits' has binary_data 'true', true or false is right",
+    ),
+    *(
+        (
+            {"outputs": [{"name": "logits", "parameters": {"classification": count}}]},
+            f"the classification of 'logits' is {count}, a number of classes from 1 on is right",
+        )
+        for count in (0, -1)
+    ),
+    *(
+        (
+            {"outputs": [{"name": "logits", "parameters": {"classification": count}}]},
+            f"the parameters object of 'logits' has classification {count!r}, a whole number is "
+            "right",
+        )
+        for count in ("3", 3.0, True)
+    ),
+    (
+        {"outputs": [{"name": "logits", "parameters": {"shared_memory_region": "mine"}}]},
+        "the output 'logits' is to be in shared memory, which is not served: send it here",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), WRONG_FIELDS, ids=range(len(WRONG_FIELDS)))
+def test_a_wrong_field_is_named(fields: dict[str, Any], message: str) -> None:
+    assert refused(request(**fields)) == message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"[NaN]", b"\xff", b'{"inputs": [1e999]}', b'{"id": "\\ud800"}', b"[" * 5000),
+        orjson.dumps(request()) + b"x",
+    ],
+)
+def test_what_is_no_json_is_refused(body: bytes) -> None:
+    message = refused(body)
+    assert message.startswith("the body is no JSON: ")
+    assert len(message) < 300
+
+
+@pytest.mark.parametrize("body", [[], "x", 7, None, True])
+def test_json_that_is_no_object_is_refused(body: Any) -> None:
+    assert refused(body) == f"the body is {body!r}, an object with inputs is right"
+
+
+@pytest.mark.parametrize(
+    "length", ["", "-1", "+5", "x", "1e3", " 5", "5 ", "٣", "²", "1_0", "9" * 5000, "100000"]
+)
+def test_a_header_length_that_lies_is_refused(length: str) -> None:
+    body, _ = binary()
+    message = refused(body, length)
+    assert message.startswith("Inference-Header-Content-Length is ")
+    assert message.endswith(
+        f"the number of the body's bytes that are JSON is right, at most all {len(body):,}"
+    )
+    assert len(message) < 300
+
+
+def test_a_header_length_that_is_off_is_refused() -> None:
+    body, length = binary()
+    for other in (int(length) - 1, int(length) + 1, len(body)):
+        assert refused(body, str(other)).startswith("the body is no JSON")
+
+
+@pytest.mark.parametrize("change", [b"x", b"", bytes(784)])
+def test_bytes_too_few_or_too_many_are_refused(change: bytes) -> None:
+    body, length = binary()
+    body = body + change if change else body[:-1]
+    assert re.match(
+        r"(783|785|1,568) bytes follow the JSON, the inputs need 784;", refused(body, length)
+    )
+
+
+def test_bytes_behind_a_request_in_json_are_refused() -> None:
+    text = orjson.dumps(request())
+    assert refused(text + b"abc", str(len(text))).startswith(
+        "3 bytes follow the JSON, the inputs need 0;"
+    )
+
+
+def test_a_size_that_does_not_fit_the_shape_is_refused() -> None:
+    entry = image(parameters={"binary_data_size": 785})
+    text = orjson.dumps({"inputs": [entry]})
+    assert refused(text + bytes(785), str(len(text))) == (
+        "the binary_data_size of 'image' is 785, its shape needs 784"
+    )

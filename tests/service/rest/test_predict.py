@@ -1,0 +1,171 @@
+"""`/predict`: images as numbers are answered as the network says, and anything else is refused."""
+
+import json
+from typing import Any
+
+import httpx
+import numpy as np
+import onnxruntime as ort
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from service.errors import InvalidInput
+from service.rest.predict import INLINE_BYTES, read_images
+
+RIGHT = "N x 1 x 28 x 28 whole numbers from 0 to 255"
+JSON = {"Content-Type": "application/json"}
+
+
+def body(count: int = 2) -> dict[str, Any]:
+    return {"images": np.zeros((count, 1, 28, 28), int).tolist()}
+
+
+@pytest.mark.parametrize("count", [1, 2, 300])
+def test_predictions_are_onnxruntimes_own(
+    count: int, client: httpx.Client, images: NDArray[np.uint8], session: ort.InferenceSession
+) -> None:
+    content = json.dumps({"images": images[:count, None].tolist()}).encode()
+    assert (len(content) <= INLINE_BYTES) == (count == 1)
+    answer = client.post("/predict", content=content, headers=JSON)
+    assert answer.status_code == 200
+    (expected,) = session.run(["probabilities"], {"image": images[:count, None]})  # (N, K)
+    found = answer.json()
+    assert list(found) == ["probabilities", "class_ids", "labels"]
+    np.testing.assert_allclose(found["probabilities"], expected, rtol=0, atol=1e-6)
+    assert found["class_ids"] == expected.argmax(axis=1).tolist()
+    assert found["labels"][:1] == ["Ankle boot"]
+
+
+@given(st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_images_come_out_as_they_went_in(count: int, seed: int) -> None:
+    images = np.random.default_rng(seed).integers(0, 256, (count, 1, 28, 28), np.uint8)
+    found = read_images(json.dumps({"images": images.tolist()}).encode())
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, images)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "the body is no JSON: "),
+        ("{", "the body is no JSON: "),
+        ('{"images": [[[[NaN]]]]}', "the body is no JSON: "),
+        ("[1]", f'the body is a list, {{"images": {RIGHT}}} is right'),
+        ("null", "the body is null"),
+        ("{}", "the body's keys are none: 'images' alone is right"),
+        ('{"image": []}', "the body's keys are 'image': 'images' alone is right"),
+        ('{"images": [], "model": 1}', "the body's keys are 'images', 'model': 'images' alone"),
+        ('{"images": 7}', f"images is a number, {RIGHT} are right"),
+        ('{"images": "http://x/y.png"}', "images is a string"),
+        ('{"images": {}}', "images is an object"),
+        ('{"images": []}', f"images has shape (0), {RIGHT} are right"),
+        ('{"images": [[]]}', "images has shape (1, 0)"),
+        ('{"images": ' + "[" * 900 + "]" * 900 + "}", "images has shape (1, 1, 1, 1, 1, 1, 1, 1)"),
+        ('{"images": ' + "[" * 9000 + "]" * 9000 + "}", "the body is no JSON: "),
+    ],
+)
+def test_what_is_no_such_json(content: str, reason: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read_images(content.encode())
+    assert str(caught.value).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1,), (28, 28), (1, 28, 28), (2, 3, 28, 28), (1, 1, 27, 28), (1, 1, 28, 28, 1)]
+)
+def test_another_shape_is_told(shape: tuple[int, ...]) -> None:
+    content = json.dumps({"images": np.zeros(shape, int).tolist()}).encode()
+    with pytest.raises(InvalidInput) as caught:
+        read_images(content)
+    seen = ", ".join(map(str, shape))
+    assert str(caught.value) == f"images has shape ({seen}), {RIGHT} are right"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (-1, "holds -1"),
+        (256, "holds 256"),
+        (2**63, f"holds {2**63}"),
+        (2**70, "holds a number with a fraction or exponent"),  # which orjson makes of it
+        (1.0, "holds a number with a fraction or exponent"),
+        (0.5, "holds a number with a fraction or exponent"),
+        (True, "holds true or false"),
+        (False, "holds true or false"),
+        ("7", "holds a string"),
+        (None, "holds null"),
+        ({}, "holds an object"),
+        ([1], "is ragged"),
+    ],
+)
+@pytest.mark.parametrize("place", [(0, 0, 0, 0), (1, 0, 27, 27)])
+def test_a_value_that_is_no_pixel_is_told(
+    value: Any, reason: str, place: tuple[int, int, int, int]
+) -> None:
+    content = body()
+    n, c, row, column = place
+    content["images"][n][c][row][column] = value
+    if place == (0, 0, 0, 0) and value == [1]:
+        reason = "has shape (2, 1, 28, 28, 1)"
+    with pytest.raises(InvalidInput) as caught:
+        read_images(json.dumps(content).encode())
+    assert str(caught.value) == f"images {reason}, {RIGHT} are right"
+
+
+@pytest.mark.parametrize("wrong", [[0] * 27, [0] * 29, [], 0, None])
+def test_a_row_of_another_length_is_told(wrong: Any) -> None:
+    content = body()
+    content["images"][1][0][5] = wrong
+    with pytest.raises(InvalidInput, match=f"^images is ragged, {RIGHT} are right$"):
+        read_images(json.dumps(content).encode())
+
+
+@pytest.mark.parametrize("wrong", ["abc", "a" * 28, {"a": 1}])
+def test_a_row_of_another_kind_is_told(wrong: Any) -> None:
+    content = body()
+    content["images"][1][0][5] = wrong
+    with pytest.raises(InvalidInput, match=f"^images holds a string, {RIGHT} are right$"):
+        read_images(json.dumps(content).encode())
+
+
+def test_rows_of_the_right_number_in_all_are_still_ragged() -> None:
+    content = body()
+    content["images"][1][0][5], content["images"][1][0][6] = [0] * 27, [0] * 29
+    with pytest.raises(InvalidInput, match="images is ragged"):
+        read_images(json.dumps(content).encode())
+
+
+def test_a_long_string_takes_no_memory_for_every_number() -> None:
+    """As numpy would, which gives all elements of an array the length of the longest."""
+    content = body(300)
+    content["images"][0][0][0][1] = "x" * 5_000_000
+    with pytest.raises(InvalidInput, match="holds a string"):
+        read_images(json.dumps(content).encode())
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "image/png", "application/vnd.bentoml+pickle"])
+def test_another_type_is_refused(kind: str, client: httpx.Client) -> None:
+    headers = {"Content-Type": kind} if kind else {}
+    answer = client.post("/predict", content=json.dumps(body()), headers=headers)
+    assert answer.status_code == 415
+    assert answer.json() == {
+        "error": f"Content-Type {kind or '(none)'} is not served here: send application/json"
+    }
+
+
+def test_json_may_name_its_charset(client: httpx.Client) -> None:
+    headers = {"Content-Type": "Application/JSON; charset=utf-8"}
+    assert client.post("/predict", content=json.dumps(body()), headers=headers).is_success
+
+
+def test_errors_come_as_json_over_http(client: httpx.Client) -> None:
+    answer = client.post("/predict", json={"images": 7})
+    assert (answer.status_code, set(answer.json())) == (400, {"error"})
+
+
+def test_a_body_over_the_limit_is_refused(client: httpx.Client) -> None:
+    answer = client.post("/predict", content=bytes(10 * 2**20 + 1), headers=JSON)
+    assert answer.status_code == 413
+    assert "the body has 10,485,761 bytes, 10,485,760 are the limit" in answer.json()["error"]

@@ -1,0 +1,114 @@
+"""An answer's head and body in one write, and the same bytes as uvicorn writes in two."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from service.server.write_coalescing import JoinedWrites
+
+LENGTH = (b"content-length", b"3")
+
+
+class Recorder:
+    """Takes the place of a socket, and notes each system call that would be."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        assert not self.closed
+        self.writes.append(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+def start(*headers: tuple[bytes, bytes], status: int = 200) -> dict[str, Any]:
+    return {"type": "http.response.start", "status": status, "headers": list(headers)}
+
+
+def body(content: bytes, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": content, "more_body": more}
+
+
+def written(
+    messages: list[dict[str, Any]], joined: bool, keep_alive: bool = True, expect: bool = False
+) -> Recorder:
+    """What uvicorn's cycle writes for these messages."""
+    recorder: Any = Recorder()
+    logger = logging.getLogger(__name__)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if expect:
+            cycle.more_body = False
+            cycle.message_event.set()
+            await receive()
+        for message in messages:
+            await send(message)
+
+    async def run() -> None:
+        await cycle.run_asgi(app)
+
+    cycle = RequestResponseCycle(
+        scope={"type": "http", "method": "POST"},  # type: ignore[typeddict-item]
+        transport=recorder,
+        flow=FlowControl(recorder),
+        logger=logger,
+        access_logger=logger,
+        access_log=False,
+        default_headers=[(b"date", b"today")],
+        message_event=asyncio.Event(),
+        expect_100_continue=expect,
+        keep_alive=keep_alive,
+        on_response=lambda: None,
+    )
+    if joined:
+        cycle.transport = JoinedWrites(cycle, recorder)  # type: ignore[assignment]
+    cycle.flow.resume_reading = lambda: None  # type: ignore[method-assign]
+    asyncio.run(run())
+    found: Recorder = recorder
+    return found
+
+
+@pytest.mark.parametrize(
+    ("messages", "writes"),
+    [
+        ([start(LENGTH), body(b"abc")], 1),
+        ([start((b"content-length", b"0")), body(b"")], 1),
+        ([start(status=204), body(b"")], 1),
+        ([start(), body(b"abc")], 1),
+        ([start(), body(b"abc", more=True), body(b"de", more=True), body(b"")], 3),
+        ([start(LENGTH), body(b"a", more=True), body(b"bc")], 2),
+    ],
+    ids=["length", "empty", "204", "chunked", "stream", "pieces"],
+)
+@pytest.mark.parametrize("keep_alive", [True, False])
+def test_an_answer_is_written_at_once_and_as_before(
+    messages: list[dict[str, Any]], writes: int, keep_alive: bool
+) -> None:
+    found = written(messages, joined=True, keep_alive=keep_alive)
+    expected = written(messages, joined=False, keep_alive=keep_alive)
+    assert b"".join(found.writes) == b"".join(expected.writes)
+    assert found.closed == expected.closed == (not keep_alive)
+    assert len(found.writes) == writes
+
+
+def test_100_continue_does_not_wait() -> None:
+    found = written([start(LENGTH), body(b"abc")], joined=True, expect=True)
+    assert found.writes[0] == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert len(found.writes) == 2
+
+
+def test_a_head_that_nothing_follows_leaves_before_the_connection_closes() -> None:
+    found = written([start(LENGTH)], joined=True)
+    assert found.closed
+    assert len(found.writes) == 1
+    assert found.writes[0].startswith(b"HTTP/1.1 200 OK\r\n")
