@@ -23,10 +23,9 @@ from pydantic import SecretStr
 from starlette.applications import Starlette
 from tritonclient.utils import InferenceServerException
 
-from service.access import read_keys
 from service.middleware.authentication import APIKeys, needs_key
 from service.openapi.document import OpenAPI
-from service.settings import ServiceSettings
+from service.settings import ServiceSettings, read_keys
 from tests.pages import at_port, blocks, run
 from tests.service.asgi_host import connected, eventually, read_answer
 from tests.service.pictures import encode

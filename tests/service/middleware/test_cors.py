@@ -9,8 +9,8 @@ import pytest
 from bentoml.exceptions import BentoMLConfigException
 from numpy.typing import NDArray
 
-from service.access import read_origins
 from service.server.startup import read_settings
+from service.settings import read_origins
 from tests.service.pictures import encode
 from tests.serving import Server, serving
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from service.http.scope import ON_LEAVE
 from service.server import http_protocol
 from service.server.http_protocol import HEAD_BYTES
 from tests.service.asgi_host import (
@@ -215,7 +216,7 @@ def test_a_client_that_does_not_read_its_answer_is_cut_off() -> None:
     ended = threading.Event()
 
     async def answer_for_ever(scope: Scope, receive: Receive, send: Send) -> None:
-        scope[http_protocol.ON_LEAVE] = ended.set
+        scope[ON_LEAVE] = ended.set
         await send({"type": "http.response.start", "status": 200, "headers": []})
         while not ended.is_set():
             await send({"type": "http.response.body", "body": bytes(MEBI), "more_body": True})
@@ -248,7 +249,7 @@ def test_one_connection_too_many_is_told_so(port: int, monkeypatch: pytest.Monke
         with connected(port, GET + b"\r\n") as refused:
             status, headers, content = read_answer(refused)
             assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
-            assert content == {"error": "this worker has 3 http_protocol, its most: try again"}
+            assert content == {"error": "this worker has 3 connections, its most: try again"}
             with connected(port) as dropped, suppress(ConnectionError):
                 assert dropped.recv(1) == b""
 
