@@ -35,11 +35,11 @@ from service.devices import CPU, CUDA, CUDA_OPTIONS
 from service.errors import DeviceError
 from service.model import LOGITS, PROBABILITIES, Model, load_model
 from service.settings import RELEASED_MODEL, ServiceSettings
-from training.checkpoint import load_checkpoint
-from training.devices import choose_device, set_up
+from training.data.fashion_mnist import load_split
+from training.data.pixels import to_float
 from training.errors import RunError
-from training.fashion_mnist import load_split
-from training.pixels import to_float
+from training.execution.devices import choose_device, set_up
+from training.files.checkpoint import load_checkpoint
 
 BATCHES = (1, 4, 16, 64, 256, 1024, 4096)
 CONNECTIONS = (1, 8, 32)

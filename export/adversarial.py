@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from export.deviation import largest_error, margins
 from export.outputs import Outputs, folded_outputs, reference_outputs, trained_outputs
-from training.dataset import SIDE
+from training.data.dataset import SIDE
 
 NOISE_IMAGES, NOISE_SEED = 256, 0
 SQUARES = (1, 2, 4, 7, 14)  # a checkerboard's squares, in pixels

@@ -12,8 +12,8 @@ from export.proof import Proof, faults, prove
 from export.proof_file import proof_text, versions
 from export.refolding import BYTE, refold
 from export.settings import PROOF, ExportSettings
-from training.atomic_write import write_together
-from training.folders import check_folder, make_folder
+from training.files.atomic_write import write_together
+from training.files.folders import check_folder, make_folder
 
 
 def export(settings: ExportSettings) -> Proof:

@@ -10,11 +10,11 @@ from torch import nn
 
 from export.errors import ExportError
 from export.metadata import json_object
-from training.checkpoint import LAST_LAYER, load_checkpoint
-from training.dataset import Split, SplitName, read_split
+from training.data.dataset import Split, SplitName, read_split
+from training.data.fashion_mnist import load_split
+from training.data.labels import label_fault
 from training.errors import DatasetError
-from training.fashion_mnist import load_split
-from training.labels import label_fault
+from training.files.checkpoint import LAST_LAYER, load_checkpoint
 
 
 @dataclass(frozen=True)

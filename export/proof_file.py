@@ -13,8 +13,8 @@ import torch
 
 from export.origin import Origin, sha256
 from export.proof import Proof, as_json, faults
-from training.atomic_write import write_atomically
-from training.dataset import Split
+from training.data.dataset import Split
+from training.files.atomic_write import write_atomically
 
 
 def write_proof(path: Path, model: bytes, origin: Origin, test: Split, proof: Proof) -> None:

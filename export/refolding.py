@@ -16,7 +16,7 @@ from torch import nn
 
 from export.fold import fold
 from export.graph import emit
-from training.dataset import SIDE
+from training.data.dataset import SIDE
 
 BYTE = 1 / 255  # from an image's bytes to the network's [0, 1]
 

@@ -38,7 +38,7 @@ def verify(settings: VerifySettings) -> Proof:
     if settings.plot is not None:
         # Imported here so that matplotlib loads for those alone who ask for a picture.
         from export.error_histogram import histogram_figure
-        from training.png import write_png
+        from training.figures.png import write_png
 
         write_png(settings.plot, histogram_figure(proof))
     return proof

@@ -8,7 +8,7 @@ from matplotlib.patches import StepPatch
 from export.deviation import edges
 from export.error_histogram import histogram_figure
 from tests.export.proofs import GOOD, figures, proof
-from training.png import write_png
+from training.figures.png import write_png
 
 
 def test_every_network_has_its_histogram_and_a_line_at_its_largest_error(tmp_path: Path) -> None:

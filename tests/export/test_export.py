@@ -19,9 +19,9 @@ from export.export import export
 from export.fold import fold
 from export.settings import ExportSettings
 from tests.export.networks import TEST_SET, random_network, write_checkpoint, write_data_set
-from training.dataset import Split
+from training.data.dataset import Split
+from training.data.fashion_mnist import LABELS
 from training.errors import CheckpointError, DatasetError, RunError
-from training.fashion_mnist import LABELS
 
 MODEL_KEYS = [
     *("name", "version", "labels", "provenance", "equivalence", "golden_samples"),

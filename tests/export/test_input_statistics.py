@@ -16,8 +16,8 @@ from export.errors import ExportError
 from export.input_statistics import FLOOR, InputStatistics, drift_limit, measure, statistics
 from tests.export.networks import assert_untouched, state
 from tests.export.test_released_model import CHECKPOINT, MODEL
-from training.checkpoint import load_checkpoint
-from training.dataset import Split
+from training.data.dataset import Split
+from training.files.checkpoint import load_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from export.input_statistics import measure
 from export.inspection import WIDTH, inspect_model
 from export.metadata import attach, golden_samples, provenance
 from tests.export.networks import metadata
-from training.dataset import Split
-from training.fashion_mnist import LABELS
+from training.data.dataset import Split
+from training.data.fashion_mnist import LABELS
 
 
 @pytest.fixture

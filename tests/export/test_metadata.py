@@ -21,8 +21,8 @@ from export.metadata import attach, golden_samples, provenance
 from export.settings import ExportSettings
 from tests.export.inference import run
 from tests.export.networks import assert_untouched, metadata, state, write_checkpoint
-from training.dataset import Split
-from training.fashion_mnist import LABELS
+from training.data.dataset import Split
+from training.data.fashion_mnist import LABELS
 
 
 @pytest.fixture

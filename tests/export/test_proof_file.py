@@ -13,7 +13,7 @@ from export.origin import read_origin
 from export.proof import as_json
 from export.proof_file import versions, write_proof
 from tests.export.proofs import ATTACKED, figures, proof
-from training.dataset import Split
+from training.data.dataset import Split
 from training.errors import RunError
 
 

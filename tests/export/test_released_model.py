@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from benchmarks.notebook import notebook_network
 from export.equivalence import compare
 from tests.export.inference import run
-from training.checkpoint import load_checkpoint
-from training.dataset import Split
-from training.fashion_mnist import DIGESTS, LABELS
+from training.data.dataset import Split
+from training.data.fashion_mnist import DIGESTS, LABELS
+from training.files.checkpoint import load_checkpoint
 
 FOLDER = Path(__file__).parents[2] / "models" / "fashion_lenet"
 MODEL = FOLDER / "model.onnx"

@@ -18,8 +18,8 @@ from export.fold import fold
 from export.graph import emit
 from export.refolding import BYTE
 from tests.export.inference import LEVELS, run
-from training.checkpoint import load_checkpoint
-from training.dataset import Split
+from training.data.dataset import Split
+from training.files.checkpoint import load_checkpoint
 
 CHECKPOINT = Path(__file__).parents[2] / "models" / "fashion_lenet" / "checkpoint.safetensors"
 BATCH = 1000

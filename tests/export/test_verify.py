@@ -21,7 +21,7 @@ from export.settings import ExportSettings
 from tests.export import mutants
 from tests.export.mutants import Mutant, emitted, replace
 from tests.export.networks import write_checkpoint
-from training.checkpoint import load_checkpoint
+from training.files.checkpoint import load_checkpoint
 
 
 @pytest.fixture(scope="module")
