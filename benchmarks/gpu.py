@@ -30,7 +30,7 @@ from benchmarks.load import Load, binary, cores_from, load
 from benchmarks.peers import ROOT, running
 from benchmarks.shipped import BENTOML, shipped
 from benchmarks.stopwatch import Pace, counts, pace
-from export.fold import fold
+from export.folding.fold import fold
 from service.devices import CPU, CUDA, CUDA_OPTIONS
 from service.errors import DeviceError
 from service.model import LOGITS, PROBABILITIES, Model, load_model

@@ -44,7 +44,7 @@ def _run(arguments: Sequence[str]) -> int:
 def _export(settings: "ExportSettings") -> int:
     with loading():
         from export.export import export
-        from export.report import describe
+        from export.proof.report import describe
 
     print(describe(export(settings)))
     print(f"proved equal; wrote {settings.out}")
@@ -53,8 +53,8 @@ def _export(settings: "ExportSettings") -> int:
 
 def _verify(settings: "VerifySettings") -> int:
     with loading():
-        from export.proof import faults
-        from export.report import describe
+        from export.proof.prove import faults
+        from export.proof.report import describe
         from export.verify import verify
         from training.console.command_line import FAILURE, complain
 

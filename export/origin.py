@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from export.errors import ExportError
-from export.metadata import json_object
+from export.metadata.properties import json_object
 from training.data.dataset import Split, SplitName, read_split
 from training.data.fashion_mnist import load_split
 from training.data.labels import label_fault

@@ -23,7 +23,7 @@ SLOW_FILES = (
     "service/test_bulk.py",
     "end_to_end/test_faults.py",
     "end_to_end/test_readme.py",
-    "export/test_fold_properties.py",
+    "export/folding/test_fold_properties.py",
     "service/test_photographs.py",
     "service/test_draining.py",
     "service/test_starting.py",

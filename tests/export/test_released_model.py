@@ -22,7 +22,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from benchmarks.notebook import notebook_network
-from export.equivalence import compare
+from export.proof.equivalence import compare
 from tests.export.inference import run
 from training.data.dataset import Split
 from training.data.fashion_mnist import DIGESTS, LABELS

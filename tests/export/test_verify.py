@@ -16,7 +16,7 @@ from torch import nn
 
 from export.__main__ import main
 from export.export import export
-from export.input_statistics import KEY
+from export.metadata.input_statistics import KEY
 from export.settings import ExportSettings
 from tests.export import mutants
 from tests.export.mutants import Mutant, emitted, replace
