@@ -19,7 +19,6 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import onnx
 import torch
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 from export.errors import ExportError
 from export.metadata.input_statistics import KEY as INPUT_STATISTICS
 from export.metadata.semantic_version import semantic_version
+from export.origin import json_object
 from export.proof.equivalence import Equivalence, reference_logits
 
 NAME = "fashion_lenet"
@@ -77,25 +77,6 @@ def provenance(
             "versions": {**json_object(checkpoint, "versions"), **versions},
         }
     )
-
-
-def json_object(checkpoint: Mapping[str, str], key: str) -> dict[str, Any]:
-    """Read an entry of a checkpoint's metadata, empty where there is none.
-
-    Raises:
-        ExportError: it is no JSON object.
-    """
-    text = checkpoint.get(key, "{}")
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
-        raise ExportError(
-            f"the checkpoint's metadata has {text[:60]!r} for `{key}`: a JSON object, as "
-            "`python -m training` writes it, is right"
-        )
-    return value
 
 
 def attach(
