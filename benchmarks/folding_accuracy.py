@@ -29,7 +29,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from export.fold import fold
+from export.folding.fold import fold
 
 UNIT = 2.0**-24
 DIGITS = 50

@@ -30,16 +30,16 @@ from benchmarks.load import Load, binary, cores_from, load
 from benchmarks.peers import ROOT, running
 from benchmarks.shipped import BENTOML, shipped
 from benchmarks.stopwatch import Pace, counts, pace
-from export.fold import fold
+from export.folding.fold import fold
 from service.errors import DeviceError
 from service.runtime.onnx_model import LOGITS, PROBABILITIES, Model, load_model
 from service.runtime.onnx_session import CPU, CUDA, CUDA_OPTIONS
 from service.settings import RELEASED_MODEL, ServiceSettings
-from training.checkpoint import load_checkpoint
-from training.devices import choose_device, set_up
+from training.data.fashion_mnist import load_split
+from training.data.pixels import to_float
 from training.errors import RunError
-from training.fashion_mnist import load_split
-from training.pixels import to_float
+from training.execution.devices import choose_device, set_up
+from training.files.checkpoint import load_checkpoint
 
 BATCHES = (1, 4, 16, 64, 256, 1024, 4096)
 CONNECTIONS = (1, 8, 32)

@@ -29,11 +29,11 @@ from torchvision.datasets import FashionMNIST
 from torchvision.transforms import ToTensor
 
 from benchmarks.notebook import notebook_network
-from training.data_choice import load_data
-from training.dataset import STEMS, Split, find_file
-from training.devices import choose_device, set_up, synchronize
-from training.fashion_mnist import find_directory
-from training.idx import read_content
+from training.data.choice import load_data
+from training.data.dataset import STEMS, Split, find_file
+from training.data.fashion_mnist import find_directory
+from training.data.idx import read_content
+from training.execution.devices import choose_device, set_up, synchronize
 from training.learner import Learner
 from training.recipes import SEED
 

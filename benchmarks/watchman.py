@@ -21,7 +21,7 @@ from service.drift.statistics import InputStatistics
 from service.drift.window import DriftWindow
 from service.runtime.onnx_model import PROBABILITIES, Model, load_model
 from service.settings import ServiceSettings
-from training.fashion_mnist import load_split
+from training.data.fashion_mnist import load_split
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from training.interruption import loading
+from training.console.interruption import loading
 
 if TYPE_CHECKING:
     from export.settings import ExportSettings, InspectSettings, VerifySettings
@@ -28,7 +28,7 @@ def _run(arguments: Sequence[str]) -> int:
     with loading():
         from export.errors import ExportError
         from export.settings import ExportSettings, InspectSettings, VerifySettings
-        from training.command_line import parse, run
+        from training.console.command_line import parse, run
         from training.errors import TrainingError
 
     known = (ExportError, TrainingError)
@@ -44,7 +44,7 @@ def _run(arguments: Sequence[str]) -> int:
 def _export(settings: "ExportSettings") -> int:
     with loading():
         from export.export import export
-        from export.report import describe
+        from export.proof.report import describe
 
     print(describe(export(settings)))
     print(f"proved equal; wrote {settings.out}")
@@ -53,10 +53,10 @@ def _export(settings: "ExportSettings") -> int:
 
 def _verify(settings: "VerifySettings") -> int:
     with loading():
-        from export.proof import faults
-        from export.report import describe
+        from export.proof.prove import faults
+        from export.proof.report import describe
         from export.verify import verify
-        from training.command_line import FAILURE, complain
+        from training.console.command_line import FAILURE, complain
 
     proof = verify(settings)
     print(describe(proof))

@@ -2,18 +2,18 @@
 
 import onnx
 
-from export.equivalence import refuse
-from export.fold import fold
-from export.graph import emit
-from export.input_statistics import measure
-from export.metadata import attach, golden_samples, provenance
+from export.folding.fold import fold
+from export.metadata.input_statistics import measure
+from export.metadata.properties import attach, golden_samples, provenance
+from export.onnx_file.graph import emit
 from export.origin import read_origin, read_test_set, read_training_set
-from export.proof import Proof, faults, prove
-from export.proof_file import proof_text, versions
-from export.refolding import BYTE, refold
+from export.proof.equivalence import refuse
+from export.proof.file import proof_text, versions
+from export.proof.prove import Proof, faults, prove
+from export.proof.refolding import BYTE, refold
 from export.settings import PROOF, ExportSettings
-from training.atomic_write import write_together
-from training.folders import check_folder, make_folder
+from training.files.atomic_write import write_together
+from training.files.folders import check_folder, make_folder
 
 
 def export(settings: ExportSettings) -> Proof:

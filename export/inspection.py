@@ -14,10 +14,10 @@ from typing import Any
 import onnx
 from onnx import NodeProto, TensorProto, TypeProto, ValueInfoProto, helper
 
-from export.input_statistics import KEY as INPUT_STATISTICS
-from export.model_file import parse_model, read_bytes
+from export.metadata.input_statistics import KEY as INPUT_STATISTICS
+from export.onnx_file.reading import parse_model, read_bytes
 from export.origin import sha256
-from training.terminal import printable
+from training.console.terminal import printable
 
 WIDTH = 100  # of a line, at most
 MISSING = "missing: `python -m export` writes it"

@@ -5,16 +5,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from export.errors import ExportError
-from export.metadata import json_object
-from training.checkpoint import LAST_LAYER, load_checkpoint
-from training.dataset import Split, SplitName, read_split
+from training.data.dataset import Split, SplitName, read_split
+from training.data.fashion_mnist import load_split
+from training.data.labels import label_fault
 from training.errors import DatasetError
-from training.fashion_mnist import load_split
-from training.labels import label_fault
+from training.files.checkpoint import LAST_LAYER, load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,25 @@ def _read(directory: Path | None, name: SplitName, origin: Origin) -> Split:
                 f"give the folder of that {noun} set with --data"
             )
     return split
+
+
+def json_object(checkpoint: Mapping[str, str], key: str) -> dict[str, Any]:
+    """Read an entry of a checkpoint's metadata, empty where there is none.
+
+    Raises:
+        ExportError: it is no JSON object.
+    """
+    text = checkpoint.get(key, "{}")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise ExportError(
+            f"the checkpoint's metadata has {text[:60]!r} for `{key}`: a JSON object, as "
+            "`python -m training` writes it, is right"
+        )
+    return value
 
 
 def sha256(content: bytes) -> str:

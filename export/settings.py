@@ -8,8 +8,8 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
-from export.semantic_version import semantic_version
-from training.command_line import CommandLineSettings
+from export.metadata.semantic_version import semantic_version
+from training.console.command_line import CommandLineSettings
 
 PROOF = "equivalence.json"
 DATA = "folder with the data set's IDX files; else Fashion-MNIST, found"

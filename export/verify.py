@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from export.input_statistics import KEY, differences, measure
-from export.model_file import check_interface, parse_model, read_bytes
+from export.metadata.input_statistics import KEY, differences, measure
+from export.onnx_file.reading import check_interface, parse_model, read_bytes
 from export.origin import read_origin, read_test_set, read_training_set
-from export.proof import Proof, prove
-from export.proof_file import write_proof
-from export.refolding import metadata_differences, refold
+from export.proof.file import write_proof
+from export.proof.prove import Proof, prove
+from export.proof.refolding import metadata_differences, refold
 from export.settings import VerifySettings
 
 
@@ -37,8 +37,8 @@ def verify(settings: VerifySettings) -> Proof:
         write_proof(settings.json_report, content, origin, test, proof)
     if settings.plot is not None:
         # Imported here so that matplotlib loads for those alone who ask for a picture.
-        from export.error_histogram import histogram_figure
-        from training.png import write_png
+        from export.proof.error_histogram import histogram_figure
+        from training.figures.png import write_png
 
         write_png(settings.plot, histogram_figure(proof))
     return proof

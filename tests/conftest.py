@@ -23,7 +23,7 @@ SLOW_FILES = (
     "service/offline/test_job.py",
     "end_to_end/test_faults.py",
     "end_to_end/test_readme.py",
-    "export/test_fold_properties.py",
+    "export/folding/test_fold_properties.py",
     "service/preprocessing/test_fashion_mnist.py",
     "service/server/test_draining.py",
     "service/server/test_startup.py",

@@ -16,8 +16,8 @@ import pytest
 
 from tests.service.pictures import encode
 from tests.serving import ROOT, Server, serving
-from training.dataset import Split
-from training.fashion_mnist import load_split
+from training.data.dataset import Split
+from training.data.fashion_mnist import load_split
 
 PICTURES = 20
 VENV = Path(sys.prefix).parent  # has the environments for serving and for development

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from training.interruption import Interrupted, loading
+from training.console.interruption import Interrupted, loading
 
 if TYPE_CHECKING:
     from training.settings import DataSettings, ReportSettings, TrainingSettings
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     with loading():
-        from training.command_line import parse, run
+        from training.console.command_line import parse, run
         from training.errors import TrainingError
         from training.settings import DataSettings, ReportSettings, TrainingSettings
 
@@ -61,7 +61,7 @@ def _report(settings: "ReportSettings") -> int:
 
 def _data(settings: "DataSettings") -> int:
     with loading():
-        from training.fashion_mnist import find_directory, load_split
+        from training.data.fashion_mnist import find_directory, load_split
 
     for name in ("train", "test"):
         folder = find_directory(name, offline=settings.offline)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.dataset import Split
-from training.pixels import to_float
+from training.data.dataset import Split
+from training.data.pixels import to_float
 
 BATCH = 1000  # small enough that a layer's activations stay in a CPU's cache
 

@@ -9,18 +9,18 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from training.augmentation import augment
-from training.compilation import compiled
-from training.dataset import Split
-from training.devices import synchronize
+from training.data.augmentation import augment
+from training.data.dataset import Split
+from training.data.pixels import to_float
 from training.errors import DivergenceError
-from training.initialization import initial_network
-from training.moving_average import MovingAverage
-from training.optimizers import build_optimizers, set_learning_rate
-from training.pixels import to_float
+from training.execution.compilation import compiled
+from training.execution.devices import synchronize
+from training.optimization.initialization import initial_network
+from training.optimization.moving_average import MovingAverage
+from training.optimization.optimizers import build_optimizers, set_learning_rate
+from training.optimization.schedule import learning_rate
 from training.population_statistics import with_population_statistics
 from training.recipes import Recipe
-from training.schedule import learning_rate
 
 Precision = Literal["float32", "bfloat16"]
 STATISTICS_BATCH = 1000

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from training.batch_norm import BatchNorm
-from training.pixels import to_float
+from training.data.pixels import to_float
 
 
 class PopulationStatistics:

@@ -15,21 +15,21 @@ from typing import Any
 
 import matplotlib
 
-from training.atomic_write import write_together
-from training.batch_norm_histograms import histograms_figure
-from training.checkpoint import LAST_LAYER, Checkpoint, load_checkpoint
-from training.confusion_matrix import confusion_figure, count_confusions
-from training.curves import curves_figure
-from training.dataset import Split, SplitName, read_split
+from training.data.dataset import Split, SplitName, read_split
+from training.data.fashion_mnist import load_split
+from training.data.holdout import hold_out
 from training.errors import CheckpointError, RunError
 from training.evaluation import predict
-from training.fashion_mnist import load_split
-from training.folders import check_folder, make_folder
-from training.holdout import hold_out
-from training.mistakes import COLUMNS, ROWS, mistakes_figure, most_confident_mistakes
-from training.per_class import as_table, class_results, per_class_figure
-from training.png import png_bytes
-from training.run_directory import PICTURES, RunDirectory
+from training.figures.batch_norm_histograms import histograms_figure
+from training.figures.confusion_matrix import confusion_figure, count_confusions
+from training.figures.curves import curves_figure
+from training.figures.mistakes import COLUMNS, ROWS, mistakes_figure, most_confident_mistakes
+from training.figures.per_class import as_table, class_results, per_class_figure
+from training.figures.png import png_bytes
+from training.files.atomic_write import write_together
+from training.files.checkpoint import LAST_LAYER, Checkpoint, load_checkpoint
+from training.files.folders import check_folder, make_folder
+from training.files.run_directory import PICTURES, RunDirectory
 from training.settings import ReportSettings
 
 NEEDED = ("data", "epochs", "history", "validation")  # of metrics.json

@@ -11,22 +11,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from training.checkpoint import checkpoint_bytes
-from training.compilation import should_compile
-from training.curves import curves_figure
-from training.data_choice import Data, load_data
-from training.devices import choose_device, set_up
+from training.console.interruption import Interrupted, Interruption
+from training.console.progress import ProgressDisplay
+from training.data.choice import Data, load_data
 from training.errors import DivergenceError, RunError
 from training.evaluation import evaluate
-from training.history import Epoch
-from training.interruption import Interrupted, Interruption
+from training.execution.compilation import should_compile
+from training.execution.devices import choose_device, set_up
+from training.execution.versions import software_versions
+from training.figures.curves import curves_figure
+from training.figures.png import png_bytes
+from training.files.checkpoint import checkpoint_bytes
+from training.files.history import Epoch
+from training.files.run_directory import RunDirectory
 from training.learner import Glimpse, Learner
-from training.png import png_bytes
-from training.progress import ProgressDisplay
 from training.recipes import find_recipe
-from training.run_directory import RunDirectory
 from training.settings import TrainingSettings
-from training.versions import software_versions
 
 AT_EACH_START = {"out", "resume", "overwrite"}  # what a run does not keep to when it is resumed
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
-from training.command_line import CommandLineSettings
+from training.console.command_line import CommandLineSettings
 from training.recipes import RECIPES
 
 

@@ -21,18 +21,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import nn
 
-from training.atomic_write import write_together
-from training.command_line import run
-from training.compilation import should_compile
-from training.data_choice import Data, load_data
-from training.dataset import Split
-from training.devices import choose_device, set_up
+from training.console.command_line import run
+from training.data.choice import Data, load_data
+from training.data.dataset import Split
+from training.data.pixels import to_float
 from training.errors import TrainingError
 from training.evaluation import evaluate
-from training.folders import check_folder, make_folder
+from training.execution.compilation import should_compile
+from training.execution.devices import choose_device, set_up
+from training.figures.png import png_bytes
+from training.files.atomic_write import write_together
+from training.files.folders import check_folder, make_folder
 from training.learner import STATISTICS_BATCH, Learner
-from training.pixels import to_float
-from training.png import png_bytes
 from training.population_statistics import with_population_statistics
 from training.recipes import SEED
 

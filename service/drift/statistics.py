@@ -1,6 +1,6 @@
 """How far an image is from what the first batch norm was trained on, computed fast.
 
-The definition is in `export.input_statistics`, the mathematics in docs/watchman.md.
+The definition is in `export.metadata.input_statistics`, the mathematics in docs/watchman.md.
 
 Beside a request, whose code and data fill the caches, each call of numpy's costs 1 to 3 us, more
 than its arithmetic. So all that is linear in the pixels is one product of matrices, whitening
@@ -34,7 +34,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class InputStatistics:
-    """What `export.input_statistics.InputStatistics` wrote, and its fast form."""
+    """What `export.metadata.input_statistics.InputStatistics` wrote, and its fast form."""
 
     weight: NDArray[np.float64]  # (C, 5, 5), for pixels from 0 to 255
     bias: NDArray[np.float64]  # (C,)

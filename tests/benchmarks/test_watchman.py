@@ -12,7 +12,7 @@ from benchmarks.watchman_chart import SHOWN, draw
 from service.runtime.onnx_model import load_model
 from service.settings import ServiceSettings
 from tests.serving import ROOT
-from training.fashion_mnist import load_split
+from training.data.fashion_mnist import load_split
 
 PAGE = (ROOT / "docs" / "watchman.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| (.+?) \| ([\d,]+) \| ([\d.]+) \| ([\d.]+)% \|", re.M)

@@ -1,6 +1,6 @@
 """torch: many tensors moved at once, and what its compiler raises.
 
-Stood on by `training.moving_average` and `training.compilation`.
+Stood on by `training.optimization.moving_average` and `training.execution.compilation`.
 """
 
 import pytest

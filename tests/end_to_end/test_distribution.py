@@ -15,8 +15,8 @@ import httpx
 import onnx
 import pytest
 
-from export.graph import PRODUCER_VERSION
-from service.oip.rest_routes import SERVER_VERSION
+from export.onnx_file.graph import PRODUCER_VERSION
+from service.version import SERVER_VERSION
 from tests.serving import ROOT, environment, serving
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]

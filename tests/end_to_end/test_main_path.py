@@ -14,9 +14,9 @@ import torch
 
 from tests.service.pictures import encode
 from tests.serving import ROOT, Server, serving
-from training.checkpoint import load_checkpoint
-from training.dataset import Split
-from training.fashion_mnist import load_split
+from training.data.dataset import Split
+from training.data.fashion_mnist import load_split
+from training.files.checkpoint import load_checkpoint
 
 PICTURES = 200
 

@@ -9,11 +9,11 @@ import pytest
 from torch import Tensor, nn
 
 from export.export import BYTE
-from export.fold import fold
-from export.graph import emit
+from export.folding.fold import fold
+from export.onnx_file.graph import emit
 from tests.export.networks import TEST_SET, random_network, write_checkpoint, write_data_set
-from training.dataset import Split
-from training.fashion_mnist import load_split
+from training.data.dataset import Split
+from training.data.fashion_mnist import load_split
 
 # With this seed and these images eight classes are predicted, and every margin is 80 times
 # eval mode's error in float32: rounding cannot change a class.

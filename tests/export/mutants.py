@@ -10,9 +10,9 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from export.fold import fold
-from export.graph import emit
-from export.refolding import BYTE
+from export.folding.fold import fold
+from export.onnx_file.graph import emit
+from export.proof.refolding import BYTE
 
 Mutant = Callable[[nn.Sequential, pytest.MonkeyPatch], onnx.ModelProto]
 
@@ -49,12 +49,12 @@ def last_bias_off(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelPr
 
 
 def wrong_eps(network: nn.Sequential, monkeypatch: pytest.MonkeyPatch) -> onnx.ModelProto:
-    monkeypatch.setattr("export.fold.EPS", 1e-3)
+    monkeypatch.setattr("export.folding.fold.EPS", 1e-3)
     return emitted(network)
 
 
 def no_eps(network: nn.Sequential, monkeypatch: pytest.MonkeyPatch) -> onnx.ModelProto:
-    monkeypatch.setattr("export.fold.EPS", 0.0)
+    monkeypatch.setattr("export.folding.fold.EPS", 0.0)
     return emitted(network)
 
 

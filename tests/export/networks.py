@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from training.batch_norm import EPS, BatchNorm
-from training.checkpoint import save_checkpoint
-from training.dataset import STEMS
-from training.fashion_mnist import LABELS
-from training.idx import format_idx
+from training.data.dataset import STEMS
+from training.data.fashion_mnist import LABELS
+from training.data.idx import format_idx
+from training.files.checkpoint import save_checkpoint
 from training.lenet import lenet_bn
 
 TEST_SET = Path(__file__).parents[1] / "data"

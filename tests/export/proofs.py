@@ -2,11 +2,11 @@
 
 import dataclasses
 
-from export.adversarial import AdversarialResult
-from export.deviation import Comparison, Errors, Summary
-from export.equivalence import Deviation, Equivalence
-from export.layers import LayerDeviation
-from export.proof import EVAL_MODE, REFERENCE, Decisions, Proof
+from export.proof.adversarial import AdversarialResult
+from export.proof.deviation import Comparison, Errors, Summary
+from export.proof.equivalence import Deviation, Equivalence
+from export.proof.layers import LayerDeviation
+from export.proof.prove import EVAL_MODE, REFERENCE, Decisions, Proof
 
 GOOD = Deviation(max_error=8e-6, mean_error=1e-6, worst_image=5, classes_equal=100)
 LAYER = LayerDeviation("conv_0", ("0", "1"), 1e-6, 10.0, 2e-6)

@@ -16,12 +16,12 @@ from torch import nn
 
 from export.errors import EquivalenceError, ExportError, FoldError
 from export.export import export
-from export.fold import fold
+from export.folding.fold import fold
 from export.settings import ExportSettings
 from tests.export.networks import TEST_SET, random_network, write_checkpoint, write_data_set
-from training.dataset import Split
+from training.data.dataset import Split
+from training.data.fashion_mnist import LABELS
 from training.errors import CheckpointError, DatasetError, RunError
-from training.fashion_mnist import LABELS
 
 MODEL_KEYS = [
     *("name", "version", "labels", "provenance", "equivalence", "golden_samples"),
@@ -114,7 +114,7 @@ def _forget_255(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _drop_eps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.fold.EPS", 0.0)
+    monkeypatch.setattr("export.folding.fold.EPS", 0.0)
 
 
 def _fold_another(monkeypatch: pytest.MonkeyPatch) -> None:

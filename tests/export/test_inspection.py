@@ -9,14 +9,14 @@ import pytest
 from onnx import TensorProto, helper
 from torch import Tensor, nn
 
-from export.equivalence import compare
 from export.errors import ExportError
-from export.input_statistics import measure
 from export.inspection import WIDTH, inspect_model
-from export.metadata import attach, golden_samples, provenance
+from export.metadata.input_statistics import measure
+from export.metadata.properties import attach, golden_samples, provenance
+from export.proof.equivalence import compare
 from tests.export.networks import metadata
-from training.dataset import Split
-from training.fashion_mnist import LABELS
+from training.data.dataset import Split
+from training.data.fashion_mnist import LABELS
 
 
 @pytest.fixture

@@ -22,11 +22,11 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from benchmarks.notebook import notebook_network
-from export.equivalence import compare
+from export.proof.equivalence import compare
 from tests.export.inference import run
-from training.checkpoint import load_checkpoint
-from training.dataset import Split
-from training.fashion_mnist import DIGESTS, LABELS
+from training.data.dataset import Split
+from training.data.fashion_mnist import DIGESTS, LABELS
+from training.files.checkpoint import load_checkpoint
 
 FOLDER = Path(__file__).parents[2] / "models" / "fashion_lenet"
 MODEL = FOLDER / "model.onnx"

@@ -16,12 +16,12 @@ from torch import nn
 
 from export.__main__ import main
 from export.export import export
-from export.input_statistics import KEY
+from export.metadata.input_statistics import KEY
 from export.settings import ExportSettings
 from tests.export import mutants
 from tests.export.mutants import Mutant, emitted, replace
 from tests.export.networks import write_checkpoint
-from training.checkpoint import load_checkpoint
+from training.files.checkpoint import load_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy as np
 from service.runtime.onnx_model import LOGITS, Model, load_model
 from service.runtime.onnx_session import CUDA
 from service.settings import ServiceSettings
-from training.fashion_mnist import load_split
+from training.data.fashion_mnist import load_split
 
 TEST_SET = Path("tests/data")
 

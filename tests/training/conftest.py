@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.training.idx_files import TEST_SET, write_split
-from training.dataset import Split
-from training.fashion_mnist import load_split
+from training.data.dataset import Split
+from training.data.fashion_mnist import load_split
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from training.dataset import STEMS, SplitName
-from training.idx import format_idx
+from training.data.dataset import STEMS, SplitName
+from training.data.idx import format_idx
 
 TEST_SET = Path(__file__).parents[1] / "data"
 

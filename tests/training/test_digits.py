@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from tests.training.idx_files import write_split
 from training.__main__ import main
-from training.checkpoint import load_checkpoint
+from training.files.checkpoint import load_checkpoint
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six")
 TRAIN = 1000

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from training.dataset import Split
+from training.data.dataset import Split
+from training.data.pixels import to_float
 from training.evaluation import evaluate, predict
 from training.lenet import lenet_bn
-from training.pixels import to_float
 
 
 @pytest.mark.parametrize("training", [True, False])

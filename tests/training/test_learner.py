@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from training.dataset import Split
+from training.data.dataset import Split
+from training.data.fashion_mnist import LABELS
 from training.errors import DivergenceError
 from training.evaluation import evaluate
-from training.fashion_mnist import LABELS
 from training.learner import Glimpse, Learner
 from training.recipes import SEED, Augmentation, Recipe
 

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from training.batch_norm import BatchNorm
-from training.dataset import Split
-from training.initialization import initial_network
+from training.data.dataset import Split
+from training.data.pixels import to_float
 from training.learner import STATISTICS_BATCH, Learner
-from training.pixels import to_float
+from training.optimization.initialization import initial_network
+from training.optimization.schedule import learning_rate
 from training.population_statistics import with_population_statistics
 from training.recipes import SEED, Augmentation
-from training.schedule import learning_rate
 
 N, BATCH, K = 200, 16, 10
 STEPS = N // BATCH

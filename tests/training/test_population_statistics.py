@@ -5,11 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from export.foldable import has_hooks
+from export.folding.foldable import has_hooks
 from training.batch_norm import BatchNorm
-from training.dataset import Split
+from training.data.dataset import Split
+from training.data.pixels import to_float
 from training.lenet import lenet_bn
-from training.pixels import to_float
 from training.population_statistics import PopulationStatistics, with_population_statistics
 
 

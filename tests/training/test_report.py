@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 
 from training.__main__ import main
-from training.batch_norm_histograms import histograms_figure
-from training.checkpoint import load_checkpoint, save_checkpoint
-from training.confusion_matrix import confusion_figure, count_confusions
-from training.curves import curves_figure
-from training.dataset import Split
+from training.data.dataset import Split
+from training.figures.batch_norm_histograms import histograms_figure
+from training.figures.confusion_matrix import confusion_figure, count_confusions
+from training.figures.curves import curves_figure
+from training.figures.mistakes import most_confident_mistakes
+from training.figures.per_class import as_table, class_results
+from training.files.checkpoint import load_checkpoint, save_checkpoint
 from training.lenet import lenet_bn
-from training.mistakes import most_confident_mistakes
-from training.per_class import as_table, class_results
 
 PICTURES = ("batch_norm", "confusion_matrix", "curves", "mistakes", "per_class")
 TRUE = torch.tensor([0, 0, 0, 1, 1, 2])

@@ -11,8 +11,8 @@ import torch
 from tests.training import program
 from training import run as run_module
 from training.__main__ import main
-from training.checkpoint import load_checkpoint
-from training.interruption import Interrupted
+from training.console.interruption import Interrupted
+from training.files.checkpoint import load_checkpoint
 from training.learner import Glimpse, Learner
 from training.recipes import RECIPES
 

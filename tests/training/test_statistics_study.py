@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from training.data_choice import load_data
-from training.dataset import Split
+from training.data.choice import load_data
+from training.data.dataset import Split
+from training.data.pixels import to_float
 from training.lenet import lenet_bn
-from training.pixels import to_float
 from training.statistics_study import accuracy_by_batch, study, study_figure
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from export import input_statistics as definition
+from export.metadata import input_statistics as definition
 from service.drift.statistics import KEY, PIECE, InputStatistics
 from tests.service.models import metadata
 

@@ -112,7 +112,7 @@ def test_batches_are_padded_to_few_sizes(most: int, sizes: list[int]) -> None:
     assert batch_sizes(most) == sizes
 
 
-@pytest.mark.parametrize("module", ["service.runtime.onnx_model", "export.outputs"])
+@pytest.mark.parametrize("module", ["service.runtime.onnx_model", "export.onnx_file.outputs"])
 def test_onnxruntime_keeps_no_statistics_of_its_user(module: str, tmp_path: Path) -> None:
     environment = {
         "PATH": os.environ["PATH"],

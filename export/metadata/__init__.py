@@ -1,0 +1,1 @@
+"""What a model carries beside its graph: name, version, labels, figures, statistics."""

@@ -1,0 +1,1 @@
+"""The ONNX model: its graph written, its file read, its answers computed."""

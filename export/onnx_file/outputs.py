@@ -1,0 +1,118 @@
+"""What a network answers to images: the trained one in eval mode, and the folded one.
+
+The trained network is computed by torch in the precision of its weights,
+float32, and once more in float64: that is the reference, where rounding is some
+nine digits finer. The folded one is computed by ONNX Runtime on the CPU.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from export.errors import ModelError
+from export.onnx_file.graph import INPUT, LOGITS, PROBABILITIES
+
+BATCH = 1000
+ERRORS_ONLY = 3  # what it would warn of, as of weights that no node uses, is compared here
+
+# The graph is proved as it is served, and as it stands: at its default level ONNX Runtime
+# rewrites it, and could mend or make a mistake.
+OPTIMISATIONS: Mapping[str, ort.GraphOptimizationLevel] = {
+    "default": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A network's answers to N images with K classes."""
+
+    logits: NDArray[np.floating]  # (N, K)
+    probabilities: NDArray[np.floating]  # (N, K)
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.logits)
+
+    @property
+    def classes(self) -> NDArray[np.intp]:
+        """The predicted classes, (N,)."""
+        classes: NDArray[np.intp] = self.logits.argmax(axis=1)
+        return classes
+
+
+def trained_outputs(model: nn.Sequential, images: Tensor) -> Outputs:
+    """Run the trained network in the precision of its weights, on (N, C, H, W) uint8 images."""
+    dtype = next(model.parameters()).dtype
+    with torch.no_grad(), one_thread():
+        parts = [model(batch.to(dtype) / 255) for batch in torch.split(images, BATCH)]
+    logits = torch.cat(parts)  # (N, K)
+    return Outputs(logits.numpy(), logits.softmax(dim=1).numpy())
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch add in one order, so that figures, and a model that holds them, come again."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def reference_outputs(model: nn.Sequential, images: Tensor) -> Outputs:
+    """Run a copy of the trained network in float64."""
+    return trained_outputs(copy.deepcopy(model).double(), images)
+
+
+def folded_outputs(onnx_model: bytes, images: Tensor) -> dict[str, Outputs]:
+    """Run the folded model once for each of `OPTIMISATIONS`.
+
+    Raises:
+        ModelError: ONNX Runtime cannot compute it.
+    """
+    return {
+        name: Outputs(*compute(session(onnx_model, level), [LOGITS, PROBABILITIES], images))
+        for name, level in OPTIMISATIONS.items()
+    }
+
+
+def session(onnx_model: bytes, level: ort.GraphOptimizationLevel) -> ort.InferenceSession:
+    """Make ready to compute a model on the CPU.
+
+    Raises:
+        ModelError: ONNX Runtime cannot compute it.
+    """
+    options = ort.SessionOptions()
+    options.graph_optimization_level = level
+    options.intra_op_num_threads = 1  # as the service has it
+    options.log_severity_level = ERRORS_ONLY
+    try:
+        return ort.InferenceSession(onnx_model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+        raise ModelError(f"ONNX Runtime cannot load the model: {error}") from error
+
+
+def compute(
+    session: ort.InferenceSession, outputs: Sequence[str], images: Tensor
+) -> list[NDArray[np.floating]]:
+    """Compute the named outputs for (N, C, H, W) images, each (N, ...).
+
+    Raises:
+        ModelError: ONNX Runtime fails at it.
+    """
+    try:
+        parts = [
+            session.run(outputs, {INPUT: batch.numpy()}) for batch in torch.split(images, BATCH)
+        ]
+    except Exception as error:  # as above
+        raise ModelError(f"ONNX Runtime cannot compute the model: {error}") from error
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]

@@ -1,0 +1,1 @@
+"""The folded network held against the trained one: measured, judged, told."""

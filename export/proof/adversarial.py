@@ -1,0 +1,100 @@
+"""Images that no test set has, to find a mistake that ordinary garments would not show.
+
+Zeros leave nothing of the first layer but its bias; 255 everywhere makes its
+sums as large as they get; noise and checkerboards have what smooth pictures
+lack; a single bright pixel is one column of the first layer's weights at a time.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from export.onnx_file.outputs import Outputs, folded_outputs, reference_outputs, trained_outputs
+from export.proof.deviation import largest_error, margins
+from training.data.dataset import SIDE
+
+NOISE_IMAGES, NOISE_SEED = 256, 0
+SQUARES = (1, 2, 4, 7, 14)  # a checkerboard's squares, in pixels
+
+
+@dataclass(frozen=True)
+class AdversarialResult:
+    """What was found on one kind of image. Errors are the largest of a logit, against float64."""
+
+    images: int
+    eval_mode_error: float  # of the trained network in float32
+    folded_error: Mapping[str, float]  # of model.onnx, by ONNX Runtime's optimisation
+    classes_equal: int  # images for which both runs of model.onnx predict float64's class
+    smallest_margin: float  # smallest lead of a predicted class's logit over the next, float64
+    undecided: int  # images whose margin is not above twice the largest error: rounding may decide
+
+
+def adversarial_images() -> dict[str, Tensor]:
+    """Make each kind, (N, 1, 28, 28) uint8."""
+    generator = torch.Generator().manual_seed(NOISE_SEED)
+    shape = (1, SIDE, SIDE)
+    pixels = SIDE * SIDE
+    noise = torch.randint(256, (NOISE_IMAGES, *shape), generator=generator, dtype=torch.uint8)
+    return {
+        "all 0": torch.zeros(1, *shape, dtype=torch.uint8),
+        "all 255": torch.full((1, *shape), 255, dtype=torch.uint8),
+        "noise": noise,
+        "one hot pixel": (torch.eye(pixels) * 255).to(torch.uint8).reshape(pixels, *shape),
+        "checkerboard": torch.cat([_checkerboards(square) for square in SQUARES]),
+    }
+
+
+def _checkerboards(square: int) -> Tensor:
+    """Both colourings of one size of squares, (2, 1, 28, 28)."""
+    index = torch.arange(SIDE) // square
+    odd = (index[:, None] + index) % 2  # (28, 28)
+    return (torch.stack([odd, 1 - odd]) * 255).to(torch.uint8).unsqueeze(1)
+
+
+def attack(model: nn.Sequential, onnx_model: bytes) -> dict[str, AdversarialResult]:
+    """Measure a folded model against the trained network on every kind of image.
+
+    Raises:
+        ModelError: ONNX Runtime cannot compute the model.
+    """
+    kinds = adversarial_images()
+    sizes = [len(images) for images in kinds.values()]
+    together = torch.cat(list(kinds.values()))
+    reference = reference_outputs(model, together)
+    eval_mode = trained_outputs(model, together)
+    folded = folded_outputs(onnx_model, together)
+    results, start = {}, 0
+    for kind, size in zip(kinds, sizes, strict=True):
+        part = slice(start, start + size)
+        results[kind] = _result(
+            _part(reference, part),
+            _part(eval_mode, part),
+            {name: _part(outputs, part) for name, outputs in folded.items()},
+        )
+        start += size
+    return results
+
+
+def _part(outputs: Outputs, part: slice) -> Outputs:
+    return Outputs(outputs.logits[part], outputs.probabilities[part])
+
+
+def _result(
+    reference: Outputs, eval_mode: Outputs, folded: Mapping[str, Outputs]
+) -> AdversarialResult:
+    errors = {
+        name: largest_error(outputs.logits, reference.logits) for name, outputs in folded.items()
+    }
+    margin = margins(reference)  # (N,)
+    equal = np.logical_and.reduce([o.classes == reference.classes for o in folded.values()])  # (N,)
+    return AdversarialResult(
+        images=len(reference),
+        eval_mode_error=largest_error(eval_mode.logits, reference.logits),
+        folded_error=errors,
+        classes_equal=int(equal.sum()),
+        smallest_margin=float(margin.min()),
+        undecided=int((~(margin > 2 * np.max(list(errors.values())))).sum()),
+    )

@@ -1,0 +1,55 @@
+"""A picture of the errors' distribution: how many logits are off by how much, and whose."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from export.proof.deviation import BINS_PER_DECADE, DECADES, edges
+from export.proof.prove import EVAL_MODE, Proof
+
+A_HANDFUL = 100  # a bin at the left end has to hold a hundredth of the fullest to be shown
+COLOURS = ("tab:gray", "tab:blue", "tab:orange")
+
+
+def histogram_figure(proof: Proof) -> Figure:
+    """Draw the logits' errors against float64 as histograms over their logarithm.
+
+    A dashed line marks each network's largest error. Errors of zero are in the
+    lowest bin, those that are not finite in the highest.
+    """
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axis = figure.add_subplot()
+    own = {EVAL_MODE: proof.equivalence.eval_mode.max_error}
+    largest = own | {f"folded, {k}": d.max_error for k, d in proof.equivalence.folded.items()}
+    for (name, counts), colour in zip(proof.histograms.items(), COLOURS, strict=True):
+        label = f"{_title(name)}: largest {largest[name]:.2g}"
+        axis.stairs(counts, edges(), color=colour, label=label, fill=name == EVAL_MODE, alpha=0.8)
+        axis.axvline(_exponent(largest[name]), color=colour, linestyle="--", linewidth=1)
+    axis.set_xlim(*_range(np.sum(list(proof.histograms.values()), axis=0)))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_formatter(lambda exponent, _: f"$10^{{{exponent:g}}}$")
+    axis.set_xlabel("|error| of a logit against eval mode in float64")
+    axis.set_ylabel(f"logits per bin ({BINS_PER_DECADE} bins a decade)")
+    axis.set_title(f"Errors of all logits of {proof.equivalence.images:,} test images")
+    axis.legend(loc="upper left")
+    axis.grid(alpha=0.3)
+    return figure
+
+
+def _title(name: str) -> str:
+    return name if name == EVAL_MODE else f"{name.replace('folded, ', 'folded, optimisation ')}"
+
+
+def _exponent(error: float) -> float:
+    lowest, highest = DECADES
+    exponent = np.log10(np.clip(np.nan_to_num(error, nan=np.inf), 10.0**lowest, 10.0**highest))
+    return float(exponent)
+
+
+def _range(counts: NDArray[np.int_]) -> tuple[float, float]:
+    """Whole decades from where the smallest errors stop being a handful to the largest one."""
+    exponents = edges()
+    shown = np.flatnonzero(counts > counts.max() / A_HANDFUL)
+    highest = np.flatnonzero(counts)[-1]
+    return float(np.floor(exponents[shown[0]])), float(np.ceil(exponents[highest + 1]))

@@ -1,0 +1,125 @@
+"""A model held against its checkpoint number by number: fold again, and compare the bits.
+
+Folding is done in float64 by additions, products, quotients and roots, which
+IEEE 754 (2019, section 5.4.1) rounds in one way only, so that every machine
+gets the same bits. A change too small to show in any answer shows here.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from torch import nn
+
+from export.folding.fold import fold
+from export.onnx_file.graph import emit
+from training.data.dataset import SIDE
+
+BYTE = 1 / 255  # from an image's bytes to the network's [0, 1]
+
+
+def refold(model: nn.Sequential, num_classes: int) -> onnx.ModelProto:
+    """Fold and emit the trained network once more.
+
+    Raises:
+        ExportError: it cannot be folded or emitted.
+    """
+    return emit(fold(model, BYTE), (1, SIDE, SIDE), num_classes)
+
+
+def graph_differences(found: onnx.ModelProto, right: onnx.ModelProto) -> list[str]:
+    """Say where a model's nodes or tensors are not those of the refolded one.
+
+    Of the nodes, the first that differs is named, and of the tensors likewise.
+    """
+    return [*_node_differences(found, right), *_tensor_differences(found, right)]
+
+
+def _node_differences(found: onnx.ModelProto, right: onnx.ModelProto) -> Iterator[str]:
+    left_over = [node.name for node in found.graph.node if node.op_type == "BatchNormalization"]
+    if left_over:
+        yield f"its graph still has BatchNormalization nodes ({', '.join(left_over)})"
+        return
+    pairs = itertools.zip_longest(found.graph.node, right.graph.node)
+    for position, (node, expected) in enumerate(pairs):
+        if node is None or expected is None or _meaning(node) != _meaning(expected):
+            yield f"its node {position} is {_describe(node)}, not {_describe(expected)}"
+            return
+
+
+def _meaning(node: onnx.NodeProto) -> tuple[object, ...]:
+    """All of a node that computes; names and comments do not."""
+    attributes = sorted(node.attribute, key=lambda attribute: attribute.name)
+    values = [(a.name, a.SerializeToString(deterministic=True)) for a in attributes]
+    return node.op_type, node.domain, tuple(node.input), tuple(node.output), tuple(values)
+
+
+def _describe(node: onnx.NodeProto | None) -> str:
+    if node is None:
+        return "missing"
+    text: str = onnx.helper.printable_node(node)  # type: ignore[assignment]
+    return text
+
+
+def _tensor_differences(found: onnx.ModelProto, right: onnx.ModelProto) -> Iterator[str]:
+    have = {tensor.name: tensor for tensor in found.graph.initializer}
+    want = {tensor.name: tensor for tensor in right.graph.initializer}
+    faults = [
+        fault for name in want if (fault := _tensor_difference(name, have.get(name), want[name]))
+    ]
+    faults += [f"tensor {name} does not belong" for name in have if name not in want]
+    if faults:
+        more = f" (and {len(faults) - 1} more tensors are wrong)" if len(faults) > 1 else ""
+        yield f"its {faults[0]}{more}"
+
+
+def _tensor_difference(
+    name: str, found: onnx.TensorProto | None, right: onnx.TensorProto
+) -> str | None:
+    if found is None:
+        return f"tensor {name} is missing"
+    a, b = numpy_helper.to_array(found), numpy_helper.to_array(right)
+    if (a.dtype, a.shape) != (b.dtype, b.shape):
+        return f"tensor {name} is {a.dtype} {a.shape}, not {b.dtype} {b.shape}"
+    if a.tobytes() == b.tobytes():
+        return None
+    with np.errstate(invalid="ignore"):
+        off = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    where = np.unravel_index(int(off.argmax()), off.shape)
+    place = ", ".join(str(int(index)) for index in where)
+    return (
+        f"tensor {name} is not the checkpoint's, folded again: {int((a != b).sum()):,} of "
+        f"{a.size:,} values differ, [{place}] by {off[where]:.3g} ({a[where]:.9g}, not "
+        f"{b[where]:.9g})"
+    )
+
+
+def metadata_differences(
+    found: onnx.ModelProto, labels: Sequence[str], checkpoint_sha256: str
+) -> list[str]:
+    """Say where a model's metadata is not that of its checkpoint: labels and digest."""
+    properties = {entry.key: entry.value for entry in found.metadata_props}
+    faults = []
+    named = _json(properties, "labels")
+    if named != list(labels):
+        faults.append(f"its labels are {named}, not {list(labels)}")
+    provenance = _json(properties, "provenance")
+    digest = provenance.get("checkpoint_sha256") if isinstance(provenance, dict) else None
+    if digest != checkpoint_sha256:
+        faults.append(
+            f"it says that it comes from a checkpoint with SHA-256 {digest}, but this one has "
+            f"{checkpoint_sha256}: the checkpoint or the model is stale"
+        )
+    return faults
+
+
+def _json(properties: dict[str, str], key: str) -> object:
+    """Read one property; what is not there or is no JSON is None, which differs from all."""
+    try:
+        value: object = json.loads(properties[key])
+    except (KeyError, ValueError):
+        return None
+    return value

@@ -1,0 +1,99 @@
+"""Each augmentation changes images as it says, each image by its own draw, repeatably."""
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from training.data.augmentation import augment
+from training.data.dataset import Split
+from training.recipes import Augmentation
+
+ALL = Augmentation(flip=0.5, shift=2, rotation=10, scale=0.1, cutout=8)
+ROWS = torch.arange(28, dtype=torch.uint8)[:, None].expand(28, 28)
+GRADIENT = (ROWS + 3 * ROWS.T).reshape(1, 1, 28, 28) + 1  # every pixel is told from its neighbours
+
+
+def seeded(seed: int = 0) -> Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def repeated(count: int) -> Tensor:
+    return GRADIENT.repeat(count, 1, 1, 1)
+
+
+def test_nothing_is_changed_by_default() -> None:
+    assert torch.equal(augment(GRADIENT, Augmentation(), seeded()), GRADIENT)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        Augmentation(flip=0.5),
+        Augmentation(shift=1),
+        Augmentation(rotation=10),
+        Augmentation(scale=0.2),
+        Augmentation(cutout=6),
+        ALL,
+    ],
+)
+def test_same_draws_same_images_and_the_source_stays(how: Augmentation, real: Split) -> None:
+    images = real.images[:64]
+    before = images.clone()
+    first, again = (augment(images, how, seeded(5)) for _ in range(2))
+    assert first.shape == images.shape
+    assert torch.equal(first, again)
+    assert not torch.equal(first, augment(images, how, seeded(6)))
+    assert torch.equal(images, before)
+
+
+def test_flips_are_exact_and_happen_as_often_as_asked() -> None:
+    found = augment(repeated(2000), Augmentation(flip=0.25), seeded())
+    flipped = (found == GRADIENT.flip(3)).flatten(1).all(1)
+    assert ((found == GRADIENT).flatten(1).all(1) | flipped).all()
+    # Binomial: 500 +- 19; five deviations.
+    assert abs(int(flipped.sum()) - 500) < 97
+
+
+def test_shifts_are_whole_pixels_on_black_each_equally_often() -> None:
+    found = augment(repeated(1800), Augmentation(shift=1), seeded())
+    framed = torch.nn.functional.pad(GRADIENT, (1, 1, 1, 1))
+    counts = []
+    for dy in range(3):
+        for dx in range(3):
+            window = framed[:, :, dy : dy + 28, dx : dx + 28]
+            counts.append(int((found == window).flatten(1).all(1).sum()))
+    assert sum(counts) == 1800
+    # Binomial: 200 +- 13.3; five deviations.
+    assert all(abs(count - 200) < 67 for count in counts)
+
+
+def test_no_rotation_leaves_pixels_where_they_are() -> None:
+    found = augment(GRADIENT, Augmentation(rotation=1e-9), seeded())
+    torch.testing.assert_close(found, GRADIENT.float(), rtol=0, atol=1e-3)
+
+
+def test_a_rotation_turns_about_the_centre() -> None:
+    images = torch.zeros(200, 1, 28, 28, dtype=torch.uint8)
+    images[:, :, 12:16, 22:26] = 255
+    found = augment(images, Augmentation(rotation=30), seeded())
+    mass = found.sum((1, 2, 3))
+    y, x = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
+    centre_y = (found[:, 0] * y).sum((1, 2)) / mass - 13.5
+    centre_x = (found[:, 0] * x).sum((1, 2)) / mass - 13.5
+    radius = torch.hypot(centre_y, centre_x)
+    angle = torch.rad2deg(torch.atan2(centre_y, centre_x))
+    torch.testing.assert_close(radius, torch.full((200,), 10.0), rtol=0, atol=0.25)
+    assert angle.min() < -20
+    assert angle.max() > 20
+    assert angle.abs().max() < 31
+
+
+def test_cutout_paints_one_black_square_in_its_share_of_images() -> None:
+    found = augment(repeated(1000), Augmentation(cutout=6, cutout_probability=0.5), seeded())
+    black = found == 0
+    cut = black.flatten(1).any(1)
+    assert abs(int(cut.sum()) - 500) < 80
+    height, width = black.any(3).sum((1, 2)), black.any(2).sum((1, 2))
+    assert torch.equal(black.sum((1, 2, 3)), height * width)
+    assert height.max() == width.max() == 6
+    assert torch.equal(found[~cut], repeated(int((~cut).sum())))

@@ -1,0 +1,33 @@
+"""Every parameter is moved, by the optimiser it should be."""
+
+from dataclasses import replace
+
+import pytest
+
+from training.lenet import lenet_bn
+from training.optimization.optimizers import build_optimizers, set_learning_rate
+from training.recipes import SEED
+
+MUON = replace(SEED, optimizer="muon")
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_each_parameter_has_exactly_one_optimizer(name: str) -> None:
+    model = lenet_bn()
+    optimizers = build_optimizers(replace(SEED, optimizer=name), model)
+    moved = [p for o in optimizers for group in o.param_groups for p in group["params"]]
+    assert sorted(map(id, moved)) == sorted(map(id, model.parameters()))
+
+
+def test_muon_gets_the_hidden_weights_alone() -> None:
+    model = lenet_bn()
+    _, muon = build_optimizers(MUON, model)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    got = {names[id(p)] for p in muon.param_groups[0]["params"]}
+    assert got == {"0.weight", "4.weight", "9.weight", "12.weight"}
+
+
+def test_one_rate_is_set_for_all() -> None:
+    optimizers = build_optimizers(MUON, lenet_bn())
+    set_learning_rate(optimizers, 0.25)
+    assert [o.param_groups[0]["lr"] for o in optimizers] == [0.25, 0.25]

@@ -1,0 +1,108 @@
+"""A command line made from a settings class, and its faults told in one line each."""
+
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from training.console.terminal import printable
+
+FAILURE, USAGE = 1, 2
+NOBODY_READS = 128 + 13  # SIGPIPE, which not every system has
+Settings = TypeVar("Settings", bound="CommandLineSettings")
+Told = TypeVar("Told")
+
+
+class CommandLineSettings(BaseSettings):
+    """Settings that no stray environment variable named SEED or OUT can change."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        cli_kebab_case=True,
+        cli_implicit_flags="toggle",
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Keep the command line alone."""
+        return (init_settings,)
+
+
+def parse(kind: type[Settings], arguments: Sequence[str]) -> Settings:
+    """Turn arguments into settings; on a fault say what is wrong and exit with status 2."""
+    try:
+        return CliApp.run(kind, cli_args=list(arguments))
+    except ValidationError as error:
+        for fault in error.errors():
+            complain(_describe(fault["loc"], fault["msg"], fault["input"]))
+        sys.exit(USAGE)
+
+
+def run(program: Callable[[Told], int], settings: Told, known: tuple[type[Exception], ...]) -> int:
+    """Run a program and return its exit status; whatever stops it is told in one line.
+
+    Args:
+        program: takes the settings, returns 0 or the status of a failure that it has told.
+        settings: what it was told.
+        known: the exceptions whose message is the whole explanation.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A label or a file's name need not be in the terminal's encoding.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        status = program(settings)
+        if sys.stdout is not None:  # it is None where it was closed before we began
+            sys.stdout.flush()
+        return status
+    except known as error:
+        complain(str(error))
+        return FAILURE
+    except BrokenPipeError:
+        _forget_output()
+        return NOBODY_READS
+    except OSError as error:
+        # Files have messages of their own. What is left are paths that the system refuses before
+        # it looks for a file, and a standard output that has no room.
+        if error.filename is None:
+            _forget_output()
+            complain(f"cannot write to standard output: {error.strerror}; send it elsewhere")
+        else:
+            complain(f"cannot use {error.filename}: {error.strerror}; choose another path")
+        return FAILURE
+
+
+def _forget_output() -> None:
+    """What is still in the buffer would be written at the end, and fail once more."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def complain(text: str) -> None:
+    """Tell a person what went wrong, in one line on standard error."""
+    print(f"error: {printable(' '.join(text.splitlines()))}", file=sys.stderr)
+
+
+def _describe(location: tuple[int | str, ...], message: str, value: object) -> str:
+    text = message.removeprefix("Value error, ")
+    if not location:
+        return text
+    option = str(location[0]).replace("_", "-")
+    return f"--{option} {value}: {text[0].lower()}{text[1:]}"

@@ -1,0 +1,1 @@
+"""Images and labels: IDX files read, checked, split, augmented and turned into tensors."""

@@ -1,0 +1,1 @@
+"""What a run writes and reads back: its folder, checkpoint and history, whole or not at all."""

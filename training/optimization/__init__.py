@@ -1,0 +1,1 @@
+"""Where the weights start, and what moves them: initialization, optimisers, schedule, averages."""
