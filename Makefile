@@ -125,6 +125,7 @@ lint: $(DEV)/.installed
 	$(DEV)/bin/python -m ruff check .
 	$(DEV)/bin/python -m mypy
 	$(DEV)/bin/python -m deptry .
+	$(DEV)/bin/python $(DEV)/bin/lint-imports
 
 # The full Fashion-MNIST: found; else Debian's package, where we may; else torchvision's download.
 data: $(DEV)/.installed

@@ -1,17 +1,4 @@
-"""Folds batch norm: `checkpoint.safetensors` comes in, a proven `model.onnx` goes out.
-
-Each imports from the lines below its own alone, and from training;
-tests/documentation/test_packages.py sees to it.
-
-    __main__
-    export, inspection, verify
-    settings
-    metadata
-    proof
-    onnx_file
-    folding, origin
-    errors
-"""
+"""Folds batch norm: `checkpoint.safetensors` comes in, a proven `model.onnx` goes out."""
 
 import os
 

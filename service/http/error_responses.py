@@ -1,6 +1,5 @@
 """What goes wrong, as answers: always JSON, `{"error": ...}`, with the right status."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -8,10 +7,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.errors import RequestError
-from service.http.headers import ALWAYS, NOTHING
 from service.http.responses import json_response
 from service.telemetry.request_id import KEY as REQUEST_ID
 
@@ -48,21 +45,6 @@ async def unexpected(request: Request, error: Exception) -> Response:
     if identity := request.scope.get(REQUEST_ID):
         message += f", under {identity}"
     return json_response({"error": message}, 500)
-
-
-def raw_answer(status: int, error: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Write the whole answer to what is no request, behind which the connection is closed."""
-    body = orjson.dumps({"error": error})
-    every = [
-        *headers,
-        *ALWAYS,
-        NOTHING,
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),
-    ]
-    lines = b"".join(b"%b: %b\r\n" % pair for pair in every)
-    return b"%b%b\r\n%b" % (STATUS_LINE[status], lines, body)
 
 
 def error_of(body: bytes) -> str:

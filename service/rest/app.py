@@ -1,23 +1,18 @@
 """The Starlette application: our routes in front, BentoML's documentation pages behind them."""
 
-import gc
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import bentoml
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
+from starlette.types import Lifespan
 
-from service.decoder_pool.pool import Decoders
 from service.http.error_responses import HANDLERS, JSONErrors
 from service.http.headers import DOCUMENTATION
 from service.oip import rest_routes
 from service.rest import classify, health, predict, ui
-from service.telemetry.flusher import Telling
 
 BENTOMLS = ("/docs.json", "/schema.json", "/static_content/{path:path}")
 
@@ -25,26 +20,10 @@ BENTOMLS = ("/docs.json", "/schema.json", "/static_content/{path:path}")
 PAGE = Path(__file__).parent / "documentation.html"
 
 
-def build_app(bentoml_app: Starlette, with_metrics: bool = True) -> Starlette:
+def build_app(
+    bentoml_app: Starlette, lifespan: Lifespan[Starlette], with_metrics: bool = True
+) -> Starlette:
     """Put our routes in front of BentoML's application, /metrics among them or not."""
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with bentoml_app.router.lifespan_context(bentoml_app):
-            app.state.decoders = Decoders()
-            app.state.decoders.start()
-            classifier = bentoml.get_current_service()
-            app.state.data_plane = classifier.data_plane
-            classifier.data_plane.start()
-            classifier.take_signals()
-            # All that was imported stays, and looking through it for garbage takes 40 ms.
-            gc.collect()
-            gc.freeze()
-            yield
-            await classifier.close()
-            await app.state.decoders.close()
-            Telling.all_now()
-
     app = Starlette(
         routes=[
             Route("/", page),

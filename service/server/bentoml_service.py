@@ -4,14 +4,19 @@ BentoML's own server answers a broken picture with 500, reads a body of any size
 memory, and keeps a metric for every unknown path. Here only the paths listed reach it.
 """
 
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 import bentoml
+from starlette.applications import Starlette
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Lifespan
 from uvicorn.config import HTTP_PROTOCOLS
 
+from service.decoder_pool.pool import Decoders
 from service.http.fast_router import ShortWay
 from service.malloc import give_back_large_blocks
 from service.middleware.admission import Admission
@@ -24,6 +29,7 @@ from service.server.http_protocol import Protocol
 from service.settings import ServiceSettings
 from service.telemetry import multiprocess
 from service.telemetry.access_log import AccessLog
+from service.telemetry.flusher import Telling
 
 
 class WebService(bentoml.Service[Any]):
@@ -43,7 +49,8 @@ class WebService(bentoml.Service[Any]):
         HTTP_PROTOCOLS["auto"] = partial(  # type: ignore[assignment]  # the worker makes uvicorn next
             Protocol, log=log, keep_alive_seconds=settings.keep_alive_seconds
         )
-        app = build_app(super().to_asgi(is_main), settings.metrics_port is None)
+        bentoml_app = super().to_asgi(is_main)
+        app = build_app(bentoml_app, _lifespan(bentoml_app), settings.metrics_port is None)
         routes = [route for route in app.routes if isinstance(route, Route)]
         answering: ASGIApp = ShortWay(app, routes)
         answering = Admission(answering, routes, settings)
@@ -61,3 +68,26 @@ class WebService(bentoml.Service[Any]):
     def openapi_spec(self) -> OpenAPI:
         """The description of the whole service, in the place of BentoML's."""
         return OpenAPI(ServiceSettings())
+
+
+def _lifespan(bentoml_app: Starlette) -> Lifespan[Starlette]:
+    """Return what starts a worker's parts beside BentoML's own, and stops them."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with bentoml_app.router.lifespan_context(bentoml_app):
+            app.state.decoders = Decoders()
+            app.state.decoders.start()
+            classifier = bentoml.get_current_service()
+            app.state.data_plane = classifier.data_plane
+            classifier.data_plane.start()
+            classifier.take_signals()
+            # All that was imported stays, and looking through it for garbage takes 40 ms.
+            gc.collect()
+            gc.freeze()
+            yield
+            await classifier.close()
+            await app.state.decoders.close()
+            Telling.all_now()
+
+    return lifespan

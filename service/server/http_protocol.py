@@ -12,11 +12,13 @@ from asyncio import TimerHandle
 from collections.abc import Iterable
 from typing import Any
 
+import orjson
 from httptools import HttpParserCallbackError, HttpParserError
 from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
-from service.http.error_responses import raw_answer
+from service.http.headers import ALWAYS, NOTHING
 from service.http.scope import CONNECTION, ON_LEAVE, TASKS
 from service.server.http_parsing import Parsing
 from service.server.request_head import HeadRefused
@@ -254,3 +256,18 @@ class Protocol(Parsing):
         return (
             cycle if cycle and cycle.response_complete and sends and not self._in_head() else None
         )
+
+
+def raw_answer(status: int, error: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Write the whole answer to what is no request, behind which the connection is closed."""
+    body = orjson.dumps({"error": error})
+    every = [
+        *headers,
+        *ALWAYS,
+        NOTHING,
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+    ]
+    lines = b"".join(b"%b: %b\r\n" % pair for pair in every)
+    return b"%b%b\r\n%b" % (STATUS_LINE[status], lines, body)

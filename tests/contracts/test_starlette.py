@@ -1,6 +1,6 @@
 """Starlette: what a route and a response are made of.
 
-Stood on by `service.server.bentoml_service`, `service.http.fast_router` and `service.answers`.
+Stood on by `service.rest.app`, `service.http.fast_router` and `service.http.responses`.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """uvicorn: a connection, its requests, and the server that has them.
 
-Stood on by `http_protocol`, `write_coalescing`, `draining` and `bentoml_service` of
-`service.server`, and by `service.middleware.admission`.
+Stood on by `service.server.http_protocol`, `service.server.write_coalescing`,
+`service.server.draining`, `service.server.bentoml_service` and `service.middleware.admission`.
 """
 
 import asyncio

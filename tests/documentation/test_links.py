@@ -35,3 +35,10 @@ def test_the_table_of_contents_of_operations_has_each_section_in_order() -> None
     contents = page.read_text().partition("\n## ")[0]
     sections = [match[1] for match in re.finditer(r"^## (.+)$", page.read_text(), re.MULTILINE)]
     assert re.findall(r"\[([^]]+)\]\(#", contents) == sections
+
+
+def test_the_files_that_architecture_names_are_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    paths = re.findall(r"`((?:training|export|service)/[\w/.]*)`", page)
+    assert len(paths) > 40
+    assert [path for path in paths if not (ROOT / path).exists()] == []
