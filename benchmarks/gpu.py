@@ -32,7 +32,7 @@ from benchmarks.shipped import BENTOML, shipped
 from benchmarks.stopwatch import Pace, counts, pace
 from export.folding.fold import fold
 from service.errors import DeviceError
-from service.runtime.onnx_model import LOGITS, PROBABILITIES, Model, load_model
+from service.runtime.onnx_model import LOGITS, PROBABILITIES, OnnxModel, load_model
 from service.runtime.onnx_session import CPU, CUDA, CUDA_OPTIONS
 from service.settings import RELEASED_MODEL, ServiceSettings
 from training.data.fashion_mnist import load_split
@@ -125,15 +125,15 @@ def _driver() -> str:
     return path.read_text().partition("\n")[0].strip() if path.exists() else "unknown"
 
 
-def with_tf32(device: Device) -> Model:
+def with_tf32(device: Device) -> OnnxModel:
     """Open the model as the service does, but with TF32 on: to see why it has it off."""
     options = {**CUDA_OPTIONS, "use_tf32": "1"}
     providers = [(CUDA, options), CPU] if device == "cuda" else [CPU]
-    return Model(ort.InferenceSession(RELEASED_MODEL, providers=providers))
+    return OnnxModel(ort.InferenceSession(RELEASED_MODEL, providers=providers))
 
 
 def compare(
-    title: str, model: Model, reference: Model, images: Images, batches: Sequence[int]
+    title: str, model: OnnxModel, reference: OnnxModel, images: Images, batches: Sequence[int]
 ) -> list[Difference]:
     """Compare logits for every size of batch: cuDNN may take another way for each."""
     parts = np.array_split(images, -(-len(images) // 1000))  # (about 1000, 1, 28, 28) each
@@ -157,7 +157,7 @@ def compare(
     return rows
 
 
-def serve(model: Model) -> Callable[[Images], object]:
+def serve(model: OnnxModel) -> Callable[[Images], object]:
     """Return what the service does with images."""
     return lambda images: model.infer(images, [PROBABILITIES])
 

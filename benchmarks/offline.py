@@ -34,7 +34,7 @@ from PIL import Image
 from benchmarks.peers import ROOT
 from service.offline.classify_chunk import BATCH
 from service.preprocessing.pipeline import read_image
-from service.runtime.onnx_model import Model, load_model
+from service.runtime.onnx_model import OnnxModel, load_model
 from service.settings import ServiceSettings
 
 TEST_SET = ROOT / "tests" / "data" / "t10k-images-idx3-ubyte.gz"
@@ -179,7 +179,7 @@ LIMITS: dict[str, tuple[Callable[[int], int], int]] = {
     "some": (_decode_and_infer, 100_000),
 }
 
-_model: Model
+_model: OnnxModel
 _images: NDArray[np.uint8]
 _files: list[bytes]
 

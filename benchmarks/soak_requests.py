@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.load import INFER, OCTETS
 from benchmarks.peers import ROOT
 from service.preprocessing.pipeline import read_image
-from service.runtime.onnx_model import PROBABILITIES, Model, load_model
+from service.runtime.onnx_model import PROBABILITIES, OnnxModel, load_model
 from service.settings import ServiceSettings
 from tests.hostile.cases import Case
 from tests.hostile.forms import TYPE, named, part
@@ -47,7 +47,9 @@ def good_requests(count: int) -> Sequence[Good]:
     return [good for start in starts for good in _kinds(images[start:][:BATCH], model, random)]
 
 
-def _kinds(images: NDArray[np.uint8], model: Model, random: np.random.Generator) -> Iterator[Good]:
+def _kinds(
+    images: NDArray[np.uint8], model: OnnxModel, random: np.random.Generator
+) -> Iterator[Good]:
     """Make one of each kind; images (N, 28, 28)."""
     one, all_of_them = _classes(images[:1], model), _classes(images, model)
     content = encode(images[0], FORMATS[one[0] % len(FORMATS)])
@@ -67,7 +69,7 @@ def _kinds(images: NDArray[np.uint8], model: Model, random: np.random.Generator)
     yield Good("OIP binary", _binary(tensor, images.tobytes()), all_of_them, _bytes)
 
 
-def _classes(images: NDArray[np.uint8], model: Model) -> list[int]:
+def _classes(images: NDArray[np.uint8], model: OnnxModel) -> list[int]:
     """Classify (N, 28, 28)."""
     (probabilities,) = model.infer(images[:, None], [PROBABILITIES])  # (N, 10)
     return [int(found) for found in probabilities.argmax(1)]

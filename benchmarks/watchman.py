@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from benchmarks.stopwatch import pace
 from benchmarks.unlike_images import CHANGES, Images, digits, kinds
-from service.drift.report import hints
+from service.drift.report import explain_outliers
 from service.drift.statistics import InputStatistics
 from service.drift.window import DriftWindow
-from service.runtime.onnx_model import PROBABILITIES, Model, load_model
+from service.runtime.onnx_model import PROBABILITIES, OnnxModel, load_model
 from service.settings import ServiceSettings
 from training.data.fashion_mnist import load_split
 
@@ -75,8 +75,8 @@ def print_detection(statistics: InputStatistics, test: Images) -> dict[str, Arra
     found = {}
     for name, images in kinds(test).items():
         images = np.ascontiguousarray(images)
-        shifts = found[name] = statistics.shifts(images[:, None]).astype(np.float64)
-        looks = Counter(hints(statistics, images[shifts > 1][:1000]))
+        shifts = found[name] = statistics.mahalanobis_distances(images[:, None]).astype(np.float64)
+        looks = Counter(explain_outliers(statistics, images[shifts > 1][:1000]))
         said, count = looks.most_common(1)[0] if looks else ("", 0)
         share = f" ({count / looks.total():.0%})" if looks else ""
         print(
@@ -149,13 +149,13 @@ def print_clean_streams(statistics: InputStatistics, clean: NDArray[np.float32])
     )
 
 
-def print_cost(model: Model, statistics: InputStatistics, test: Images) -> None:
+def print_cost(model: OnnxModel, statistics: InputStatistics, test: Images) -> None:
     """Print what the scores cost beside the network, in this process."""
     print("\n| images at a time | the watchman, us an image | the network, us an image |")
     print("|---:|---:|---:|")
     for count in (1, 4, 16, 64, 1024):
         batch = test[:count, None]
-        ours = pace(lambda b=batch: statistics.shifts(b), count, COST_SECONDS)
+        ours = pace(lambda b=batch: statistics.mahalanobis_distances(b), count, COST_SECONDS)
         network = pace(lambda b=batch: model.infer(b, [PROBABILITIES]), count, COST_SECONDS)
         print(f"| {count:,} | {ours.p50_us / count:.1f} | {network.p50_us / count:.1f} |")
 

@@ -20,7 +20,7 @@ from service.server.bentoml_service import WebService
 from service.server.draining import Draining
 from service.server.startup import read_settings, take_over
 from service.telemetry import in_flight
-from service.telemetry.request_timing import Timing
+from service.telemetry.request_timing import RequestTiming
 
 Picture = Annotated[Path, ContentType("image/*")]
 # Not NDArray[np.uint8]: newer NumPys have it as an alias, which BentoML takes for no array.
@@ -43,22 +43,27 @@ class FashionClassifier:
     def __init__(self) -> None:
         self.settings = read_settings()
         self.draining = Draining(self.settings.drain_seconds)
-        self.data_plane = DataPlane(self.settings, lambda: self.draining.fault, self.draining.end)
-        self._telling: list[asyncio.Task[None]] = []
+        self.data_plane = DataPlane(
+            self.settings, lambda: self.draining.not_ready_reason, self.draining.end
+        )
+        self._samplers: list[asyncio.Task[None]] = []
 
-    def take_signals(self) -> None:
+    def install_signal_handlers(self) -> None:
         """On the event loop of a worker: SIGHUP loads the model again, SIGTERM drains."""
         if threading.current_thread() is threading.main_thread():  # the only one that may
-            self.data_plane.reloading.take_signals()
-            self.draining.take_signals()
+            self.data_plane.reloading.install_signal_handlers()
+            self.draining.install_signal_handlers()
             from service.server import worker_metrics  # only a worker has a folder for metrics
 
-            telling = in_flight.tell(lambda: self.draining.in_hand), worker_metrics.tell()
-            self._telling = [asyncio.create_task(task) for task in telling]
+            samplers = (
+                in_flight.sample_in_flight(lambda: self.draining.in_flight),
+                worker_metrics.sample_process(),
+            )
+            self._samplers = [asyncio.create_task(task) for task in samplers]
 
     async def close(self) -> None:
         """Answer what waits, and end the thread that infers."""
-        for task in self._telling:
+        for task in self._samplers:
             task.cancel()
         await self.data_plane.close()
 
@@ -71,7 +76,7 @@ class FashionClassifier:
     ) -> Classification:
         """Say what garment the picture shows."""
         job = Job([image.read_bytes()], [], self.settings.max_image_pixels, mode)
-        return (await self.data_plane.classify(decode(job), Timing(), top_k))[0]
+        return (await self.data_plane.classify(decode(job), RequestTiming(), top_k))[0]
 
     @bentoml.api
     async def classify_batch(
@@ -80,9 +85,9 @@ class FashionClassifier:
         """Say what garment each of the pictures shows."""
         contents, names = [image.read_bytes() for image in images], [image.name for image in images]
         job = Job(contents, names, self.settings.max_image_pixels, mode)
-        return await self.data_plane.classify(decode(job), Timing(), top_k)
+        return await self.data_plane.classify(decode(job), RequestTiming(), top_k)
 
     @bentoml.api
     async def predict(self, images: Images) -> Predictions:
         """Say what garment each image of 28 x 28 shows."""
-        return await self.data_plane.predict(images, Timing())
+        return await self.data_plane.predict(images, RequestTiming())

@@ -16,7 +16,7 @@ M_ARENA_MAX = -8
 HEAPS = 2
 
 
-def give_back_large_blocks() -> None:
+def tune_malloc_for_server() -> None:
     """Have glibc give each block of a mebibyte or more back at once, and keep few heaps."""
     _mallopt({M_MMAP_THRESHOLD: THRESHOLD_BYTES, M_ARENA_MAX: HEAPS})
 
@@ -28,7 +28,7 @@ def give_back_freed() -> None:
         trim(0)
 
 
-def keep_freed_memory() -> None:
+def tune_malloc_for_batch() -> None:
     """Have glibc keep up to 64 MiB, where what one piece of work needs is what the next one needs.
 
     By itself it gives large blocks back each time, and has them cleared again: a fifth of the

@@ -59,7 +59,7 @@ class JSONLines:
         return orjson.dumps({"file": name, **answer}).decode() + "\n"
 
 
-Listing = Table | CSV | JSONLines
+OutputFormat = Table | CSV | JSONLines
 
 
 def printable(text: str) -> str:

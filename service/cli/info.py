@@ -8,12 +8,12 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from service.runtime.onnx_model import Model
+from service.runtime.onnx_model import OnnxModel
 
 PACKAGES = ("bentoml", "numpy", "pillow")
 
 
-def describe(path: Path, model: Model) -> dict[str, str]:
+def describe(path: Path, model: OnnxModel) -> dict[str, str]:
     """Name the facts of a model that was loaded from a file."""
     return {
         "model": f"{model.name} {model.version}",
@@ -28,7 +28,7 @@ def describe(path: Path, model: Model) -> dict[str, str]:
     }
 
 
-def _provenance(model: Model) -> dict[str, str]:
+def _provenance(model: OnnxModel) -> dict[str, str]:
     """Read what the model's file says of its training, which serving does without."""
     text = model.session.get_modelmeta().custom_metadata_map.get("provenance", "{}")
     try:

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.cli.standard_streams import complain, flush, note, write
+from service.cli.standard_streams import flush, note, print_error, write
 from service.errors import EngineError, InputError, ModelError, OutputError
 
 if TYPE_CHECKING:
-    from service.cli.formats import Listing
+    from service.cli.formats import OutputFormat
     from service.offline.classify_files import Result
     from service.settings import ServiceSettings
 
@@ -30,10 +30,10 @@ def main(arguments: Sequence[str]) -> int:
         flush()
         return status
     except InputError as error:
-        complain(str(error))
+        print_error(str(error))
         return USAGE
     except (ModelError, EngineError, OutputError) as error:
-        complain(str(error))
+        print_error(str(error))
         return FAILURE
 
 
@@ -133,37 +133,37 @@ def _count(text: str) -> int:
 def _classify(settings: "ServiceSettings", options: Namespace) -> int:
     from service.cli.formats import CSV, JSONLines, Table
     from service.offline.classify_files import check_top_k, classify_files
-    from service.offline.inputs.discovery import of_many
-    from service.offline.inputs.image_files import Skipped, find_pictures, passed_over
+    from service.offline.inputs.discovery import shards_of_file
+    from service.offline.inputs.image_files import Skipped, find_pictures, skipped_summary
     from service.runtime.onnx_model import load_model
 
     for given in ("resume", "processes", "column", "engine"):
         if getattr(options, given):
             raise InputError(f"--{given} is for large inputs: name the results with --out")
     for argument in options.pictures:
-        if of_many(argument) is not None:
+        if shards_of_file(argument) is not None:
             raise InputError(f"{argument} holds many pictures: name the results with --out")
     model = load_model(settings)
     check_top_k(model, options.top_k)
     skipped = Skipped()
     files, faults = find_pictures(options.pictures, skipped)
     for fault in faults:
-        complain(fault)
+        print_error(fault)
     listing = JSONLines() if options.json else CSV() if options.csv else Table(files, model.labels)
     top_k = options.top_k if options.json else options.top_k or 1
     results = classify_files(model, files, settings.max_image_pixels, options.mode, top_k)
     write(listing.head(top_k or 1))
     failed = _list(results, listing, len(files))
     if failed and len(files) > 1:
-        complain(f"{failed} of {len(files)} pictures could not be classified")
+        print_error(f"{failed} of {len(files)} pictures could not be classified")
     if skipped:
-        note(passed_over(skipped))
+        note(skipped_summary(skipped))
     return FAILURE if failed or faults else 0
 
 
 def _bulk(settings: "ServiceSettings", options: Namespace) -> int:
     from service.cli.progress import counter
-    from service.offline.inputs.image_files import passed_over
+    from service.offline.inputs.image_files import skipped_summary
     from service.offline.job import Job, run
 
     if options.json or options.csv:
@@ -179,15 +179,15 @@ def _bulk(settings: "ServiceSettings", options: Namespace) -> int:
         options.top_k,
     )
     done = run(settings, job, counter)
-    besides = f"; {passed_over(done.skipped)}" if done.skipped else ""
+    besides = f"; {skipped_summary(done.skipped)}" if done.skipped else ""
     write(f"{done.rows:,} rows written to {options.out}{besides}\n")
     flush()
     if done.faults:
-        complain(f"{done.faults:,} of them have no answer: their error says why")
+        print_error(f"{done.faults:,} of them have no answer: their error says why")
     return FAILURE if done.faults else 0
 
 
-def _list(results: "Iterable[list[Result]]", listing: "Listing", total: int) -> int:
+def _list(results: "Iterable[list[Result]]", listing: "OutputFormat", total: int) -> int:
     """List the results as they come, and complain of those that are none; return how many."""
     from service.cli.progress import progress_bar
 
@@ -198,7 +198,7 @@ def _list(results: "Iterable[list[Result]]", listing: "Listing", total: int) -> 
                 for file, answer in batch:
                     if isinstance(answer, str):
                         failed += 1
-                        complain(f"{file}: {answer}")
+                        print_error(f"{file}: {answer}")
                     else:
                         write(listing.row(file, answer))
                 flush()

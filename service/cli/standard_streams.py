@@ -58,7 +58,7 @@ def flush() -> None:
         raise OutputError(f"standard output: {error.strerror or error}") from error
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Tell a person what went wrong."""
     note(f"error: {text}")
 

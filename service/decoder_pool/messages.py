@@ -14,7 +14,7 @@ import numpy as np
 
 from service.errors import DecoderError, InvalidInput, RequestError, TooLarge
 from service.preprocessing.decoding import Job
-from service.preprocessing.pipeline import SIDE, Seen
+from service.preprocessing.pipeline import SIDE, PreprocessedImage
 
 LONGEST_NAME = 80  # characters, of which an error shows no more
 LENGTH = struct.Struct("<I")
@@ -41,7 +41,7 @@ def read_head(file: BinaryIO) -> tuple[list[int], Job] | None:
     return lengths, Job([], names, max_pixels, mode)
 
 
-def pack_seen(seen: Sequence[Seen]) -> bytes:
+def pack_seen(seen: Sequence[PreprocessedImage]) -> bytes:
     """Return the answer to a job that is done."""
     pixels = b"".join(one.pixels.tobytes() for one in seen)
     return _pack({"seen": [one.preprocessing for one in seen]}) + pixels
@@ -62,7 +62,7 @@ def pack_failure(text: str) -> bytes:
     return _pack({"failure": text})
 
 
-def unpack_answer(received: bytes | bytearray) -> list[Seen] | RequestError | None:
+def unpack_answer(received: bytes | bytearray) -> list[PreprocessedImage] | RequestError | None:
     """Read an answer; None stands for one that was passed on.
 
     Raises:
@@ -85,7 +85,7 @@ def unpack_answer(received: bytes | bytearray) -> list[Seen] | RequestError | No
     if len(received) < end + len(answer["seen"]) * SIDE * SIDE:
         raise Incomplete
     pixels = np.frombuffer(bytes(received[end:]), np.uint8).reshape(shape)  # (N, 28, 28)
-    return [Seen(*pair) for pair in zip(pixels, answer["seen"], strict=True)]
+    return [PreprocessedImage(*pair) for pair in zip(pixels, answer["seen"], strict=True)]
 
 
 class Incomplete(Exception):

@@ -17,7 +17,7 @@ from service.decoder_pool.limits import LARGE, LIMITS, SMALL
 from service.decoder_pool.messages import Incomplete, pack_job, unpack_answer
 from service.errors import InvalidInput, NotReady, Overloaded, RequestError
 from service.preprocessing.decoding import Job, decode
-from service.preprocessing.pipeline import Seen
+from service.preprocessing.pipeline import PreprocessedImage
 
 logger = logging.getLogger("bentoml.fashion_lenet")
 
@@ -47,7 +47,7 @@ class Decoders:
         self._forks = _ForkServer()
         self._lanes = {kind: _Lane(kind, self._forks) for kind in PROCESSES}
 
-    async def decode(self, job: Job) -> list[Seen]:
+    async def decode(self, job: Job) -> list[PreprocessedImage]:
         """Decode the pictures of a request.
 
         What turns out to take more than the small ones may is done again by those for large ones,
@@ -153,7 +153,7 @@ class _Lane:
             link.close()
 
 
-_Answer = list[Seen] | RequestError | signal.Signals | None
+_Answer = list[PreprocessedImage] | RequestError | signal.Signals | None
 
 
 def _parts(job: Job) -> deque[bytes]:

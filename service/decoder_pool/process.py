@@ -35,7 +35,7 @@ from service.decoder_pool.messages import (
     read_head,
 )
 from service.errors import RequestError
-from service.malloc import give_back_freed, give_back_large_blocks
+from service.malloc import give_back_freed, tune_malloc_for_server
 from service.preprocessing.decoding import Job, LargeJob, decode
 from service.preprocessing.formats import FORMATS
 
@@ -167,7 +167,7 @@ def main() -> None:
     """Serve the worker whose socket is standard input."""
     for number in ENDED_BY_WORKER:
         signal.signal(number, signal.SIG_IGN)
-    give_back_large_blocks()
+    tune_malloc_for_server()
     warm_up()
     gc.collect()
     gc.freeze()  # so that no collection touches, and so copies, what all of them share

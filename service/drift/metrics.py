@@ -4,9 +4,9 @@ from prometheus_client import Counter, Gauge
 
 from service.drift.statistics import Floats, InputStatistics
 from service.drift.window import DriftWindow
-from service.telemetry.metrics import CountedAtOnce
+from service.telemetry.metrics import BulkHistogram
 
-SHIFT = CountedAtOnce(
+SHIFT = BulkHistogram(
     "fashion_input_shift",
     "How far an image is from the training set; beyond 1 are 1 % of its own.",
     buckets=(0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10),
@@ -32,7 +32,7 @@ DRIFT = Gauge(
 )
 
 
-def tell(statistics: InputStatistics, shifts: Floats, window: DriftWindow) -> None:
+def report_inputs(statistics: InputStatistics, shifts: Floats, window: DriftWindow) -> None:
     """Tell of more images.
 
     Args:
@@ -40,7 +40,7 @@ def tell(statistics: InputStatistics, shifts: Floats, window: DriftWindow) -> No
         shifts: theirs, (N,).
         window: has taken them.
     """
-    SHIFT.observe_all(shifts)
+    SHIFT.observe_many(shifts)
     UNUSUAL.inc(int((shifts > 1).sum()))
     DRIFT.set(window.drift)
     means = zip(window.channel_means, statistics.expected_means, strict=True)

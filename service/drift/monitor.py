@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from service.arrays import Arrays, Infer
 from service.drift.statistics import (
     PIECE,
-    SQUARED_SHIFT,
+    SQUARED_DISTANCE_OUTPUT,
     Floats,
     InputStatistics,
-    squares,
+    squared_norms,
 )
 from service.drift.window import DriftWindow
 
@@ -25,7 +25,7 @@ SAMPLE = PIECE  # of a batch
 SAMPLES = 32  # until then
 
 
-class Watchman:
+class InputMonitor:
     """Runs a network, and watches what goes in."""
 
     def __init__(self, statistics: InputStatistics, infer: Infer) -> None:
@@ -35,10 +35,10 @@ class Watchman:
             statistics: of the training set.
             infer: gives the outputs named, (N, K) each, of images (N, 1, 28, 28).
         """
-        from service.drift.metrics import tell  # only a worker has a folder for metrics
+        from service.drift.metrics import report_inputs  # only a worker has a folder for metrics
 
         self.statistics = statistics
-        self._tell = tell
+        self._tell = report_inputs
         self._infer = infer
         self._window = DriftWindow(statistics)
         self._scored: deque[Floats] = deque()  # (f - m) L of each batch
@@ -46,18 +46,20 @@ class Watchman:
 
     def infer(self, images: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
         """Return the outputs named, `squared_shift` (N, 1) among them where it is asked for."""
-        if SQUARED_SHIFT not in outputs:
+        if SQUARED_DISTANCE_OUTPUT not in outputs:
             arrays = self._infer(images, outputs)
             if len(self._sampled) < SAMPLES:
                 self._sampled.append(images[:: -(-len(images) // SAMPLE)].copy())
             return arrays
-        arrays = self._infer(images, [name for name in outputs if name != SQUARED_SHIFT])
+        arrays = self._infer(images, [name for name in outputs if name != SQUARED_DISTANCE_OUTPUT])
         whitened = self.statistics.whitened(images)  # (N, 3C)
         self._scored.append(whitened)
-        arrays.insert(outputs.index(SQUARED_SHIFT), squares(whitened)[:, None])  # (N, 1)
+        arrays.insert(
+            outputs.index(SQUARED_DISTANCE_OUTPUT), squared_norms(whitened)[:, None]
+        )  # (N, 1)
         return arrays
 
-    def tell(self) -> None:
+    def flush(self) -> None:
         """Let the metrics know of the images since the last time."""
         scored = [self._scored.popleft() for _ in range(len(self._scored))]
         sampled = [self._sampled.popleft() for _ in range(len(self._sampled))]
@@ -66,4 +68,4 @@ class Watchman:
         if scored:
             whitened = np.concatenate(scored)  # (N, 3C)
             self._window.add(whitened)
-            self._tell(self.statistics, np.sqrt(squares(whitened)), self._window)
+            self._tell(self.statistics, np.sqrt(squared_norms(whitened)), self._window)

@@ -19,7 +19,7 @@ NOISE = 0.8  # mean step to the next pixel, in standard deviations; white noise 
 LIGHT = 127  # as `service.preprocessing.fashion_mnist` tells a light background from a dark one
 
 
-class Input(TypedDict):
+class InputReport(TypedDict):
     """How a picture compares with those that the model was trained on."""
 
     shift: Annotated[
@@ -29,12 +29,16 @@ class Input(TypedDict):
     hint: Annotated[str, Field(description="what an unusual one looks like, else empty")]
 
 
-def describe(
+def input_reports(
     statistics: InputStatistics, images: NDArray[np.uint8], squared_shifts: Sequence[float]
-) -> list[Input]:
+) -> list[InputReport]:
     """Say how images (N, 28, 28) with those shifts, N of them, compare with the training set."""
     unusual = [index for index, squared in enumerate(squared_shifts) if squared > 1]
-    found = dict(zip(unusual, hints(statistics, images[unusual]), strict=True)) if unusual else {}
+    found = (
+        dict(zip(unusual, explain_outliers(statistics, images[unusual]), strict=True))
+        if unusual
+        else {}
+    )
     return [
         {
             "shift": round(math.sqrt(squared), 3),
@@ -45,7 +49,7 @@ def describe(
     ]
 
 
-def hints(statistics: InputStatistics, images: NDArray[np.uint8]) -> list[str]:
+def explain_outliers(statistics: InputStatistics, images: NDArray[np.uint8]) -> list[str]:
     """Say what each of some unusual images (M, 28, 28) looks like."""
     pixels = images.astype(np.float32)  # (M, 28, 28)
     means = pixels.mean(axis=(1, 2))  # (M,)
@@ -79,6 +83,6 @@ def _are_negated(statistics: InputStatistics, images: NDArray[np.uint8]) -> NDAr
     light: NDArray[np.bool_] = (np.concatenate(edges, axis=1) > LIGHT).mean(axis=1) > 0.5  # (M,)
     if light.any():
         both = np.concatenate([images[light], 255 - images[light]])[:, None]  # (2L, 1, 28, 28)
-        found, negated = statistics.shifts(both).reshape(2, -1)  # (L,) each
+        found, negated = statistics.mahalanobis_distances(both).reshape(2, -1)  # (L,) each
         light[light] = negated < found
     return light  # (M,)

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-KEY = "input_statistics"  # of a model's metadata
+METADATA_KEY = "input_statistics"  # of a model's metadata
 
 SIDE, KERNEL = 28, 5
 OUT = SIDE - KERNEL + 1  # of the convolution
@@ -27,7 +27,7 @@ WIDEST = 2**16  # images in a window
 
 # More at a time, and OpenBLAS would start threads for them, which the event loop's has to wait for.
 PIECE = 12
-SQUARED_SHIFT = "squared_shift"  # an output (N, 1), beside the network's own
+SQUARED_DISTANCE_OUTPUT = "squared_shift"  # an output (N, 1), beside the network's own
 
 Floats = NDArray[np.float32]
 
@@ -77,9 +77,9 @@ class InputStatistics:
         pieces = range(0, len(images), at_once)
         return np.concatenate([self._whitened(images[i : i + at_once]) for i in pieces])  # (N, 3C)
 
-    def shifts(self, images: NDArray[np.uint8], at_once: int = PIECE) -> Floats:
+    def mahalanobis_distances(self, images: NDArray[np.uint8], at_once: int = PIECE) -> Floats:
         """Return the shifts (N,) of images (N, 1, 28, 28); 1 is the limit."""
-        found: Floats = np.sqrt(squares(self.whitened(images, at_once)))
+        found: Floats = np.sqrt(squared_norms(self.whitened(images, at_once)))
         return found
 
     def channel_means(self, whitened: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -156,7 +156,7 @@ class InputStatistics:
         return found
 
 
-def squares(whitened: Floats) -> Floats:
+def squared_norms(whitened: Floats) -> Floats:
     """Return the squared lengths (N,) of vectors (N, F)."""
     found: Floats = np.vecdot(whitened, whitened)
     return found

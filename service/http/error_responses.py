@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import RequestError
 from service.http.responses import json_response
-from service.telemetry.request_id import KEY as REQUEST_ID
+from service.telemetry.request_id import SCOPE_KEY as REQUEST_ID
 
 LONGEST_PATH = 200  # of a path that is no route, in an answer
 
@@ -63,7 +63,7 @@ HANDLERS: dict[Any, Any] = {
 }
 
 
-class JSONErrors:
+class JSONErrorMiddleware:
     """ASGI middleware that turns an application's error answers into ours."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -16,10 +16,13 @@ from starlette.types import Receive, Scope, Send
 
 from service.http.error_responses import HANDLERS
 
-REMEMBERED, LONGEST = 128, 200  # paths, and characters of them, that lead to a route or to none
+ROUTE_CACHE_SIZE, MAX_CACHED_PATH_LENGTH = (
+    128,
+    200,
+)  # paths, and characters of them, that lead to a route or to none
 
 
-class ShortWay:
+class FastRouter:
     """Answers `POST` as the routes of a Starlette application would, and leaves it the rest."""
 
     def __init__(self, app: Starlette, routes: Iterable[Route]) -> None:
@@ -33,7 +36,7 @@ class ShortWay:
         posts = [route for route in routes if "POST" in (route.methods or ())]
         self._paths = {route.path: route.endpoint for route in posts if "{" not in route.path}
         self._patterns = [route for route in posts if "{" in route.path]
-        self._match = lru_cache(REMEMBERED)(self._match_anew)
+        self._match = lru_cache(ROUTE_CACHE_SIZE)(self._match_anew)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -60,7 +63,9 @@ class ShortWay:
         if endpoint := self._paths.get(scope["path"]):
             return endpoint
         path: str = scope["path"]
-        endpoint, parameters = (self._match if len(path) < LONGEST else self._match_anew)(path)
+        endpoint, parameters = (
+            self._match if len(path) < MAX_CACHED_PATH_LENGTH else self._match_anew
+        )(path)
         if endpoint:
             scope["path_params"] = dict(parameters)
         return endpoint

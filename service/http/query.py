@@ -14,17 +14,17 @@ Value = TypeVar("Value")
 Pairs = Iterable[tuple[str, str]]
 
 
-class Choices(NamedTuple):
+class QueryOptions(NamedTuple):
     """The choices made, or their defaults."""
 
     mode: Mode  # how a picture becomes 28 x 28
     top_k: int | None  # how many classes an answer names; None for all of them
 
 
-DEFAULTS = Choices("auto", None)
+DEFAULTS = QueryOptions("auto", None)
 
 
-def read_choices(query_string: bytes, classes: int, fields: Pairs = ()) -> Choices:
+def parse_query_options(query_string: bytes, classes: int, fields: Pairs = ()) -> QueryOptions:
     """Read a query, and the fields of a form that choose.
 
     Args:
@@ -38,11 +38,11 @@ def read_choices(query_string: bytes, classes: int, fields: Pairs = ()) -> Choic
     """
     if not query_string and not fields:
         return DEFAULTS
-    chosen = read_query(query_string, Choices._fields)
+    chosen = read_query(query_string, QueryOptions._fields)
     for name, value in fields:
         if value != "null":
             _add(chosen, name, value.removeprefix('"').removesuffix('"'))
-    return Choices(
+    return QueryOptions(
         mode=_one_of(chosen, "mode", MODES, default="auto"),
         top_k=_one_of(chosen, "top_k", _counts(classes), default=None),
     )

@@ -4,7 +4,7 @@ from typing import Protocol
 
 TASKS = "tasks"  # where the state of a scope has the set of the worker's running requests
 CONNECTION = "fashion_lenet.connection"  # where a scope has its connection
-ON_LEAVE = "fashion_lenet.on_leave"  # where a scope may have what to call if its client leaves
+ON_DISCONNECT = "fashion_lenet.on_leave"  # where a scope may have what to call if its client leaves
 INFLATED = "fashion_lenet.inflated"  # where a scope has what to call for bytes beyond its body's
 
 

@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.drift.statistics import SQUARED_SHIFT
+from service.drift.statistics import SQUARED_DISTANCE_OUTPUT
 from service.errors import ModelError, NotFound, NotReady
-from service.inference.reloader import Reloading
+from service.inference.reloader import ModelReloader
 from service.inference.results import Classification, Predictions, classifications, predictions
 from service.inference.served_model import ServedModel
-from service.preprocessing.pipeline import Seen
+from service.preprocessing.pipeline import PreprocessedImage
 from service.runtime.loading import within_time
-from service.runtime.onnx_model import PROBABILITIES, Model, load_model, read_model, sha256
+from service.runtime.onnx_model import PROBABILITIES, OnnxModel, load_model, read_model, sha256
 from service.settings import ServiceSettings
-from service.telemetry.request_timing import Timing
+from service.telemetry.request_timing import RequestTiming
 
 logger = logging.getLogger("bentoml.fashion_lenet")
 
@@ -37,8 +37,8 @@ class DataPlane:
             end: ends this worker, whose model can no longer be run.
         """
         self.settings = settings
-        self.fault = ""
-        self.reloading = Reloading(self._load, self._serve)
+        self.not_ready_reason = ""
+        self.reloading = ModelReloader(self._load, self._swap_model)
         self._stopping = stopping
         self._end = end
         self._served: ServedModel | None = None
@@ -47,7 +47,7 @@ class DataPlane:
         except ModelError as error:
             # An exception here would have the worker started again and again. It stays, not
             # ready, and says why.
-            self.fault = str(error)
+            self.not_ready_reason = str(error)
             logger.error("Not ready: %s", error)
 
     @property
@@ -58,11 +58,11 @@ class DataPlane:
             NotReady: it could not be loaded, failed its check, or can no longer be run.
         """
         if self._served is None:
-            raise NotReady(self.fault)
+            raise NotReady(self.not_ready_reason)
         return self._served
 
     @property
-    def model(self) -> Model:
+    def model(self) -> OnnxModel:
         """The same without its batches.
 
         Raises:
@@ -71,7 +71,7 @@ class DataPlane:
         return self.served.model
 
     @property
-    def ready_model(self) -> Model:
+    def ready_model(self) -> OnnxModel:
         """The same for probes.
 
         Raises:
@@ -99,12 +99,12 @@ class DataPlane:
         return served
 
     async def classify(
-        self, seen: Sequence[Seen], timing: Timing, top_k: int | None = None
+        self, seen: Sequence[PreprocessedImage], timing: RequestTiming, top_k: int | None = None
     ) -> list[Classification]:
         """Classify decoded pictures.
 
         Args:
-            seen: as `service.preprocessing.pipeline.as_network_sees` gives them.
+            seen: as `service.preprocessing.pipeline.preprocess` gives them.
             timing: takes the time of inference.
             top_k: how many classes an answer names, the most probable first; None for all.
 
@@ -115,13 +115,13 @@ class DataPlane:
         pixels = [pixels for pixels, _ in seen]  # (28, 28) each
         images = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)  # (N, 28, 28)
         images = images[:, None]  # (N, 1, 28, 28)
-        names = [PROBABILITIES, SQUARED_SHIFT] if served.watchman else [PROBABILITIES]
+        names = [PROBABILITIES, SQUARED_DISTANCE_OUTPUT] if served.watchman else [PROBABILITIES]
         probabilities, *squares = await served.infer(images, names, timing)  # (N, K), (N, 1)
         preprocessings = [preprocessing for _, preprocessing in seen]
         shifts = squares[0][:, 0].tolist() if served.watchman else None
         return classifications(served.model, images, probabilities, preprocessings, shifts, top_k)
 
-    async def predict(self, images: NDArray[np.uint8], timing: Timing) -> Predictions:
+    async def predict(self, images: NDArray[np.uint8], timing: RequestTiming) -> Predictions:
         """Classify images (N, 1, 28, 28), and note how long it took.
 
         Raises:
@@ -166,24 +166,24 @@ class DataPlane:
         )
         if settings.watch and model.input_statistics is None:
             logger.info("The model has no input statistics: nobody watches what comes in.")
-        return ServedModel(model, settings.max_batch, self._lose, settings.watch)
+        return ServedModel(model, settings.max_batch, self._on_model_failed, settings.watch)
 
-    def _serve(self, served: ServedModel) -> None:
+    def _swap_model(self, served: ServedModel) -> None:
         """Answer with another model from now on."""
         before, self._served = self._served, served
         self._report(None if before is None else before.model)
 
-    def _report(self, before: Model | None = None) -> None:
+    def _report(self, before: OnnxModel | None = None) -> None:
         from service.telemetry.metrics import (  # only a worker has a folder for them
             ModelLabels,
-            note_model,
+            set_model_info,
         )
 
         labels = [ModelLabels(m.name, m.version, m.device) for m in (self.model, before) if m]
-        note_model(*labels)
+        set_model_info(*labels)
 
-    def _lose(self, fault: str) -> None:
+    def _on_model_failed(self, fault: str) -> None:
         """End this worker, for another to take its place: its model can no longer be run."""
         logger.critical("This worker ends, another takes its place: %s", fault)
-        self._served, self.fault = None, fault
+        self._served, self.not_ready_reason = None, fault
         self._end()

@@ -20,10 +20,10 @@ Running = Callable[[int], object]
 # lie outside the CPU's caches. So many run before the first of them is answered: what Python does
 # for one request after the other finds in the caches what the last one left, and not the network's
 # images, which costs a tenth of a request for 64 and an eighth of one for a single image.
-INLINE_BATCH, INLINE_TURN = 64, 512
+INLINE_BATCH_SIZE, MAX_INLINE_IMAGES_PER_TICK = 64, 512
 
 
-class _Waiting(NamedTuple):
+class _PendingRequest(NamedTuple):
     """A request, or a piece of a large one, that has not run yet."""
 
     images: Images
@@ -32,7 +32,7 @@ class _Waiting(NamedTuple):
     running: Running
 
 
-class Batcher:
+class DynamicBatcher:
     """Runs a network for many requests at a time, first come, first served."""
 
     def __init__(self, infer: Infer, max_batch: int, inline: int = 0) -> None:
@@ -47,9 +47,9 @@ class Batcher:
         self._infer = infer
         self._max_batch = max_batch
         self._inline = min(inline, max_batch)
-        self._inline_batch = min(max_batch, max(inline, INLINE_BATCH))
-        self._small: deque[_Waiting] = deque()  # what runs on the event loop
-        self._large: deque[_Waiting] = deque()  # what runs in the thread
+        self._inline_batch = min(max_batch, max(inline, INLINE_BATCH_SIZE))
+        self._small: deque[_PendingRequest] = deque()  # what runs on the event loop
+        self._large: deque[_PendingRequest] = deque()  # what runs in the thread
         self._worker: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "inference")
 
@@ -88,21 +88,21 @@ class Batcher:
     ) -> asyncio.Future[Arrays]:
         loop = asyncio.get_running_loop()
         if not self._small:
-            loop.call_soon(self._gather, 0)
-        waiting = _Waiting(images, outputs, loop.create_future(), running)
+            loop.call_soon(self._collect_until_quiet, 0)
+        waiting = _PendingRequest(images, outputs, loop.create_future(), running)
         self._small.append(waiting)
         return waiting.answer
 
-    def _gather(self, before: int) -> None:
+    def _collect_until_quiet(self, before: int) -> None:
         """Read on for as long as each turn of the loop brings more, and then run."""
-        if before < len(self._small) < INLINE_TURN:
-            asyncio.get_running_loop().call_soon(self._gather, len(self._small))
+        if before < len(self._small) < MAX_INLINE_IMAGES_PER_TICK:
+            asyncio.get_running_loop().call_soon(self._collect_until_quiet, len(self._small))
         else:
             self._run_small()
 
     def _run_small(self) -> None:
         ran = []
-        room = INLINE_TURN
+        room = MAX_INLINE_IMAGES_PER_TICK
         while self._small and room > 0:
             batch = _next_batch(self._small, self._inline_batch)
             room -= _begin(batch)
@@ -116,7 +116,7 @@ class Batcher:
         self, images: Images, outputs: Sequence[str], running: Running
     ) -> asyncio.Future[Arrays]:
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(images, outputs, loop.create_future(), running)
+        waiting = _PendingRequest(images, outputs, loop.create_future(), running)
         self._large.append(waiting)
         if self._worker is None or self._worker.done():
             self._worker = loop.create_task(self._run_large())
@@ -129,9 +129,9 @@ class Batcher:
             _answer(batch, await loop.run_in_executor(self._thread, _outcomes, self._infer, batch))
 
 
-def _next_batch(queue: deque[_Waiting], room: int) -> list[_Waiting]:
+def _next_batch(queue: deque[_PendingRequest], room: int) -> list[_PendingRequest]:
     """Take the requests that fit into a batch, in order, less those nobody waits for."""
-    batch: list[_Waiting] = []
+    batch: list[_PendingRequest] = []
     while queue:
         waiting = queue[0]
         if not waiting.answer.cancelled():
@@ -143,7 +143,7 @@ def _next_batch(queue: deque[_Waiting], room: int) -> list[_Waiting]:
     return batch
 
 
-def _begin(batch: Sequence[_Waiting]) -> int:
+def _begin(batch: Sequence[_PendingRequest]) -> int:
     """Tell each that the network begins to run; return on how many images."""
     size = sum([len(waiting.images) for waiting in batch])
     for waiting in batch:
@@ -151,7 +151,7 @@ def _begin(batch: Sequence[_Waiting]) -> int:
     return size
 
 
-def _answer(batch: Sequence[_Waiting], outcomes: Sequence[Arrays | Exception]) -> None:
+def _answer(batch: Sequence[_PendingRequest], outcomes: Sequence[Arrays | Exception]) -> None:
     for waiting, outcome in zip(batch, outcomes, strict=True):
         if waiting.answer.cancelled():
             continue
@@ -161,7 +161,7 @@ def _answer(batch: Sequence[_Waiting], outcomes: Sequence[Arrays | Exception]) -
             waiting.answer.set_result(outcome)
 
 
-def _outcomes(infer: Infer, batch: Sequence[_Waiting]) -> Sequence[Arrays | Exception]:
+def _outcomes(infer: Infer, batch: Sequence[_PendingRequest]) -> Sequence[Arrays | Exception]:
     """Run several requests as one; where that fails each alone, so that a fault is its owner's."""
     if not batch:
         return []
@@ -173,7 +173,7 @@ def _outcomes(infer: Infer, batch: Sequence[_Waiting]) -> Sequence[Arrays | Exce
         return [_outcomes(infer, [waiting])[0] for waiting in batch]
 
 
-def _infer_all(infer: Infer, batch: Sequence[_Waiting]) -> list[Arrays]:
+def _infer_all(infer: Infer, batch: Sequence[_PendingRequest]) -> list[Arrays]:
     """Run several requests as one, and give each its own rows of the outputs it names."""
     if len(batch) == 1:
         return [infer(batch[0].images, batch[0].outputs)]

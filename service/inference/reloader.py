@@ -13,7 +13,7 @@ from service.runtime.loading import LOAD_SECONDS, begin, overdue
 logger = logging.getLogger("bentoml.fashion_lenet")
 
 
-class Reloading:
+class ModelReloader:
     """Exchanges a model while requests go on: those that have begun finish on the old one."""
 
     def __init__(
@@ -31,13 +31,13 @@ class Reloading:
         self._asked = False
         self._task: asyncio.Task[None] | None = None
 
-    def take_signals(self) -> None:
+    def install_signal_handlers(self) -> None:
         """Take SIGHUP, on the running event loop, and one that came before too."""
         if sys.platform != "win32":
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.ask)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.request_reload)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
-    def ask(self) -> asyncio.Task[None]:
+    def request_reload(self) -> asyncio.Task[None]:
         """Reload; once more at the end if it is asked for meanwhile."""
         self._asked = True
         if self._task is None or self._task.done():

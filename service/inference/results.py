@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
-from service.drift.report import Input, describe
+from service.drift.report import InputReport, input_reports
 from service.preprocessing.pipeline import Preprocessing
-from service.runtime.onnx_model import Model
+from service.runtime.onnx_model import OnnxModel
 
 
 class ModelName(TypedDict):
@@ -30,7 +30,7 @@ class Classification(TypedDict):
     probabilities: Annotated[dict[str, float], Field(description="by the classes' names")]
     preprocessing: Preprocessing
     model: ModelName
-    input: NotRequired[Input]  # where there is a watchman
+    input: NotRequired[InputReport]  # where there is a watchman
 
 
 class Predictions(TypedDict):
@@ -44,7 +44,7 @@ class Predictions(TypedDict):
 
 
 def classifications(
-    model: Model,
+    model: OnnxModel,
     images: NDArray[np.uint8],
     probabilities: NDArray[np.float32],
     preprocessings: Sequence[Preprocessing],
@@ -66,14 +66,14 @@ def classifications(
         for row, preprocessing in zip(probabilities, preprocessings, strict=True)
     ]
     if model.input_statistics and squared_shifts is not None:
-        inputs = describe(model.input_statistics, images[:, 0], squared_shifts)
+        inputs = input_reports(model.input_statistics, images[:, 0], squared_shifts)
         for answer, described in zip(answers, inputs, strict=True):
             answer["input"] = described
     return answers
 
 
 def classification(
-    model: Model,
+    model: OnnxModel,
     probabilities: NDArray[np.float32],
     preprocessing: Preprocessing,
     top_k: int | None = None,
@@ -103,7 +103,7 @@ def classification(
     }
 
 
-def predictions(model: Model, probabilities: NDArray[np.float32]) -> Predictions:
+def predictions(model: OnnxModel, probabilities: NDArray[np.float32]) -> Predictions:
     """Turn the probabilities (N, K) of N images into an answer."""
     class_ids: list[int] = probabilities.argmax(axis=1).tolist()
     return {

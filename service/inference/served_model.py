@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.arrays import Arrays, Infer
-from service.drift.monitor import Watchman
+from service.drift.monitor import InputMonitor
 from service.errors import ModelError
-from service.inference.dynamic_batcher import Batcher
-from service.runtime.onnx_model import Model
-from service.telemetry.flusher import Telling
-from service.telemetry.request_timing import Timing
+from service.inference.dynamic_batcher import DynamicBatcher
+from service.runtime.onnx_model import OnnxModel
+from service.telemetry.flusher import MetricsFlusher
+from service.telemetry.request_timing import RequestTiming
 
 if TYPE_CHECKING:
     from service.telemetry.metrics import RunCounter
@@ -29,14 +29,18 @@ class ServedModel:
     """A model and its batches; when the last request lets go of it, it is gone, with its thread."""
 
     def __init__(
-        self, model: Model, max_batch: int, lose: Callable[[str], None], watch: bool = False
+        self,
+        model: OnnxModel,
+        max_batch: int,
+        on_model_failed: Callable[[str], None],
+        watch: bool = False,
     ) -> None:
         """Serve a model, warmed up.
 
         Args:
             model: has passed its check.
             max_batch: the most images that run at once.
-            lose: is told why, when the model can no longer be run.
+            on_model_failed: is told why, when the model can no longer be run.
             watch: whether to score the images, where the model knows its training set.
         """
         from service.telemetry.metrics import RunCounter  # only a worker has a folder for metrics
@@ -44,23 +48,23 @@ class ServedModel:
         model.warm_up(max_batch)
         self.model = model
         self._header = "".join(c if "!" <= c <= "~" else "?" for c in model.version).encode()
-        self._lose = lose
+        self._on_model_failed = on_model_failed
         counter = RunCounter(model.labels)
         run = _counted(model, counter)
-        tell = [counter.tell]
+        tell = [counter.flush]
         statistics = model.input_statistics if watch else None
-        self.watchman = Watchman(statistics, run) if statistics else None
+        self.watchman = InputMonitor(statistics, run) if statistics else None
         if self.watchman:
             run = self.watchman.infer
-            tell.append(self.watchman.tell)
-        self._telling = Telling(*tell)  # which do not refer to self
+            tell.append(self.watchman.flush)
+        self._telling = MetricsFlusher(*tell)  # which do not refer to self
         if model.device == "cpu":
-            self._batcher = Batcher(run, min(max_batch, CPU_BATCH), INLINE_IMAGES)
+            self._batcher = DynamicBatcher(run, min(max_batch, CPU_BATCH), INLINE_IMAGES)
         else:
-            self._batcher = Batcher(run, max_batch)
+            self._batcher = DynamicBatcher(run, max_batch)
 
     async def infer(
-        self, images: NDArray[np.uint8], outputs: Sequence[str], timing: Timing
+        self, images: NDArray[np.uint8], outputs: Sequence[str], timing: RequestTiming
     ) -> Arrays:
         """Run the network, with the images of others where they come at the same time.
 
@@ -78,25 +82,25 @@ class ServedModel:
             with timing.inferring():
                 found = await self._batcher.infer(images, outputs, timing.running)
         except Exception:
-            await self._check_again()
+            await self._recheck_health()
             raise
-        self._telling.soon()
+        self._telling.schedule()
         return found
 
     async def close(self) -> None:
         """Answer what waits, and end the thread that infers."""
         await self._batcher.close()
-        self._telling.now()
+        self._telling.flush()
 
-    async def _check_again(self) -> None:
+    async def _recheck_health(self) -> None:
         """Tell one bad run from a device that is lost: CUDA then fails until the process ends."""
         try:
             await asyncio.to_thread(self.model.check)
         except ModelError as error:
-            self._lose(str(error))
+            self._on_model_failed(str(error))
 
 
-def _counted(model: Model, counter: "RunCounter") -> Infer:
+def _counted(model: OnnxModel, counter: "RunCounter") -> Infer:
     """Return what runs a model and counts the runs.
 
     A function, since what refers to itself would outlive its last request.

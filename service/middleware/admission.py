@@ -13,16 +13,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Overloaded, RequestError, RequestTimeout, Timeout
 from service.http.responses import json_response
-from service.http.scope import INFLATED, ON_LEAVE, TASKS
+from service.http.scope import INFLATED, ON_DISCONNECT, TASKS
 from service.middleware.body_budget import Body, BodyBudget
 from service.settings import ServiceSettings
 
 # As Overloaded's Retry-After says, and up to half as long again, lest all come back at once.
-HOLD_SECONDS = 1.0
-BODIES = 16  # of the largest size are in a worker's memory at most
+REJECTION_HOLD_SECONDS = 1.0
+MAX_BUFFERED_BODIES = 16  # of the largest size are in a worker's memory at most
 
 
-class Admission:
+class AdmissionMiddleware:
     """Admits requests to an application, and keeps the count of what it holds."""
 
     def __init__(self, app: ASGIApp, routes: Iterable[Route], settings: ServiceSettings) -> None:
@@ -38,22 +38,22 @@ class Admission:
         self.routes = list(routes)
         self.limit = settings.max_concurrency
         self.seconds = settings.timeout_seconds
-        self.bodies = BodyBudget(BODIES * settings.max_body_bytes)
-        self.apart = 0  # requests that are no load: being uploaded, refused, or free of cost
+        self.bodies = BodyBudget(MAX_BUFFERED_BODIES * settings.max_body_bytes)
+        self.exempt = 0  # requests that are no load: being uploaded, refused, or free of cost
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it before its body is read."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
         elif scope["method"] != "POST":
-            self.apart += 1
+            self.exempt += 1
             try:
                 await self.app(scope, receive, send)
             finally:
-                self.apart -= 1
+                self.exempt -= 1
         # A small request is answered in one go, so that none that has begun ever waits: the queue
         # is the requests that uvicorn has made tasks for and that have not begun.
-        elif (load := len(scope.get("state", {}).get(TASKS, ())) - self.apart) > self.limit:
+        elif (load := len(scope.get("state", {}).get(TASKS, ())) - self.exempt) > self.limit:
             await self._refuse(load, scope, receive, send)
         else:
             await _Admitted(self, scope, receive, send).answer()
@@ -63,7 +63,7 @@ class Admission:
 
         Clients that do not wait as Retry-After says would otherwise cost more than those served.
         """
-        self.apart += 1
+        self.exempt += 1
         try:
             self._name_route(scope)
             error = Overloaded(
@@ -73,7 +73,7 @@ class Admission:
             if await _held(scope, receive):
                 await send({"type": "http.response.body"})
         finally:
-            self.apart -= 1
+            self.exempt -= 1
 
     def _name_route(self, scope: Scope) -> None:
         """Tell the metrics which route it is, since no router will."""
@@ -92,7 +92,9 @@ class _Admitted:
         *("_scope", "_send", "_started", "_task", "_whole"),
     )
 
-    def __init__(self, admission: Admission, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, admission: AdmissionMiddleware, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         self._admission = admission
         self._scope, self._receive, self._send = scope, receive, send
         self._task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
@@ -104,7 +106,7 @@ class _Admitted:
         # asyncio.timeout, which does the same, takes 3 us.
         timer = asyncio.get_running_loop().call_later(self._admission.seconds, self._end)
         self._body = Body(timer.when() - self._admission.seconds, self._give_up)
-        self._scope[ON_LEAVE], self._scope[INFLATED] = self._leave, self._hold_inflated
+        self._scope[ON_DISCONNECT], self._scope[INFLATED] = self._leave, self._hold_inflated
         try:
             await self._admission.app(self._scope, self._take, self._give)
         except asyncio.CancelledError:
@@ -114,7 +116,7 @@ class _Admitted:
                 await _send(self._error or self._too_late(), self._send)
         finally:
             timer.cancel()
-            del self._scope[ON_LEAVE], self._scope[INFLATED]
+            del self._scope[ON_DISCONNECT], self._scope[INFLATED]
             self._admission.bodies.release(self._body)
 
     def _end(self) -> None:
@@ -152,11 +154,11 @@ class _Admitted:
         if self._whole:
             return await self._receive()
         admission = self._admission
-        admission.apart += 1
+        admission.exempt += 1
         try:
             message = await self._receive()
         finally:
-            admission.apart -= 1
+            admission.exempt -= 1
         if message["type"] == "http.request":
             self._whole = not message.get("more_body", False)
             admission.bodies.hold(self._body, len(message.get("body", b"")), self._whole)
@@ -169,7 +171,7 @@ class _Admitted:
 
 async def _held(scope: Scope, receive: Receive) -> bool:
     """Wait, and take what comes of the body; return at once with False if the client leaves."""
-    seconds = HOLD_SECONDS * (1 + random() / 2)  # noqa: S311
+    seconds = REJECTION_HOLD_SECONDS * (1 + random() / 2)  # noqa: S311
     try:
         async with asyncio.timeout(seconds):
             message = await receive()
@@ -190,12 +192,12 @@ async def _stays(scope: Scope, seconds: float) -> bool:
             stays.set_result(answer)
 
     timer = loop.call_later(seconds, end, True)
-    scope[ON_LEAVE] = partial(end, False)
+    scope[ON_DISCONNECT] = partial(end, False)
     try:
         return await stays
     finally:
         timer.cancel()
-        del scope[ON_LEAVE]
+        del scope[ON_DISCONNECT]
 
 
 async def _send(error: RequestError, send: Send, more_body: bool = False) -> None:

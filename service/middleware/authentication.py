@@ -23,7 +23,7 @@ OPEN = frozenset(("/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/healt
 OPEN_BELOW = re.compile(r"/ui/.*|/v2/models/[^/]+(/versions/[^/]+)?/ready", re.DOTALL)
 
 
-class APIKeys:
+class APIKeyMiddleware:
     """Passes requests with a key on, and answers all others with 401, their bodies unread."""
 
     def __init__(

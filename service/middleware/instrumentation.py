@@ -13,11 +13,11 @@ from service.http.error_responses import error_of
 from service.http.headers import secure
 from service.http.scope import CONNECTION, Connection
 from service.telemetry.access_log import AccessLog
-from service.telemetry.flusher import Telling
-from service.telemetry.metrics import REQUESTS, SECONDS, STAGE_SECONDS, STAGES
+from service.telemetry.flusher import MetricsFlusher
+from service.telemetry.metrics import REQUEST_DURATION, REQUESTS, STAGE_SECONDS, STAGES
 from service.telemetry.request_id import HEADER, request_id
-from service.telemetry.request_id import KEY as REQUEST_ID
-from service.telemetry.request_timing import KEY, Timing
+from service.telemetry.request_id import SCOPE_KEY as REQUEST_ID
+from service.telemetry.request_timing import SCOPE_KEY, RequestTiming
 
 logger = logging.getLogger("bentoml.fashion_lenet")
 
@@ -34,7 +34,7 @@ PROBES = frozenset(
 )
 
 
-class Observed:
+class InstrumentationMiddleware:
     """Names, times, counts and logs the requests that pass through it."""
 
     def __init__(self, app: ASGIApp, routes: Iterable[Route], log: AccessLog) -> None:
@@ -50,14 +50,14 @@ class Observed:
         self.log = log
         # Seconds by route and status: from first byte to last, and those of each stage.
         self._ended: defaultdict[tuple[str, int], list[tuple[float, ...]]] = defaultdict(list)
-        self._telling = Telling(self._tell)
+        self._telling = MetricsFlusher(self._tell)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and note its status and time when it is answered."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = _Exchange(scope, send)
+        exchange = _RequestRecord(scope, send)
         try:
             await self.app(scope, receive, exchange.send)
         except Exception:  # app has answered: raised further, it would be logged without its name
@@ -69,7 +69,7 @@ class Observed:
             self._ended[route, exchange.status].append(
                 (timing.total, timing.decode, timing.inference)
             )
-            self._telling.soon()
+            self._telling.schedule()
             if route not in PROBES or exchange.status != 200:
                 self.log.write(scope, exchange.status, timing, exchange.error)
 
@@ -78,16 +78,16 @@ class Observed:
         for (route, status), times in ended.items():
             seconds, *stages = np.array(times).T  # (N,) each
             REQUESTS.labels(route, status).inc(len(seconds))
-            SECONDS.labels(route).observe_all(seconds)
+            REQUEST_DURATION.labels(route).observe_many(seconds)
             for name, spent in zip(STAGES, stages, strict=True):
-                STAGE_SECONDS.labels(name).observe_all(spent[spent > 0])
+                STAGE_SECONDS.labels(name).observe_many(spent[spent > 0])
 
 
-class _Exchange:
+class _RequestRecord:
     """One request and its answer, with what is noted of them on the way."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
-        self.timing = scope[KEY] = Timing()
+        self.timing = scope[SCOPE_KEY] = RequestTiming()
         self.identity = scope[REQUEST_ID] = request_id(scope)
         self.status = CLIENT_WENT_AWAY
         self.error = "the client went away before it was answered"

@@ -18,9 +18,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.telemetry.access_log import LONGEST_PATH, TRACE_ID
-from service.telemetry.request_id import KEY as REQUEST_ID
-from service.telemetry.request_timing import Timing, timing
-from service.telemetry.tracing import log_seldom, tracer_provider
+from service.telemetry.request_id import SCOPE_KEY as REQUEST_ID
+from service.telemetry.request_timing import RequestTiming, timing
+from service.telemetry.tracing import rate_limit_opentelemetry_log, tracer_provider
 from service.version import SERVER, SERVER_VERSION
 
 CONTEXT = (b"traceparent", b"tracestate")
@@ -33,7 +33,7 @@ METHODS = frozenset(
 SHUTDOWN_SECONDS = 3.0  # for the last spans, where the collector is slow or away
 
 
-class Traced:
+class TracingMiddleware:
     """ASGI middleware that makes a span of each request, with its parts below it."""
 
     def __init__(self, app: ASGIApp, routes: Iterable[Route]) -> None:
@@ -51,7 +51,7 @@ class Traced:
         self._provider = tracer_provider()
         self._tracer = self._provider.get_tracer(SERVER, SERVER_VERSION)
         self._propagator = TraceContextTextMapPropagator()
-        log_seldom()
+        rate_limit_opentelemetry_log()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and make its spans when it is answered, so that it never waits."""
@@ -105,7 +105,7 @@ class Traced:
             self._record_parts(span, watch, clock)
         span.end(clock.now)
 
-    def _record_parts(self, parent: Span, watch: Timing, clock: "_Clock") -> None:
+    def _record_parts(self, parent: Span, watch: RequestTiming, clock: "_Clock") -> None:
         context = set_span_in_context(parent)
         for name, start, end in watch.parts:
             span = self._tracer.start_span(name, context, start_time=clock.at(start))
@@ -147,7 +147,7 @@ def _attributes(scope: Scope, method: str, route: str | None, status: int | None
     return {name: value for name, value in attributes.items() if value is not None}
 
 
-def _inference(watch: Timing, start: float) -> dict[str, Any]:
+def _inference(watch: RequestTiming, start: float) -> dict[str, Any]:
     first = watch.runs[0][0]
     return {
         "model.version": watch.model_version.decode(),

@@ -7,19 +7,19 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from service.drift.report import hints
+from service.drift.report import explain_outliers
 from service.errors import RequestError
-from service.offline.inputs.types import Block, Pictures, shown
+from service.offline.inputs.types import ImageBatch, Pictures, display_name
 from service.preprocessing.pipeline import (
-    AS_IT_IS,
+    UNCHANGED,
     Mode,
+    PreprocessedImage,
     Preprocessing,
-    Seen,
-    as_network_sees,
     open_image,
-    see_plain,
+    preprocess,
+    preprocess_fast_path,
 )
-from service.runtime.onnx_model import Model
+from service.runtime.onnx_model import OnnxModel
 
 BATCH = 64  # images in a run of the network on the CPU, which is no faster with more
 CUDA_BATCH = 1024
@@ -38,24 +38,24 @@ class Rows(NamedTuple):
     hints: Mapping[int, str]  # by the answer, of those that are unusual
 
 
-class Layout(Protocol):
+class RowEncoder(Protocol):
     """How rows are written; it can be sent to another machine."""
 
-    def lay_out(self, model: Model, rows: Rows) -> bytes:
+    def lay_out(self, model: OnnxModel, rows: Rows) -> bytes:
         """Return what a result file takes."""
 
 
 @dataclass(frozen=True)
-class Choices:
+class ClassifyOptions:
     """What holds for all pictures."""
 
-    layout: Layout
+    layout: RowEncoder
     max_pixels: int
     mode: Mode = "auto"
     watch: bool = True
 
 
-class Piece(NamedTuple):
+class EncodedRows(NamedTuple):
     """Rows that are ready to be written."""
 
     rows: int
@@ -63,66 +63,74 @@ class Piece(NamedTuple):
     content: bytes  # laid out
 
 
-def classify_block(model: Model, block: Block, choices: Choices) -> Piece:
+def classify_block(model: OnnxModel, block: ImageBatch, choices: ClassifyOptions) -> EncodedRows:
     """Classify some pictures, with one row for each, and lay the rows out."""
     seen, faults = _see_all(block.pictures, choices)
     images, preprocessing = _stacked(seen)
     watched = _watched(model, images) if choices.watch else (None, {})
     probabilities = _probabilities(model, images)  # (M, K)
     rows = Rows(block.names, faults, probabilities, preprocessing, *watched)
-    return Piece(len(block.names), len(faults), choices.layout.lay_out(model, rows))
+    return EncodedRows(len(block.names), len(faults), choices.layout.lay_out(model, rows))
 
 
 Images = NDArray[np.uint8]
 
 
-def _see_all(pictures: Pictures, choices: Choices) -> tuple[Images | list[Seen], dict[int, str]]:
+def _see_all(
+    pictures: Pictures, choices: ClassifyOptions
+) -> tuple[Images | list[PreprocessedImage], dict[int, str]]:
     if isinstance(pictures, np.ndarray):
         return pictures, {}
     seen, faults = [], {}
     for row, picture in enumerate(pictures):
-        found = see(picture, choices.max_pixels, choices.mode)
+        found = preprocess_or_reason(picture, choices.max_pixels, choices.mode)
         if isinstance(found, str):
-            faults[row] = shown(found)
+            faults[row] = display_name(found)
         else:
             seen.append(found)
     return seen, faults
 
 
-def see(picture: Images | bytes | str, max_pixels: int, mode: Mode) -> Seen | str:
+def preprocess_or_reason(
+    picture: Images | bytes | str, max_pixels: int, mode: Mode
+) -> PreprocessedImage | str:
     """Decode a picture, or say why it cannot be; what is an image (28, 28) or a reason stays so."""
     if isinstance(picture, np.ndarray):
-        return Seen(picture, AS_IT_IS)
+        return PreprocessedImage(picture, UNCHANGED)
     if isinstance(picture, str):
         return picture
     try:
-        return see_plain(picture, mode) or as_network_sees(open_image(picture, max_pixels), mode)
+        return preprocess_fast_path(picture, mode) or preprocess(
+            open_image(picture, max_pixels), mode
+        )
     except RequestError as error:
         return str(error)
 
 
-def _stacked(seen: Images | list[Seen]) -> tuple[Images, Sequence[Preprocessing]]:
+def _stacked(seen: Images | list[PreprocessedImage]) -> tuple[Images, Sequence[Preprocessing]]:
     """Return images (M, 1, 28, 28), and what was done to each."""
     if isinstance(seen, np.ndarray):
-        return seen, [AS_IT_IS] * len(seen)
+        return seen, [UNCHANGED] * len(seen)
     images = np.zeros((len(seen), 1, 28, 28), np.uint8)  # (M, 1, 28, 28)
     for image, (pixels, _) in zip(images, seen, strict=True):
         image[0] = pixels
     return images, [preprocessing for _, preprocessing in seen]
 
 
-def _probabilities(model: Model, images: Images) -> NDArray[np.float32]:
+def _probabilities(model: OnnxModel, images: Images) -> NDArray[np.float32]:
     size = BATCH if model.device == "cpu" else CUDA_BATCH
     runs = [model.classify(images[i : i + size]) for i in range(0, len(images), size)]
     return np.concatenate([np.zeros((0, len(model.labels)), np.float32), *runs])  # (M, K)
 
 
-def _watched(model: Model, images: Images) -> tuple[NDArray[np.float64] | None, Mapping[int, str]]:
+def _watched(
+    model: OnnxModel, images: Images
+) -> tuple[NDArray[np.float64] | None, Mapping[int, str]]:
     """Return how far each image is from the training set, (M,), and what unusual ones look like."""
     statistics = model.input_statistics
     if statistics is None or not len(images):
         return None, {}
-    shifts = statistics.shifts(images, WATCHED).astype(np.float64)  # (M,)
+    shifts = statistics.mahalanobis_distances(images, WATCHED).astype(np.float64)  # (M,)
     unusual = np.flatnonzero(shifts > 1)
-    found = hints(statistics, images[unusual, 0])
+    found = explain_outliers(statistics, images[unusual, 0])
     return shifts.round(3), dict(zip(unusual.tolist(), found, strict=True))

@@ -9,13 +9,13 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from service.drift.statistics import squares
+from service.drift.statistics import squared_norms
 from service.errors import InputError
 from service.inference.results import Classification, classifications
-from service.offline.classify_chunk import see
+from service.offline.classify_chunk import preprocess_or_reason
 from service.offline.inputs.image_contents import read_picture
-from service.preprocessing.pipeline import Mode, Seen
-from service.runtime.onnx_model import Model
+from service.preprocessing.pipeline import Mode, PreprocessedImage
+from service.runtime.onnx_model import OnnxModel
 
 BATCH = 64  # ONNX Runtime is no faster with more
 AHEAD = 2 * BATCH  # decoded before they are asked for: 28 x 28 bytes each
@@ -32,7 +32,7 @@ class Result(NamedTuple):
 
 
 def classify_files(
-    model: Model,
+    model: OnnxModel,
     files: Iterable[str],
     max_pixels: int,
     mode: Mode = "auto",
@@ -44,14 +44,14 @@ def classify_files(
         model: classifies.
         files: their names; `-` is standard input.
         max_pixels: the largest width times height that is decoded.
-        mode: how a picture becomes 28 x 28, as `as_network_sees` says.
+        mode: how a picture becomes 28 x 28, as `preprocess` says.
         top_k: how many classes an answer names, the most probable first; None for all.
 
     Yields:
         the results of up to 64 files.
     """
 
-    def see(file: str) -> tuple[str, Seen | str]:
+    def see(file: str) -> tuple[str, PreprocessedImage | str]:
         return file, _see(file, max_pixels, mode)
 
     pictures = _in_threads(see, files)
@@ -59,7 +59,7 @@ def classify_files(
         yield _classify(model, batch, top_k)
 
 
-def check_top_k(model: Model, top_k: int | None) -> None:
+def check_top_k(model: OnnxModel, top_k: int | None) -> None:
     """See that a model has so many classes.
 
     Raises:
@@ -69,13 +69,13 @@ def check_top_k(model: Model, top_k: int | None) -> None:
         raise InputError(f"--top-k {top_k}: the model has {len(model.labels)} classes")
 
 
-def _see(file: str, max_pixels: int, mode: Mode) -> Seen | str:
+def _see(file: str, max_pixels: int, mode: Mode) -> PreprocessedImage | str:
     """Decode a file, or say why it cannot be."""
-    return see(read_picture(file), max_pixels, mode)
+    return preprocess_or_reason(read_picture(file), max_pixels, mode)
 
 
 def _classify(
-    model: Model, batch: Sequence[tuple[str, Seen | str]], top_k: int | None
+    model: OnnxModel, batch: Sequence[tuple[str, PreprocessedImage | str]], top_k: int | None
 ) -> list[Result]:
     """Classify what could be decoded of a batch, in one inference."""
     seen = [picture for _, picture in batch if not isinstance(picture, str)]
@@ -86,11 +86,13 @@ def _classify(
     ]
 
 
-def _answers(model: Model, seen: Sequence[Seen], top_k: int | None) -> list[Classification]:
+def _answers(
+    model: OnnxModel, seen: Sequence[PreprocessedImage], top_k: int | None
+) -> list[Classification]:
     images = np.stack([pixels for pixels, _ in seen])[:, None]  # (N, 1, 28, 28)
     preprocessings = [preprocessing for _, preprocessing in seen]
     statistics = model.input_statistics
-    shifts = squares(statistics.whitened(images)).tolist() if statistics else None  # N
+    shifts = squared_norms(statistics.whitened(images)).tolist() if statistics else None  # N
     return classifications(model, images, model.classify(images), preprocessings, shifts, top_k)
 
 

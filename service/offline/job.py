@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from service.errors import InputError, OutputError
-from service.malloc import keep_freed_memory
-from service.offline.classify_chunk import Choices, Piece
+from service.malloc import tune_malloc_for_batch
+from service.offline.classify_chunk import ClassifyOptions, EncodedRows
 from service.offline.classify_files import check_top_k
-from service.offline.inputs.discovery import find_shards, without_rows
+from service.offline.inputs.discovery import find_shards, remaining_chunks
 from service.offline.inputs.image_files import Skipped
-from service.offline.inputs.types import shown
-from service.offline.manifest import claim, inputs
-from service.offline.result_writers import Results, results_at
+from service.offline.inputs.types import display_name
+from service.offline.manifest import claim_output, inputs
+from service.offline.result_writers import Results, open_results
 from service.preprocessing.pipeline import Mode
 from service.runtime.onnx_model import load_model, read_model
 from service.settings import Device, ServiceSettings
@@ -73,12 +73,14 @@ def run(settings: ServiceSettings, job: Job, counter: Counter) -> Done:
     check_top_k(model, job.top_k)
     if "-" in job.arguments:
         raise InputError("-: standard input cannot be read again for --resume: name a file")
-    open_results = results_at(job.out, model, job.top_k)
+    open_them = open_results(job.out, model, job.top_k)
     with _written_to(job.out):
-        claim(job.out, _made_of(settings, job, content), job.resume)
-    keep_freed_memory()
-    with _ended_by_sigterm(), _opened(job.out, open_results) as results:
-        choices = Choices(results.layout, settings.max_image_pixels, job.mode, settings.watch)
+        claim_output(job.out, _made_of(settings, job, content), job.resume)
+    tune_malloc_for_batch()
+    with _ended_by_sigterm(), _opened(job.out, open_them) as results:
+        choices = ClassifyOptions(
+            results.layout, settings.max_image_pixels, job.mode, settings.watch
+        )
         rows = faults = 0
         skipped = Skipped()
         with counter(results.rows) as count:
@@ -111,8 +113,13 @@ def _written_to(out: Path) -> Iterator[None]:
 
 
 def _pieces(
-    job: Job, results: Results, content: bytes, device: Device, choices: Choices, skipped: Skipped
-) -> Iterator[Piece]:
+    job: Job,
+    results: Results,
+    content: bytes,
+    device: Device,
+    choices: ClassifyOptions,
+    skipped: Skipped,
+) -> Iterator[EncodedRows]:
     shards = find_shards(job.arguments, skipped, job.column)
     if job.engine == "ray":
         from service.offline.ray_engine import classify_on_ray
@@ -124,7 +131,7 @@ def _pieces(
 
     # Several processes would only take turns on a GPU.
     processes = job.processes or (1 if device == "cuda" else len(os.sched_getaffinity(0)))
-    work = without_rows(shards, results.rows, results.last, skipped)
+    work = remaining_chunks(shards, results.rows, results.last, skipped)
     return classify_locally(work, content, device, choices, processes)
 
 
@@ -135,7 +142,7 @@ def _made_of(settings: ServiceSettings, job: Job, content: bytes) -> dict[str, o
         "model_sha256": hashlib.sha256(content).hexdigest(),
         "max_image_pixels": settings.max_image_pixels,
         "watch": settings.watch,
-        "column": None if job.column is None else shown(job.column),
+        "column": None if job.column is None else display_name(job.column),
         "mode": job.mode,
         "top_k": job.top_k,
     }

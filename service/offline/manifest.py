@@ -17,7 +17,7 @@ def inputs(arguments: Iterable[str]) -> list[dict[str, Any]]:
     return [_input(argument) for argument in arguments]
 
 
-def claim(out: Path, content: Mapping[str, Any], resume: bool) -> None:
+def claim_output(out: Path, content: Mapping[str, Any], resume: bool) -> None:
     """Make a path ours before anything is written to it, or see that it is.
 
     Args:

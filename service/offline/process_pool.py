@@ -19,19 +19,19 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
 from service.errors import EngineError
-from service.malloc import keep_freed_memory
+from service.malloc import tune_malloc_for_batch
 from service.offline.background_process import start
-from service.offline.classify_chunk import Choices, Piece, classify_block
-from service.offline.inputs.types import Block, Span
-from service.runtime.onnx_model import Model
-from service.runtime.onnx_session import open_session
+from service.offline.classify_chunk import ClassifyOptions, EncodedRows, classify_block
+from service.offline.inputs.types import Chunk, ImageBatch
+from service.runtime.onnx_model import OnnxModel
+from service.runtime.onnx_session import create_session
 from service.settings import Device
 
 AHEAD = 3  # spans for each process that are read, classified, or wait to be written
 HELD_BYTES = 256 * 2**20  # of spans that are on their way, unless one alone has more
 PIPE_BYTES = 2**20  # Linux's most, for who is not root
 
-Work = tuple[Span, int]
+Work = tuple[Chunk, int]
 
 
 class _Worker(NamedTuple):
@@ -44,8 +44,8 @@ class _Worker(NamedTuple):
 
 
 def classify_locally(
-    work: Iterable[Work], content: bytes, device: Device, choices: Choices, processes: int
-) -> Iterator[Piece]:
+    work: Iterable[Work], content: bytes, device: Device, choices: ClassifyOptions, processes: int
+) -> Iterator[EncodedRows]:
     """Classify spans, each without so many of its first pictures.
 
     Args:
@@ -61,11 +61,11 @@ def classify_locally(
     # Each process has a core: more threads would be in the way. BLAS asks when it is loaded.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     workers = [_start() for _ in range(processes)]
-    found: dict[int, Piece] = {}  # by their turns, which have not come
+    found: dict[int, EncodedRows] = {}  # by their turns, which have not come
     sizes: deque[int] = deque()  # of the spans whose turn has not come
     turn = 0
 
-    def pieces(before: int) -> Iterator[Piece]:
+    def pieces(before: int) -> Iterator[EncodedRows]:
         nonlocal turn
         while turn < before:
             if turn not in found:
@@ -103,9 +103,9 @@ def classify_locally(
             worker.pieces.close()
 
 
-def without(block: Block, passed_over: int) -> Block:
+def without(block: ImageBatch, passed_over: int) -> ImageBatch:
     """Return a block without its first pictures."""
-    return Block(block.names[passed_over:], block.pictures[passed_over:])
+    return ImageBatch(block.names[passed_over:], block.pictures[passed_over:])
 
 
 def _start() -> _Worker:
@@ -122,7 +122,7 @@ def _start() -> _Worker:
     return _Worker(process, work, pieces, deque())
 
 
-def _receive_some(workers: Iterable[_Worker]) -> Iterator[tuple[int, Piece]]:
+def _receive_some(workers: Iterable[_Worker]) -> Iterator[tuple[int, EncodedRows]]:
     """Wait for pieces, and return those that are there with their turns."""
     ready = wait([worker.pieces for worker in workers])
     for worker in workers:
@@ -130,7 +130,7 @@ def _receive_some(workers: Iterable[_Worker]) -> Iterator[tuple[int, Piece]]:
             found: tuple[int, int] | Exception = worker.pieces.recv()
             if isinstance(found, Exception):
                 raise found
-            yield worker.turns.popleft(), Piece(*found, worker.pieces.recv_bytes())
+            yield worker.turns.popleft(), EncodedRows(*found, worker.pieces.recv_bytes())
 
 
 def _classify_all(work: Connection, pieces: Connection) -> None:
@@ -139,8 +139,8 @@ def _classify_all(work: Connection, pieces: Connection) -> None:
     threading.Thread(target=_receive, args=(work, waiting), daemon=True).start()
     try:
         content, device, choices = waiting.get()
-        model = Model(open_session(content, device))
-        keep_freed_memory()
+        model = OnnxModel(create_session(content, device))
+        tune_malloc_for_batch()
         gc.freeze()  # what is there now stays, and need not be looked at
         while True:
             span, passed_over = waiting.get()

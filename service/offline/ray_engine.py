@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from service.errors import EngineError, InputError, ModelError, ServiceError
-from service.malloc import keep_freed_memory
-from service.offline.classify_chunk import Choices, Piece, classify_block
-from service.offline.inputs.discovery import without_rows
+from service.malloc import tune_malloc_for_batch
+from service.offline.classify_chunk import ClassifyOptions, EncodedRows, classify_block
+from service.offline.inputs.discovery import remaining_chunks
 from service.offline.inputs.image_files import Skipped
-from service.offline.inputs.types import Shard, Span
+from service.offline.inputs.types import Chunk, Shard
 from service.offline.process_pool import without
-from service.runtime.onnx_model import Model
-from service.runtime.onnx_session import open_session
+from service.runtime.onnx_model import OnnxModel
+from service.runtime.onnx_session import create_session
 from service.settings import Device
 
 if TYPE_CHECKING:
@@ -47,18 +47,20 @@ class Work(NamedTuple):
     rows: int
     last: str | None  # the name in the last of them
 
-    def spans(self, skipped: Skipped) -> Iterator[tuple[Span, int]]:
-        """Give its spans that have no row yet, as `without_rows` does."""
-        return without_rows([self.shard], self.rows, self.last, skipped)
+    def spans(self, skipped: Skipped) -> Iterator[tuple[Chunk, int]]:
+        """Give its spans that have no row yet, as `remaining_chunks` does."""
+        return remaining_chunks([self.shard], self.rows, self.last, skipped)
 
 
 class Classifier:
     """What an actor is: the model, loaded once, and shards classified one after another."""
 
-    def __init__(self, content: bytes, device: Device, choices: Choices, folder: str) -> None:
+    def __init__(
+        self, content: bytes, device: Device, choices: ClassifyOptions, folder: str
+    ) -> None:
         """Take what `classify_on_ray` is given, and the folder that files' names start from."""
         self._given = content, device, choices, folder
-        self._model: Model | None = None
+        self._model: OnnxModel | None = None
 
     def __call__(self, batch: Mapping[str, Sequence[bytes]]) -> Iterator[dict[str, list[bytes]]]:
         """Do a piece of work, in memory that does not grow with it.
@@ -85,20 +87,20 @@ class Classifier:
             needed = "a node needs the input's files under the names that they have here"
             yield _packed(EngineError(f"on {node}: {error}; {needed}"))
 
-    def _pieces(self, work: Work, skipped: Skipped) -> Iterator[Piece]:
+    def _pieces(self, work: Work, skipped: Skipped) -> Iterator[EncodedRows]:
         content, device, choices, folder = self._given
         if self._model is None:
             os.chdir(folder)  # an actor starts where its node's Ray did
-            self._model = Model(open_session(content, device))
+            self._model = OnnxModel(create_session(content, device))
             self._model.check()
-            keep_freed_memory()
+            tune_malloc_for_batch()
         if path := getattr(work.shard, "path", None):
             Path(path).stat()  # a row that says so would be this node's fault
         for span, rows in work.spans(skipped):
             yield classify_block(self._model, without(span.read(), rows), choices)
 
 
-def _packed(piece: Piece | Skipped | ServiceError) -> dict[str, list[bytes]]:
+def _packed(piece: EncodedRows | Skipped | ServiceError) -> dict[str, list[bytes]]:
     return {"piece": [pickle.dumps(piece)]}
 
 
@@ -109,9 +111,9 @@ def classify_on_ray(
     skipped: Skipped,
     content: bytes,
     device: Device,
-    choices: Choices,
+    choices: ClassifyOptions,
     processes: int | None = None,
-) -> Iterator[Piece]:
+) -> Iterator[EncodedRows]:
     """Classify shards on the cluster that `RAY_ADDRESS` names, else on a Ray of this machine.
 
     Args:
@@ -173,12 +175,12 @@ def _left(shards: Iterable[Shard], rows: int, last: str | None, skipped: Skipped
             next(work.spans(Skipped()), None)  # compares names
         yield work
         rows, last = 0, None
-    next(without_rows([], rows, last, skipped), None)  # complains of rows that are left
+    next(remaining_chunks([], rows, last, skipped), None)  # complains of rows that are left
 
 
 def _pipeline(
     works: Sequence[Work],
-    arguments: tuple[bytes, Device, Choices, str],
+    arguments: tuple[bytes, Device, ClassifyOptions, str],
     device: Device,
     processes: int | None,
 ) -> "Dataset":

@@ -14,10 +14,10 @@ from typing import Any, BinaryIO, Protocol
 import orjson
 
 from service.errors import InputError
-from service.offline.classify_chunk import Layout, Piece
+from service.offline.classify_chunk import EncodedRows, RowEncoder
 from service.offline.optional_pyarrow import pyarrow
-from service.offline.row_formats import ArrowRows, JSONRows, arrow_schema
-from service.runtime.onnx_model import Model
+from service.offline.row_formats import ArrowEncoder, JSONLinesEncoder, arrow_schema
+from service.runtime.onnx_model import OnnxModel
 
 FEW_VALUES = ["label", "mode", "hint", "error"]  # columns that a dictionary makes small
 PART_ROWS, PART_SECONDS = 65_536, 30.0
@@ -32,17 +32,17 @@ class Results(Protocol):
     last: str | None  # the name in the last of them
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> RowEncoder:
         """How it wants them."""
 
-    def write(self, piece: Piece) -> None:
+    def write(self, piece: EncodedRows) -> None:
         """Append rows."""
 
     def close(self) -> None:
         """Put all that was taken where it outlives the machine's next moment."""
 
 
-def results_at(path: Path, model: Model, top_k: int | None) -> Callable[[], Results]:
+def open_results(path: Path, model: OnnxModel, top_k: int | None) -> Callable[[], Results]:
     """Return what opens the place that a path means by its suffix, to go on behind what is there.
 
     That raises OSError if the place cannot be written to.
@@ -51,7 +51,7 @@ def results_at(path: Path, model: Model, top_k: int | None) -> Callable[[], Resu
         InputError: the suffix is none of those known, or pyarrow is missing.
     """
     if path.suffix in JSON_SUFFIXES:
-        return partial(JSONLinesFile, path, JSONRows(top_k))
+        return partial(JSONLinesFile, path, JSONLinesEncoder(top_k))
     if path.suffix != PARQUET_SUFFIX:
         suffixes = ", ".join((*JSON_SUFFIXES, PARQUET_SUFFIX))
         raise InputError(f"--out {path}: the name must end with one of {suffixes}")
@@ -63,7 +63,7 @@ def results_at(path: Path, model: Model, top_k: int | None) -> Callable[[], Resu
 class JSONLinesFile:
     """A line for each row."""
 
-    def __init__(self, path: Path, layout: JSONRows) -> None:
+    def __init__(self, path: Path, layout: JSONLinesEncoder) -> None:
         """Open it, and cut off a line that is torn and what comes behind it.
 
         Raises:
@@ -81,7 +81,7 @@ class JSONLinesFile:
         self._file.truncate(end)
         self._file.seek(end)
 
-    def write(self, piece: Piece) -> None:
+    def write(self, piece: EncodedRows) -> None:
         """Append lines."""
         self._file.write(piece.content)
         self._file.flush()
@@ -106,7 +106,7 @@ class ParquetFolder:
             InputError: a part is damaged or missing.
         """
         parquet = pyarrow().parquet
-        self.layout = ArrowRows()
+        self.layout = ArrowEncoder()
         self._path, self._schema, self._parquet = path, schema, parquet
         path.mkdir(exist_ok=True)
         for torn in path.glob("part-*.parquet.tmp"):
@@ -124,7 +124,7 @@ class ParquetFolder:
         self._batches: list[Any] = []
         self._since = time.monotonic()
 
-    def write(self, piece: Piece) -> None:
+    def write(self, piece: EncodedRows) -> None:
         """Take rows, and write a part if there are enough."""
         pa = pyarrow()
         self._batches.append(pa.ipc.read_record_batch(pa.py_buffer(piece.content), self._schema))

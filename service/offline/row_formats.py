@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from service.inference.results import most_probable
 from service.offline.classify_chunk import Rows
 from service.offline.optional_pyarrow import pyarrow
-from service.runtime.onnx_model import Model
+from service.runtime.onnx_model import OnnxModel
 
-SLOT = orjson.Fragment(b"%b")  # what differs from line to line
+PLACEHOLDER = orjson.Fragment(b"%b")  # what differs from line to line
 
 
 @dataclass(frozen=True)
-class JSONRows:
+class JSONLinesEncoder:
     """The objects that `POST /classify` answers with, each on a line, and the file's name.
 
     What `service.answers.classification` makes of each row is made for all at once here, in half
@@ -28,7 +28,7 @@ class JSONRows:
 
     top_k: int | None = None
 
-    def lay_out(self, model: Model, rows: Rows) -> bytes:
+    def lay_out(self, model: OnnxModel, rows: Rows) -> bytes:
         """Return the lines."""
         line, columns = self._columns(model, rows)
         lines = list(map(line.__mod__, zip(*columns, strict=True)))
@@ -36,7 +36,7 @@ class JSONRows:
             lines.insert(row, orjson.dumps({"file": rows.names[row], "error": fault}) + b"\n")
         return b"".join(lines)
 
-    def _columns(self, model: Model, rows: Rows) -> tuple[bytes, list[Iterable[bytes]]]:
+    def _columns(self, model: OnnxModel, rows: Rows) -> tuple[bytes, list[Iterable[bytes]]]:
         """Return an answer's line, and what goes into each of its slots."""
         M, K = rows.probabilities.shape
         names = [name for row, name in enumerate(rows.names) if row not in rows.faults]
@@ -44,17 +44,17 @@ class JSONRows:
         numbers = _numbers(rows.probabilities)  # M K
         best = rows.probabilities.argmax(axis=1)  # (M,)
         class_ids = best.tolist()
-        probabilities: Any = {_literal(label): SLOT for label in model.labels}
+        probabilities: Any = {_literal(label): PLACEHOLDER for label in model.labels}
         values: list[Iterable[bytes]] = [numbers[k::K] for k in range(K)]
         if self.top_k is not None:
-            probabilities, values = SLOT, [_most_probable(model, rows, numbers, self.top_k)]
+            probabilities, values = PLACEHOLDER, [_most_probable(model, rows, numbers, self.top_k)]
         line = {
-            "file": SLOT,
-            "label": SLOT,
-            "class_id": SLOT,
-            "confidence": SLOT,
+            "file": PLACEHOLDER,
+            "label": PLACEHOLDER,
+            "class_id": PLACEHOLDER,
+            "confidence": PLACEHOLDER,
             "probabilities": probabilities,
-            "preprocessing": SLOT,
+            "preprocessing": PLACEHOLDER,
             "model": {"name": _literal(model.name), "version": _literal(model.version)},
         }
         columns: list[Iterable[bytes]] = [
@@ -66,12 +66,14 @@ class JSONRows:
             map(orjson.dumps, rows.preprocessing),
         ]
         if rows.shifts is not None:
-            line["input"] = SLOT
+            line["input"] = PLACEHOLDER
             columns.append(_inputs(rows.shifts, rows.hints))
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE), columns
 
 
-def _most_probable(model: Model, rows: Rows, numbers: list[bytes], top_k: int) -> Iterator[bytes]:
+def _most_probable(
+    model: OnnxModel, rows: Rows, numbers: list[bytes], top_k: int
+) -> Iterator[bytes]:
     """Write the probabilities of each answer's most probable classes."""
     for answer, values in enumerate(rows.probabilities):
         first = answer * len(values)
@@ -92,7 +94,7 @@ def _literal(text: str) -> str:
 
 
 def _inputs(shifts: NDArray[np.float64], hints: Mapping[int, str]) -> list[bytes]:
-    """Write `service.drift.report.Input` of each answer."""
+    """Write `service.drift.report.InputReport` of each answer."""
     found = [b'{"shift":%b,"unusual":false,"hint":""}' % shift for shift in _numbers(shifts)]
     for answer, hint in hints.items():
         found[answer] = orjson.dumps(
@@ -102,10 +104,10 @@ def _inputs(shifts: NDArray[np.float64], hints: Mapping[int, str]) -> list[bytes
 
 
 @dataclass(frozen=True)
-class ArrowRows:
+class ArrowEncoder:
     """A record batch of `schema`, as Arrow's IPC writes it."""
 
-    def lay_out(self, model: Model, rows: Rows) -> bytes:
+    def lay_out(self, model: OnnxModel, rows: Rows) -> bytes:
         """Return its message."""
         pa = pyarrow()
         N = len(rows.names)

@@ -47,7 +47,7 @@ def images_from_json(data: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         InvalidInput: the numbers are too few or too many, or a value is none of them.
     """
     if not isinstance(data, list):
-        raise InvalidInput(f"the data of {INPUT!r} is {seen(data)}, a list of numbers is right")
+        raise InvalidInput(f"the data of {INPUT!r} is {shorten(data)}, a list of numbers is right")
     values = _flatten(data, shape) if data and isinstance(data[0], list) else data
     if len(values) != math.prod(shape):
         raise InvalidInput(
@@ -63,7 +63,7 @@ def images_from_bytes(content: bytes, offset: int, shape: tuple[int, ...]) -> ND
     return np.frombuffer(content, np.uint8, count, offset).reshape(shape)  # (N, 1, 28, 28)
 
 
-def seen(value: Any) -> str:
+def shorten(value: Any) -> str:
     """Write a value that a client sent for an error message, in short."""
     text = repr(value)
     return text if len(text) <= SEEN else f"{text[:SEEN]}..."
@@ -101,14 +101,14 @@ def _wrong_value(values: Sequence[Any]) -> InvalidInput:
         if type(value) is not int or not 0 <= value <= 255
     )
     return InvalidInput(
-        f"the data of {INPUT!r} has {seen(value)} at index {index}, a whole number from 0 to 255 "
-        "is right"
+        f"the data of {INPUT!r} has {shorten(value)} at index {index}, a whole number from 0 to "
+        "255 is right"
     )
 
 
 def _wrong_shape(shape: Any) -> InvalidInput:
     expected = ", ".join(map(str, IMAGE_SHAPE))
     return InvalidInput(
-        f"the shape of {INPUT!r} is {seen(shape)}, [N, {expected}] is right, N being the number "
+        f"the shape of {INPUT!r} is {shorten(shape)}, [N, {expected}] is right, N being the number "
         f"of images, at least 1; one image is [1, {expected}]"
     )

@@ -22,7 +22,7 @@ from service.oip.json_tensors import (
     image_shape,
     images_from_bytes,
     images_from_json,
-    seen,
+    shorten,
 )
 from service.runtime.onnx_model import INPUT, LOGITS, PROBABILITIES
 
@@ -30,7 +30,7 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 
 # A client that sends binary tensors sends the same JSON before them again and again: so many of
 # them are remembered as they were understood, if they have no more bytes.
-REMEMBERED, REMEMBERED_BYTES = 128, 1024
+HEAD_CACHE_SIZE, HEAD_CACHE_BYTES = 128, 1024
 
 LENGTH = re.compile("[0-9]{1,18}")
 DATATYPE = "UINT8"
@@ -88,7 +88,7 @@ def parse_request(body: bytes, header_length: str | None) -> InferenceRequest:
     length = _json_length(body, header_length)
     if length == 0 and header_length is not None:
         return InferenceRequest(None, _raw_images(body), _all_outputs(binary=True))
-    if length < len(body) and length <= REMEMBERED_BYTES:
+    if length < len(body) and length <= HEAD_CACHE_BYTES:
         head = _remembered(body[:length])
     else:
         head = _parse_head(body, length)
@@ -100,7 +100,7 @@ def _json_length(body: bytes, header_length: str | None) -> int:
         return len(body)
     if not LENGTH.fullmatch(header_length) or int(header_length) > len(body):
         raise InvalidInput(
-            f"{HEADER_LENGTH} is {seen(header_length)}, the number of the body's bytes that are "
+            f"{HEADER_LENGTH} is {shorten(header_length)}, the number of the body's bytes that are "
             f"JSON is right, at most all {len(body):,}"
         )
     return int(header_length)
@@ -117,7 +117,7 @@ def _parse_head(body: bytes, length: int) -> _Head:
     )
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(HEAD_CACHE_SIZE)
 def _remembered(text: bytes) -> _Head:
     return _parse_head(text, len(text))
 
@@ -128,7 +128,7 @@ def _parse_json(body: bytes, length: int) -> Mapping[str, Any]:
     except InvalidInput as error:
         raise InvalidInput(f"{error}; binary tensors behind it need {HEADER_LENGTH}") from None
     if not isinstance(content, dict):
-        raise InvalidInput(f"the body is {seen(content)}, an object with inputs is right")
+        raise InvalidInput(f"the body is {shorten(content)}, an object with inputs is right")
     return content
 
 
@@ -148,7 +148,7 @@ def _input(content: Mapping[str, Any]) -> tuple[tuple[int, ...], int | None, Any
     where = f"the input {INPUT!r}"
     datatype = _required(entry, "datatype", str, where)
     if datatype != DATATYPE:
-        raise InvalidInput(f"the datatype of {INPUT!r} is {seen(datatype)}, {DATATYPE} is right")
+        raise InvalidInput(f"the datatype of {INPUT!r} is {shorten(datatype)}, {DATATYPE} is right")
     shape = image_shape(_required(entry, "shape", list, where))
     parameters = _optional(entry, "parameters", dict, where, {})
     _refuse_shared_memory(parameters, where)
@@ -176,7 +176,7 @@ def _only_input(content: Mapping[str, Any]) -> Mapping[str, Any]:
     entries = _entries(content, "inputs")
     names = [_required(entry, "name", str, "an input") for entry in entries]
     if names != [INPUT]:
-        raise InvalidInput(f"the inputs are {seen(names)}, one called {INPUT!r} is right")
+        raise InvalidInput(f"the inputs are {shorten(names)}, one called {INPUT!r} is right")
     return entries[0]
 
 
@@ -184,7 +184,7 @@ def _check_sizes(said: int, needed: int, found: int) -> None:
     """Compare a tensor's binary_data_size with its shape and with the bytes behind the JSON."""
     if said != needed:
         raise InvalidInput(
-            f"the binary_data_size of {INPUT!r} is {seen(said)}, its shape needs {needed:,}"
+            f"the binary_data_size of {INPUT!r} is {shorten(said)}, its shape needs {needed:,}"
         )
     if found != said:
         raise InvalidInput(
@@ -198,14 +198,14 @@ def _outputs(content: Mapping[str, Any], binary: bool) -> Sequence[RequestedOutp
     outputs = [_output(entry, binary) for entry in entries]
     names = [output.name for output in outputs]
     if len(set(names)) < len(names):
-        raise InvalidInput(f"the outputs are {seen(names)}, each at most once is right")
+        raise InvalidInput(f"the outputs are {shorten(names)}, each at most once is right")
     return outputs
 
 
 def _output(entry: Mapping[str, Any], binary: bool) -> RequestedOutput:
     name = _required(entry, "name", str, "an output")
     if name not in OUTPUTS:
-        raise InvalidInput(f"there is no output {seen(name)}: there are {', '.join(OUTPUTS)}")
+        raise InvalidInput(f"there is no output {shorten(name)}: there are {', '.join(OUTPUTS)}")
     where = f"the output {name!r}"
     parameters = _optional(entry, "parameters", dict, where, {})
     _refuse_shared_memory(parameters, where)
@@ -231,7 +231,7 @@ def _entries(content: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]
     entries: list[Any] = _required(content, key, list, "the request")
     for entry in entries:
         if not isinstance(entry, dict):
-            raise InvalidInput(f"{key} has {seen(entry)}, objects with a name are right")
+            raise InvalidInput(f"{key} has {shorten(entry)}, objects with a name are right")
     return entries
 
 
@@ -250,5 +250,5 @@ def _optional(
     if value is None:
         return default
     if type(value) is not kind:  # isinstance would take true for a whole number
-        raise InvalidInput(f"{where} has {key} {seen(value)}, {KINDS[kind]} is right")
+        raise InvalidInput(f"{where} has {key} {shorten(value)}, {KINDS[kind]} is right")
     return value

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from service.http.responses import Answer
 from service.inference.results import most_probable
 from service.oip.rest_request import HEADER_LENGTH, InferenceRequest, RequestedOutput
-from service.runtime.onnx_model import Model
+from service.runtime.onnx_model import OnnxModel
 
 
 def write_response(
-    model: Model, request: InferenceRequest, arrays: Sequence[NDArray[np.float32]]
+    model: OnnxModel, request: InferenceRequest, arrays: Sequence[NDArray[np.float32]]
 ) -> Answer:
     """Write what the network found, as the client wants it.
 

@@ -15,7 +15,7 @@ from service.openapi.components import (
     BINARY,
     JSON,
     OCTETS,
-    Described,
+    OpenAPIObject,
     answers,
     content,
     operation,
@@ -29,7 +29,7 @@ TAG = "Classification"
 REFUSALS = (RequestTimeout, Overloaded, NotReady, Timeout)  # of any request that costs
 ERRORS = (InvalidInput, TooLarge, UnsupportedType, *REFUSALS)
 
-MODE: Described = {
+MODE: OpenAPIObject = {
     "name": "mode",
     "in": "query",
     "description": "How a picture becomes 28 x 28 in grey. raw: squeezed, no more, 0 being "
@@ -37,7 +37,7 @@ MODE: Described = {
     "light background. auto: raw for a grey picture of 28 x 28, photo for any other.",
     "schema": {"type": "string", "enum": list(get_args(Mode)), "default": "auto"},
 }
-TOP_K: Described = {
+TOP_K: OpenAPIObject = {
     "name": "top_k",
     "in": "query",
     "description": "How many classes `probabilities` names, the most probable first; all in the "
@@ -69,7 +69,7 @@ TROUSERS = [
 ]
 
 
-def _form(field: str, schema: Described) -> Described:
+def _form(field: str, schema: OpenAPIObject) -> OpenAPIObject:
     fields = {"type": "object", "required": [field], "properties": {field: schema}}
     return {FORM: {"schema": fields, "encoding": {field: {"contentType": ", ".join(MEDIA_TYPES)}}}}
 
@@ -78,7 +78,7 @@ def _form(field: str, schema: Described) -> Described:
 PICTURE = _form(FIELD, BINARY) | {kind: {"schema": BINARY} for kind in (*MEDIA_TYPES, OCTETS)}
 
 
-def describe() -> Described:
+def paths() -> OpenAPIObject:
     """Describe the routes that classify."""
     return {
         "/classify": {"post": _classify()},
@@ -87,7 +87,7 @@ def describe() -> Described:
     }
 
 
-def _classify() -> Described:
+def _classify() -> OpenAPIObject:
     return operation(
         "classify",
         TAG,
@@ -99,7 +99,7 @@ def _classify() -> Described:
     )
 
 
-def _classify_batch() -> Described:
+def _classify_batch() -> OpenAPIObject:
     many = {"type": "array", "minItems": 1, "items": BINARY}
     schema = {"type": "array", "items": reference("Classification")}
     return operation(
@@ -114,7 +114,7 @@ def _classify_batch() -> Described:
     )
 
 
-def _predict() -> Described:
+def _predict() -> OpenAPIObject:
     return operation(
         "predict",
         TAG,
@@ -125,7 +125,7 @@ def _predict() -> Described:
     )
 
 
-def _images() -> Described:
+def _images() -> OpenAPIObject:
     image = _list(_list(_list({"type": "integer", "minimum": 0, "maximum": 255}, SIDE), SIDE), 1)
     return {
         "type": "object",
@@ -135,9 +135,9 @@ def _images() -> Described:
     }
 
 
-def _list(items: Described, length: int) -> Described:
+def _list(items: OpenAPIObject, length: int) -> OpenAPIObject:
     return {"type": "array", "minItems": length, "maxItems": length, "items": items}
 
 
-def _json(schema: str, example: Any) -> Described:
+def _json(schema: str, example: Any) -> OpenAPIObject:
     return content(JSON, reference(schema), example)

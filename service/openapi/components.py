@@ -6,22 +6,22 @@ from typing import Any
 from service.errors import RequestError
 from service.telemetry.request_id import ACCEPTED
 
-Described = dict[str, Any]
+OpenAPIObject = dict[str, Any]
 
 JSON, OCTETS = "application/json", "application/octet-stream"
-TEXT: Described = {"type": "string"}
-BINARY: Described = {"type": "string", "format": "binary"}
+TEXT: OpenAPIObject = {"type": "string"}
+BINARY: OpenAPIObject = {"type": "string", "format": "binary"}
 
 # Every request may have the first. Every answer has both of the others, and what a model answered
 # the third.
-REQUEST_ID: Described = {"$ref": "#/components/parameters/RequestID"}
-HEADERS: Described = {
+REQUEST_ID: OpenAPIObject = {"$ref": "#/components/parameters/RequestID"}
+HEADERS: OpenAPIObject = {
     "X-Request-ID": {"$ref": "#/components/headers/RequestID"},
     "Server-Timing": {"$ref": "#/components/headers/ServerTiming"},
     "X-Model-Version": {"$ref": "#/components/headers/ModelVersion"},
 }
 
-COMPONENTS: Described = {
+COMPONENTS: OpenAPIObject = {
     "parameters": {
         "RequestID": {
             "name": "X-Request-ID",
@@ -64,19 +64,19 @@ COMPONENTS: Described = {
 }
 
 
-def reference(schema: str) -> Described:
+def reference(schema: str) -> OpenAPIObject:
     """Refer to a schema of the components by its name."""
     return {"$ref": f"#/components/schemas/{schema}"}
 
 
-def content(media_type: str, schema: Described, example: Any = None) -> Described:
+def content(media_type: str, schema: OpenAPIObject, example: Any = None) -> OpenAPIObject:
     """Describe a body of one type."""
     return {media_type: {"schema": schema} | ({} if example is None else {"example": example})}
 
 
 def answers(
-    description: str, body: Described, errors: Iterable[type[RequestError]] = ()
-) -> Described:
+    description: str, body: OpenAPIObject, errors: Iterable[type[RequestError]] = ()
+) -> OpenAPIObject:
     """Describe what a route answers: 200, the errors of its own, and any other error."""
     refusals = {str(int(error.status)): error_answer(error.__doc__ or "") for error in errors}
     return {
@@ -90,11 +90,11 @@ def operation(
     name: str,
     tag: str,
     summary: str,
-    responses: Described,
-    parameters: Iterable[Described] = (),
+    responses: OpenAPIObject,
+    parameters: Iterable[OpenAPIObject] = (),
     body: Mapping[str, Any] | None = None,
     description: str = "",
-) -> Described:
+) -> OpenAPIObject:
     """Describe what one method of a route does.
 
     Args:
@@ -117,7 +117,7 @@ def operation(
     return described | ({"requestBody": {"required": True, "content": body}} if body else {})
 
 
-def error_answer(description: str) -> Described:
+def error_answer(description: str) -> OpenAPIObject:
     """Describe an answer that is an error."""
     return {
         "description": description,

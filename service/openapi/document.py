@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from service.inference.results import Classification, Predictions
 from service.openapi import classification, open_inference, operations
-from service.openapi.components import COMPONENTS, Described
+from service.openapi.components import COMPONENTS, OpenAPIObject
 from service.openapi.security import with_keys
 from service.settings import ServiceSettings
 from service.version import SERVER_VERSION
@@ -39,16 +39,16 @@ class OpenAPI:
         Args:
             settings: of the server; None for one with the defaults.
         """
-        self.content: Described = {
+        self.content: OpenAPIObject = {
             "openapi": VERSION,
             "info": INFO,
             # Where the description was loaded from, be it behind a proxy that strips a prefix.
             "servers": [{"url": "./"}],
             "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
             "paths": {
-                **classification.describe(),
-                **open_inference.describe(),
-                **operations.describe(),
+                **classification.paths(),
+                **open_inference.paths(),
+                **operations.paths(),
             },
             "components": COMPONENTS
             | {"schemas": COMPONENTS["schemas"] | open_inference.SCHEMAS | _answers()},
@@ -64,12 +64,12 @@ class OpenAPI:
         return self.content
 
 
-def _answers() -> Described:
+def _answers() -> OpenAPIObject:
     """Return the schemas of the answers that are typed."""
     kinds: tuple[Any, ...] = (Classification, Predictions)
     _, schemas = TypeAdapter.json_schemas(
         [(kind, "serialization", TypeAdapter(kind)) for kind in kinds],
         ref_template="#/components/schemas/{model}",
     )
-    found: Described = schemas["$defs"]
+    found: OpenAPIObject = schemas["$defs"]
     return found

@@ -13,7 +13,7 @@ from service.openapi.components import (
     JSON,
     OCTETS,
     TEXT,
-    Described,
+    OpenAPIObject,
     answers,
     content,
     operation,
@@ -26,23 +26,23 @@ TAG = "Open Inference Protocol v2"
 NAME, VERSION = "fashion_lenet", "1.1.0"
 MODEL = "/v2/models/{name}"
 
-YES: Described = {"type": "boolean", "description": "true; an error says no"}
-WHOLE: Described = {"type": "integer", "minimum": 0}
-SHAPE: Described = {"type": "array", "items": {"type": "integer"}}
-FREE: Described = {"type": "object", "additionalProperties": True}
-NULL: Described = {"nullable": True}  # which means the same as to leave it out
+YES: OpenAPIObject = {"type": "boolean", "description": "true; an error says no"}
+WHOLE: OpenAPIObject = {"type": "integer", "minimum": 0}
+SHAPE: OpenAPIObject = {"type": "array", "items": {"type": "integer"}}
+FREE: OpenAPIObject = {"type": "object", "additionalProperties": True}
+NULL: OpenAPIObject = {"nullable": True}  # which means the same as to leave it out
 
 
-def _object(required: str, **properties: Described) -> Described:
-    described: Described = {"type": "object", "properties": properties}
+def _object(required: str, **properties: OpenAPIObject) -> OpenAPIObject:
+    described: OpenAPIObject = {"type": "object", "properties": properties}
     return described | ({"required": required.split()} if required else {})
 
 
-def _list(items: Described, **limits: int) -> Described:
+def _list(items: OpenAPIObject, **limits: int) -> OpenAPIObject:
     return {"type": "array", "items": items, **limits}
 
 
-SCHEMAS: Described = {
+SCHEMAS: OpenAPIObject = {
     "ServerMetadata": _object(
         "name version extensions", name=TEXT, version=TEXT, extensions=_list(TEXT)
     ),
@@ -126,7 +126,7 @@ RESPONSE = {
     ],
 }
 
-PATH_NAME: Described = {
+PATH_NAME: OpenAPIObject = {
     "name": "name",
     "in": "path",
     "required": True,
@@ -134,12 +134,12 @@ PATH_NAME: Described = {
     "schema": TEXT,
     "example": NAME,
 }
-PATH_VERSION: Described = PATH_NAME | {
+PATH_VERSION: OpenAPIObject = PATH_NAME | {
     "name": "version",
     "description": "The model's version.",
     "example": VERSION,
 }
-JSON_LENGTH: Described = {
+JSON_LENGTH: OpenAPIObject = {
     "name": HEADER_LENGTH,
     "in": "header",
     "description": "How many bytes of the body are its JSON object, which tensors in binary "
@@ -148,7 +148,7 @@ JSON_LENGTH: Described = {
 }
 
 
-def describe() -> Described:
+def paths() -> OpenAPIObject:
     """Describe the protocol's routes; those of a model also stand under its version."""
     routes = {
         "/v2": {"get": _server_metadata("v2_server_metadata")},
@@ -166,18 +166,18 @@ def describe() -> Described:
     return routes
 
 
-def _server_metadata(name: str) -> Described:
+def _server_metadata(name: str) -> OpenAPIObject:
     body = content(JSON, reference("ServerMetadata"), SERVER_METADATA)
     return operation(name, TAG, "What server this is", answers("The server.", body))
 
 
-def _health(what: str, summary: str, *errors: type[NotReady]) -> Described:
+def _health(what: str, summary: str, *errors: type[NotReady]) -> OpenAPIObject:
     keys = ["live", "ready"][: 1 + (what == "ready")]
     body = content(JSON, _object(" ".join(keys), **dict.fromkeys(keys, YES)))
     return operation(f"v2_health_{what}", TAG, summary, answers("Yes.", body, errors))
 
 
-def _model_metadata(suffix: str, parameters: list[Described]) -> Described:
+def _model_metadata(suffix: str, parameters: list[OpenAPIObject]) -> OpenAPIObject:
     body = content(JSON, reference("ModelMetadata"), MODEL_METADATA)
     responses = answers("The model's inputs and outputs.", body, [NotFound, NotReady])
     return operation(
@@ -185,7 +185,7 @@ def _model_metadata(suffix: str, parameters: list[Described]) -> Described:
     )
 
 
-def _model_ready(suffix: str, parameters: list[Described]) -> Described:
+def _model_ready(suffix: str, parameters: list[OpenAPIObject]) -> OpenAPIObject:
     body = content(JSON, _object("name ready", name=TEXT, ready=YES), {"name": NAME, "ready": True})
     responses = answers("Yes.", body, [NotFound, NotReady])
     return operation(
@@ -193,7 +193,7 @@ def _model_ready(suffix: str, parameters: list[Described]) -> Described:
     )
 
 
-def _infer(suffix: str, parameters: list[Described]) -> Described:
+def _infer(suffix: str, parameters: list[OpenAPIObject]) -> OpenAPIObject:
     octets = {OCTETS: {"schema": BINARY}}
     body = content(JSON, reference("InferResponse"), RESPONSE) | octets
     errors = [InvalidInput, NotFound, TooLarge, UnsupportedType, *REFUSALS]

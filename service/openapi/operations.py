@@ -2,7 +2,15 @@
 
 from service.errors import InvalidInput, NotReady, TooLarge, UnsupportedType
 from service.openapi.classification import MODE, PICTURE
-from service.openapi.components import BINARY, JSON, TEXT, Described, answers, content, operation
+from service.openapi.components import (
+    BINARY,
+    JSON,
+    TEXT,
+    OpenAPIObject,
+    answers,
+    content,
+    operation,
+)
 
 TAG, PAGE_TAG = "Operation", "Demonstration"
 
@@ -13,17 +21,17 @@ READY = {
     "device": "cpu",
     "execution_provider": "CPUExecutionProvider",
 }
-MODEL: Described = {
+MODEL: OpenAPIObject = {
     "type": "object",
     "required": ["name", "version"],
     "properties": {"name": TEXT, "version": TEXT},
 }
-LIVE_SCHEMA: Described = {
+LIVE_SCHEMA: OpenAPIObject = {
     "type": "object",
     "required": ["status"],
     "properties": {"status": {"type": "string", "enum": ["live"]}},
 }
-READY_SCHEMA: Described = {
+READY_SCHEMA: OpenAPIObject = {
     "type": "object",
     "required": list(READY),
     "properties": {
@@ -37,7 +45,7 @@ METRICS = 'fashion_requests_total{route="/classify",status="200"} 42.0\n'
 READY_TEXT = "The model is loaded and has passed its check."
 
 
-def describe() -> Described:
+def paths() -> OpenAPIObject:
     """Describe the routes for those who run the service, and the page to try it on."""
     live = answers("The process runs.", content(JSON, LIVE_SCHEMA, LIVE))
     ready = answers(READY_TEXT, content(JSON, READY_SCHEMA, READY), [NotReady])
@@ -53,7 +61,7 @@ def describe() -> Described:
     }
 
 
-def _demonstration() -> Described:
+def _demonstration() -> OpenAPIObject:
     page = answers("The page.", content("text/html", TEXT))
     file = answers("The file.", {"*/*": {"schema": BINARY}})
     path = {

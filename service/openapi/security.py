@@ -2,15 +2,15 @@
 
 from service.errors import Unauthorized
 from service.middleware.authentication import needs_key
-from service.openapi.components import Described, error_answer
+from service.openapi.components import OpenAPIObject, error_answer
 
-SCHEMES: Described = {
+SCHEMES: OpenAPIObject = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
 
 
-def with_keys(description: Described) -> Described:
+def with_keys(description: OpenAPIObject) -> OpenAPIObject:
     """Return the description of a service with what asks for a key, and is refused without."""
     components = description["components"] | {"securitySchemes": SCHEMES}
     paths = {
@@ -20,7 +20,7 @@ def with_keys(description: Described) -> Described:
     return description | {"components": components, "paths": paths}
 
 
-def _closed(path: str, method: str, operation: Described) -> Described:
+def _closed(path: str, method: str, operation: OpenAPIObject) -> OpenAPIObject:
     if not needs_key(method.upper(), path):
         return operation
     refusal = error_answer(Unauthorized.__doc__ or "")

@@ -11,10 +11,10 @@ from service.errors import InvalidInput
 PIECE = 2**20  # values scaled at a time, since that takes 16 bytes for each
 
 # The white that a picture may mean, by whether its values are whole numbers.
-WHITES = {True: (255, 65535), False: (1, 255, 65535)}
+WHITE_POINTS = {True: (255, 65535), False: (1, 255, 65535)}
 
 
-def in_eight_bits(image: Image.Image) -> Image.Image:
+def to_8_bit(image: Image.Image) -> Image.Image:
     """Bring grey of more than 8 bits to 8; Pillow itself would clip it, or refuse.
 
     A file of 16 bits has its white at 65535. One of 32 bits, whole numbers or floating
@@ -48,7 +48,7 @@ def _values(image: Image.Image) -> NDArray[Any]:
 
 def _scaled(values: NDArray[np.int32 | np.float32]) -> NDArray[np.uint8]:
     low, high = values.min(), values.max()  # of which both are NaN where a pixel is
-    for white in WHITES[np.issubdtype(values.dtype, np.integer)]:
+    for white in WHITE_POINTS[np.issubdtype(values.dtype, np.integer)]:
         if low >= 0 and high <= white:
             scaled = np.empty(values.shape, np.uint8)
             for few, into in zip(_pieces(values), _pieces(scaled), strict=True):

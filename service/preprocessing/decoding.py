@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from service.errors import RequestError, TooLarge
-from service.preprocessing.fashion_mnist import WORKING_SIDE
-from service.preprocessing.pipeline import Mode, Seen, as_network_sees, open_image
+from service.preprocessing.fashion_mnist import MAX_WORKING_SIDE
+from service.preprocessing.pipeline import Mode, PreprocessedImage, open_image, preprocess
 
 
 class Job(NamedTuple):
@@ -22,7 +22,7 @@ class LargeJob(Exception):
     """There are more pixels to decode than the caller wants to."""
 
 
-def decode(job: Job, most_pixels: int | None = None) -> list[Seen]:
+def decode(job: Job, most_pixels: int | None = None) -> list[PreprocessedImage]:
     """Decode the pictures of a request, in order.
 
     Args:
@@ -41,7 +41,7 @@ def decode(job: Job, most_pixels: int | None = None) -> list[Seen]:
         # Closed at once: a thousand that are open hold more than one that is decoded.
         with named(index, job.names[index]), open_image(content, job.max_pixels) as image:
             pixels += image.width * image.height
-            image.draft(None, (WORKING_SIDE, WORKING_SIDE))
+            image.draft(None, (MAX_WORKING_SIDE, MAX_WORKING_SIDE))
             decoded += image.width * image.height
     if pixels > job.max_pixels:
         raise TooLarge(
@@ -57,13 +57,13 @@ def decode(job: Job, most_pixels: int | None = None) -> list[Seen]:
     return seen
 
 
-def _decode_one(content: bytes, job: Job, most_pixels: int | None) -> Seen:
+def _decode_one(content: bytes, job: Job, most_pixels: int | None) -> PreprocessedImage:
     with open_image(content, job.max_pixels) as image:
         # A large JPEG is decoded at a half, a quarter or an eighth of its size, as much faster.
-        image.draft(None, (WORKING_SIDE, WORKING_SIDE))
+        image.draft(None, (MAX_WORKING_SIDE, MAX_WORKING_SIDE))
         if most_pixels is not None and image.width * image.height > most_pixels:
             raise LargeJob
-        return as_network_sees(image, job.mode)
+        return preprocess(image, job.mode)
 
 
 @contextmanager

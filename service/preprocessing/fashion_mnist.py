@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
 SIDE = 28
-WORKING_SIDE = 8 * SIDE  # a photograph is made this small first, so that the rest costs little
+MAX_WORKING_SIDE = 8 * SIDE  # a photograph is made this small first, so that the rest costs little
 BAND_PIXELS = 2**20  # of a picture that are converted at a time
 
 # Black or white and a palette's numbers have no mean, and transparency counts in it. All are
@@ -26,7 +26,7 @@ BACKGROUND = (
 )
 
 
-class Garment(NamedTuple):
+class FashionMnistImage(NamedTuple):
     """A photograph as the data set would have it."""
 
     image: Image.Image  # 28 x 28 in 8-bit grey, background dark, garment light
@@ -34,7 +34,7 @@ class Garment(NamedTuple):
     trimmed: bool  # edges of the background's colour were cut away
 
 
-def to_fashion_mnist(image: Image.Image) -> Garment:
+def to_fashion_mnist(image: Image.Image) -> FashionMnistImage:
     """Turn any picture of a garment into what the data set would have made of it.
 
     The paper's photographs have a white background, which it negates. Here the
@@ -43,29 +43,33 @@ def to_fashion_mnist(image: Image.Image) -> Garment:
     Args:
         image: decoded and upright, of any size, in any of Pillow's modes of 8 bits.
     """
-    grey = flatten(reduce(image)).convert("L")
+    grey = flatten(downscale(image)).convert("L")
     background = _background(grey)
     trimmed = _trim(grey, background)
-    small = _fit(trimmed, SIDE, Image.Resampling.LANCZOS).filter(ImageFilter.SHARPEN)
+    small = _resize_longest_edge(trimmed, SIDE, Image.Resampling.LANCZOS).filter(
+        ImageFilter.SHARPEN
+    )
     canvas = Image.new("L", (SIDE, SIDE), background)
     canvas.paste(small, ((SIDE - small.width) // 2, (SIDE - small.height) // 2))
     light = background > 127
-    return Garment(ImageOps.invert(canvas) if light else canvas, light, trimmed.size != grey.size)
+    return FashionMnistImage(
+        ImageOps.invert(canvas) if light else canvas, light, trimmed.size != grey.size
+    )
 
 
-def reduce(image: Image.Image) -> Image.Image:
+def downscale(image: Image.Image) -> Image.Image:
     """Make a large picture small enough to work on."""
-    if max(image.size) <= WORKING_SIDE:
+    if max(image.size) <= MAX_WORKING_SIDE:
         return image
     if image.mode in CONVERTED:
         return _reduce_in_bands(image)
-    return _fit(image, WORKING_SIDE, Image.Resampling.BOX)
+    return _resize_longest_edge(image, MAX_WORKING_SIDE, Image.Resampling.BOX)
 
 
 def _reduce_in_bands(image: Image.Image) -> Image.Image:
     """Reduce some rows at a time, each converted: of all at once that takes twice the memory."""
     mode = "RGBA" if image.has_transparency_data else "RGB"
-    reduced = Image.new(mode, _fitted(image.size, WORKING_SIDE))
+    reduced = Image.new(mode, _fitted(image.size, MAX_WORKING_SIDE))
     reduced.info = image.info
     scale = image.height / reduced.height
     rows = max(1, int(BAND_PIXELS / (scale * image.width)))  # of the result
@@ -104,7 +108,7 @@ def _trim(grey: Image.Image, background: int) -> Image.Image:
     return grey.crop(difference.getbbox())
 
 
-def _fit(image: Image.Image, side: int, resample: Image.Resampling) -> Image.Image:
+def _resize_longest_edge(image: Image.Image, side: int, resample: Image.Resampling) -> Image.Image:
     """Bring the longest edge to a length, the other along, to no less than one pixel."""
     return image.resize(_fitted(image.size, side), resample)
 

@@ -15,18 +15,18 @@ from pydantic import Field
 from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
 
 from service.errors import InvalidInput, RequestError, TooLarge
-from service.preprocessing.bit_depth import in_eight_bits
+from service.preprocessing.bit_depth import to_8_bit
 from service.preprocessing.fashion_mnist import (
     BACKGROUND,
-    WORKING_SIDE,
+    MAX_WORKING_SIDE,
+    downscale,
     flatten,
-    reduce,
     to_fashion_mnist,
 )
 from service.preprocessing.formats import FORMATS, SERVED, format_of
 from service.preprocessing.plain_png import read_plain_png
 from service.preprocessing.png_background import png_background
-from service.preprocessing.time_limited_reader import BoundedReader
+from service.preprocessing.time_limited_reader import TimeLimitedReader
 
 SIDE = 28
 GREY_TOLERANCE = 2  # a lossy WebP gives grey back with its channels one apart
@@ -56,32 +56,32 @@ class Preprocessing(TypedDict):
     trimmed: Annotated[bool, Field(description="edges of the background's colour were cut away")]
 
 
-class Seen(NamedTuple):
+class PreprocessedImage(NamedTuple):
     """A picture as the network sees it."""
 
     pixels: NDArray[np.uint8]  # (28, 28), 0 for background, 255 for garment
     preprocessing: Preprocessing
 
 
-AS_IT_IS: Preprocessing = {"mode": "raw", "negated": False, "trimmed": False}
+UNCHANGED: Preprocessing = {"mode": "raw", "negated": False, "trimmed": False}
 
 
 def read_image(content: bytes, max_pixels: int, mode: Mode = "auto") -> NDArray[np.uint8]:
     """Open a picture and return what the network sees of it, (28, 28).
 
     Raises:
-        InvalidInput, TooLarge: as `open_image` and `as_network_sees` do.
+        InvalidInput, TooLarge: as `open_image` and `preprocess` do.
     """
-    if seen := see_plain(content, mode):
+    if seen := preprocess_fast_path(content, mode):
         return seen.pixels  # (28, 28)
-    return as_network_sees(open_image(content, max_pixels), mode).pixels  # (28, 28)
+    return preprocess(open_image(content, max_pixels), mode).pixels  # (28, 28)
 
 
-def see_plain(content: bytes, mode: Mode = "auto") -> Seen | None:
+def preprocess_fast_path(content: bytes, mode: Mode = "auto") -> PreprocessedImage | None:
     """Do both in a third of the time where nothing has to be done to the picture, else nothing."""
     if mode == "photo" or (pixels := read_plain_png(content)) is None:
         return None
-    return Seen(pixels, AS_IT_IS)
+    return PreprocessedImage(pixels, UNCHANGED)
 
 
 def open_image(content: bytes, max_pixels: int) -> Image.Image:
@@ -97,8 +97,8 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
     """
     if not content:
         raise InvalidInput(f"the image is empty: send a {SERVED} file")
-    with _faults_of_pillow(content):
-        image = Image.open(BoundedReader(content), formats=[one.pillow for one in FORMATS])
+    with _translate_pillow_errors(content):
+        image = Image.open(TimeLimitedReader(content), formats=[one.pillow for one in FORMATS])
     width, height = image.size
     if max(width, height) > LONGEST_SIDE:
         raise TooLarge(
@@ -121,7 +121,7 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
     return image
 
 
-def as_network_sees(image: Image.Image, mode: Mode = "auto") -> Seen:
+def preprocess(image: Image.Image, mode: Mode = "auto") -> PreprocessedImage:
     """Decode an opened picture and make it what the network was trained on.
 
     Args:
@@ -136,15 +136,17 @@ def as_network_sees(image: Image.Image, mode: Mode = "auto") -> Seen:
         InvalidInput: the picture is broken or cut off, or takes too long to decode, or its
             values have no known range.
     """
-    with _faults_of_pillow():
+    with _translate_pillow_errors():
         # A large JPEG is decoded at a half, a quarter or an eighth of its size, as much faster.
-        image.draft(None, (WORKING_SIDE, WORKING_SIDE))
+        image.draft(None, (MAX_WORKING_SIDE, MAX_WORKING_SIDE))
         image.load()
-        image = _upright(reduce(in_eight_bits(image)))
+        image = _upright(downscale(to_8_bit(image)))
         if mode == "raw" or (mode == "auto" and _is_grey_of_the_right_size(image)):
-            return Seen(np.asarray(_squeezed(image)), AS_IT_IS)
+            return PreprocessedImage(np.asarray(_squeezed(image)), UNCHANGED)
         small, negated, trimmed = to_fashion_mnist(image)
-    return Seen(np.asarray(small), {"mode": "photo", "negated": negated, "trimmed": trimmed})
+    return PreprocessedImage(
+        np.asarray(small), {"mode": "photo", "negated": negated, "trimmed": trimmed}
+    )
 
 
 def _free_canvases(image: WebPImageFile) -> None:
@@ -176,7 +178,7 @@ def _check_tiles(image: TiffImageFile, max_pixels: int) -> None:
 
 
 @contextmanager
-def _faults_of_pillow(content: bytes = b"") -> Iterator[None]:
+def _translate_pillow_errors(content: bytes = b"") -> Iterator[None]:
     """Tell the client what Pillow found wrong with a file, of which it may be the first reader."""
     image = f"the image ({len(content):,} bytes)" if content else "the image"
     try:
@@ -210,7 +212,7 @@ def _squeezed(image: Image.Image) -> Image.Image:
     """Bring a picture to 28 x 28 in 8-bit grey, whatever its proportions."""
     if image.size == (SIDE, SIDE):
         return flatten(image).convert("L")
-    grey = flatten(reduce(image)).convert("L")
+    grey = flatten(downscale(image)).convert("L")
     return grey.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
 

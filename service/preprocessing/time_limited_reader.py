@@ -13,10 +13,10 @@ from service.errors import TooLarge
 
 # Of a processor, not of a clock on the wall: a busy machine refuses nothing that an idle one takes.
 # An honest PNG of 32 million pixels takes 0.9 s.
-SECONDS = 2.0
+MAX_DECODE_CPU_SECONDS = 2.0
 
 
-class BoundedReader(BytesIO):
+class TimeLimitedReader(BytesIO):
     """Bytes that can be read for `SECONDS` of each thread's time that reads them."""
 
     def __init__(self, content: bytes) -> None:
@@ -34,11 +34,11 @@ class BoundedReader(BytesIO):
             self._start()
         if time.thread_time() > self._end:
             raise TooLarge(
-                f"the image is not read in {SECONDS:g} s of a processor's time: save it anew, "
-                "without what is no picture in it"
+                f"the image is not read in {MAX_DECODE_CPU_SECONDS:g} s of a processor's time: "
+                "save it anew, without what is no picture in it"
             )
         return super().read(size)
 
     def _start(self) -> None:
         self._thread = get_ident()
-        self._end = time.thread_time() + SECONDS
+        self._end = time.thread_time() + MAX_DECODE_CPU_SECONDS

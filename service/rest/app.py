@@ -9,7 +9,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.types import Lifespan
 
-from service.http.error_responses import HANDLERS, JSONErrors
+from service.http.error_responses import HANDLERS, JSONErrorMiddleware
 from service.http.headers import DOCUMENTATION
 from service.oip import rest_routes
 from service.rest import classify, health, predict, ui
@@ -33,7 +33,7 @@ def build_app(
             *ui.ROUTES,
             *health.ROUTES,
             *(health.METRICS if with_metrics else ()),
-            *(Route(path, JSONErrors(bentoml_app), methods=["GET"]) for path in BENTOMLS),
+            *(Route(path, JSONErrorMiddleware(bentoml_app), methods=["GET"]) for path in BENTOMLS),
         ],
         exception_handlers=HANDLERS,
         lifespan=lifespan,

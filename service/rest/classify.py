@@ -11,7 +11,14 @@ from service.http.responses import json_response
 from service.inference.data_plane import DataPlane
 from service.preprocessing.decoding import Job, named
 from service.preprocessing.formats import FORMATS
-from service.preprocessing.pipeline import SIDE, Mode, Seen, as_network_sees, open_image, see_plain
+from service.preprocessing.pipeline import (
+    SIDE,
+    Mode,
+    PreprocessedImage,
+    open_image,
+    preprocess,
+    preprocess_fast_path,
+)
 from service.rest.uploads import Upload, read_upload, read_uploads
 from service.telemetry.request_timing import timing
 
@@ -34,7 +41,7 @@ async def classify(request: Request) -> Response:
     watch = timing(request.scope)
     with watch.decoding():
         decoders = request.app.state.decoders
-        seen = await see(content, decoders, data_plane.settings.max_image_pixels, mode)
+        seen = await preprocess_async(content, decoders, data_plane.settings.max_image_pixels, mode)
     (answer,) = await data_plane.classify([seen], watch, top_k)
     return json_response(answer)
 
@@ -48,25 +55,27 @@ async def classify_batch(request: Request) -> Response:
     watch = timing(request.scope)
     with watch.decoding():
         decoders = request.app.state.decoders
-        seen = await see_all(uploads, decoders, data_plane.settings.max_image_pixels, mode)
+        seen = await preprocess_batch(uploads, decoders, data_plane.settings.max_image_pixels, mode)
     return json_response(await data_plane.classify(seen, watch, top_k))
 
 
-async def see(content: bytes, decoders: Decoders, max_pixels: int, mode: Mode) -> Seen:
+async def preprocess_async(
+    content: bytes, decoders: Decoders, max_pixels: int, mode: Mode
+) -> PreprocessedImage:
     """Decode one picture: at once where it is small and plain, else in a process of its own.
 
     Raises:
         RequestError: as `service.decoder_pool.pool` does.
     """
-    if seen := see_inline(content, max_pixels, mode):
+    if seen := preprocess_inline(content, max_pixels, mode):
         return seen
     (seen,) = await decoders.decode(Job([content], [], max_pixels, mode))
     return seen
 
 
-async def see_all(
+async def preprocess_batch(
     uploads: Sequence[Upload], decoders: Decoders, max_pixels: int, mode: Mode
-) -> list[Seen]:
+) -> list[PreprocessedImage]:
     """Decode the pictures of one form, in order.
 
     Raises:
@@ -74,10 +83,10 @@ async def see_all(
     """
     contents = [upload.content for upload in uploads]
     if sum(map(len, contents)) <= INLINE_BYTES:
-        seen: list[Seen] = []
+        seen: list[PreprocessedImage] = []
         for index, upload in enumerate(uploads):
             with named(index, upload.name):
-                if (one := see_inline(upload.content, max_pixels, mode)) is None:
+                if (one := preprocess_inline(upload.content, max_pixels, mode)) is None:
                     break
             seen.append(one)
         else:
@@ -85,18 +94,18 @@ async def see_all(
     return await decoders.decode(Job(contents, [u.name for u in uploads], max_pixels, mode))
 
 
-def see_inline(content: bytes, max_pixels: int, mode: Mode) -> Seen | None:
+def preprocess_inline(content: bytes, max_pixels: int, mode: Mode) -> PreprocessedImage | None:
     """Decode a picture for which that takes next to nothing; None for any other.
 
     Raises:
         InvalidInput, TooLarge: as `service.preprocessing.pipeline` does.
     """
-    if seen := see_plain(content, mode):
+    if seen := preprocess_fast_path(content, mode):
         return seen
     if len(content) > INLINE_BYTES or not content.startswith(INLINE_BEGINNINGS):
         return None
     image = open_image(content, max_pixels)
-    return as_network_sees(image, mode) if image.width * image.height <= INLINE_PIXELS else None
+    return preprocess(image, mode) if image.width * image.height <= INLINE_PIXELS else None
 
 
 ROUTES = [

@@ -14,7 +14,7 @@ from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
 from service.inference.data_plane import DataPlane
 from service.preprocessing.formats import MEDIA_TYPES
-from service.rest.classify import see
+from service.rest.classify import preprocess_async
 from service.rest.uploads import read_upload
 
 UI = Path(__file__).parents[1] / "ui"
@@ -64,7 +64,7 @@ async def seen(request: Request) -> Response:
         request, data_plane.settings.max_body_bytes, len(data_plane.model.labels)
     )
     decoders, max_pixels = request.app.state.decoders, data_plane.settings.max_image_pixels
-    pixels, _ = await see(content, decoders, max_pixels, choices.mode)  # (28, 28)
+    pixels, _ = await preprocess_async(content, decoders, max_pixels, choices.mode)  # (28, 28)
     png = BytesIO()
     Image.fromarray(pixels).save(png, "PNG")
     return Response(png.getvalue(), media_type="image/png", headers=HEADERS)

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from service.errors import InvalidInput, UnsupportedType
 from service.http.multipart_form import Part, parse_multipart
-from service.http.query import Choices, read_choices
+from service.http.query import QueryOptions, parse_query_options
 from service.http.request_body import header, media_type, read_plain_body
 from service.http.single_part_form import read_plain_form
 from service.preprocessing.formats import MEDIA_TYPES
@@ -30,7 +30,7 @@ class Upload(NamedTuple):
     content: bytes
 
 
-async def read_upload(request: Request, max_bytes: int, classes: int) -> tuple[bytes, Choices]:
+async def read_upload(request: Request, max_bytes: int, classes: int) -> tuple[bytes, QueryOptions]:
     """Return the bytes of the one picture that a request carries, and what it chooses.
 
     Args:
@@ -42,10 +42,10 @@ async def read_upload(request: Request, max_bytes: int, classes: int) -> tuple[b
         UnsupportedType: the body is neither a form nor what may be a picture, or encoded.
         TooLarge: the body has more bytes than the limit, or the form more parts than its.
         InvalidInput: the form has no field `image`, more than one, or is malformed; or as
-            `read_choices` does.
+            `parse_query_options` does.
     """
     query = request.scope["query_string"]
-    choices = read_choices(query, classes)
+    choices = parse_query_options(query, classes)
     content_type = header(request, b"content-type") or ""
     kind = media_type(content_type)
     if kind != FORM and kind not in UNKNOWN and not kind.startswith("image/"):
@@ -65,12 +65,12 @@ async def read_upload(request: Request, max_bytes: int, classes: int) -> tuple[b
             f"the form has {len(images)} fields called {FIELD!r} and should have one; "
             f"its fields: {_names(parts)}"
         )
-    return images[0], read_choices(query, classes, _choosing(parts))
+    return images[0], parse_query_options(query, classes, _choosing(parts))
 
 
 async def read_uploads(
     request: Request, max_bytes: int, classes: int
-) -> tuple[Sequence[Upload], Choices]:
+) -> tuple[Sequence[Upload], QueryOptions]:
     """Return the pictures of a request for a batch, in order, at least one, and what it chooses.
 
     Args:
@@ -81,10 +81,11 @@ async def read_uploads(
     Raises:
         UnsupportedType: the body is no form, or encoded.
         TooLarge: the body has more bytes than the limit, or the form more parts than its.
-        InvalidInput: the form has no field `images`, or is malformed; or as `read_choices` does.
+        InvalidInput: the form has no field `images`, or is malformed; or as
+            `parse_query_options` does.
     """
     query = request.scope["query_string"]
-    read_choices(query, classes)  # before the body
+    parse_query_options(query, classes)  # before the body
     content_type = header(request, b"content-type") or ""
     kind = media_type(content_type)
     if kind != FORM:
@@ -99,7 +100,7 @@ async def read_uploads(
             f"the form has no field called {BATCH_FIELD!r} and should have one for each picture; "
             f"its fields: {_names(parts)}"
         )
-    return uploads, read_choices(query, classes, _choosing(parts))
+    return uploads, parse_query_options(query, classes, _choosing(parts))
 
 
 async def _parse(body: bytes, content_type: str) -> Sequence[Part]:
@@ -115,7 +116,7 @@ def _choosing(parts: Sequence[Part]) -> list[tuple[str, str]]:
     return [
         (part.name, part.content[:LONGEST_CHOICE].decode("utf-8", "replace"))
         for part in parts
-        if part.name in Choices._fields
+        if part.name in QueryOptions._fields
     ]
 
 

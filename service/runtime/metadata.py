@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from service.drift.statistics import KEY as INPUT_STATISTICS
+from service.drift.statistics import METADATA_KEY as INPUT_STATISTICS
 from service.drift.statistics import InputStatistics
 from service.errors import ModelError
 

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 
 from service.errors import ModelError
 from service.runtime.metadata import SIDE, ModelMetadata
-from service.runtime.onnx_session import CUDA, batch_sizes, one_line, open_session, run_bound
+from service.runtime.onnx_session import (
+    CUDA,
+    bucket_sizes,
+    create_session,
+    one_line,
+    run_with_io_binding,
+)
 from service.settings import ServiceSettings
 
 logger = logging.getLogger("bentoml.fashion_lenet")
@@ -27,7 +33,7 @@ MOST_BYTES = 2**28  # of a file; the released model has 200,000
 CHECK_SECONDS = 30.0  # for the golden samples
 
 
-class Model:
+class OnnxModel:
     """A folded network on a device."""
 
     def __init__(self, session: ort.InferenceSession, sha256: str = "") -> None:
@@ -81,7 +87,7 @@ class Model:
     ) -> list[NDArray[np.float32]]:
         """Return the outputs named, each (N, K), for images (N, 1, 28, 28), in the order named."""
         if self.device == "cuda":
-            return run_bound(self.session, INPUT, images, outputs, options)
+            return run_with_io_binding(self.session, INPUT, images, outputs, options)
         feed = {INPUT: images}
         arrays: list[NDArray[np.float32]] = self.session.run(list(outputs), feed, options)
         return arrays
@@ -98,7 +104,7 @@ class Model:
         if self.device != "cuda":
             return
         start = time.perf_counter()
-        sizes = batch_sizes(max_batch)
+        sizes = bucket_sizes(max_batch)
         for size in sizes:
             self.check(size)
         logger.info(
@@ -149,7 +155,7 @@ class Model:
         }
 
 
-def load_model(settings: ServiceSettings, content: bytes | None = None) -> Model:
+def load_model(settings: ServiceSettings, content: bytes | None = None) -> OnnxModel:
     """Open the model that the settings name, and see that it computes what it should.
 
     Args:
@@ -162,7 +168,7 @@ def load_model(settings: ServiceSettings, content: bytes | None = None) -> Model
     """
     if content is None:
         content = read_model(settings.model)
-    model = Model(open_session(content, settings.device), sha256(content))
+    model = OnnxModel(create_session(content, settings.device), sha256(content))
     model.check()
     return model
 

@@ -22,7 +22,7 @@ CUDA_OPTIONS = {
 DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
-def open_session(model: bytes, device: Device) -> ort.InferenceSession:
+def create_session(model: bytes, device: Device) -> ort.InferenceSession:
     """Open a model on the device asked for; with `auto`, on CUDA where there is one.
 
     ONNX Runtime lists the CUDA execution provider on machines that have no GPU, and
@@ -50,7 +50,7 @@ def open_session(model: bytes, device: Device) -> ort.InferenceSession:
     return _open(model, [CPU])
 
 
-def run_bound(
+def run_with_io_binding(
     session: ort.InferenceSession,
     name: str,
     batch: NDArray[np.uint8],
@@ -59,7 +59,7 @@ def run_bound(
 ) -> list[NDArray[np.float32]]:
     """Run a session on a batch that lies on its device, as do the outputs until all are there.
 
-    The batch is padded to a size of `batch_sizes`: for each size that it has not seen, CUDA looks
+    The batch is padded to a size of `bucket_sizes`: for each size that it has not seen, CUDA looks
     for ways to compute the convolutions.
 
     Args:
@@ -78,8 +78,8 @@ def run_bound(
     return [array[: len(batch)] for array in binding.copy_outputs_to_cpu()]
 
 
-def batch_sizes(most: int) -> list[int]:
-    """List the batch sizes that `run_bound` computes for up to so many: 1, 2, 4 and so on."""
+def bucket_sizes(most: int) -> list[int]:
+    """Return the batch sizes that are computed for up to so many images: 1, 2, 4 and so on."""
     return [2**power for power in range((most - 1).bit_length() + 1)]
 
 
@@ -95,7 +95,7 @@ def missing_part() -> str | None:
 
 
 def _padded(batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    missing = batch_sizes(len(batch))[-1] - len(batch)
+    missing = bucket_sizes(len(batch))[-1] - len(batch)
     if missing == 0:
         return batch
     return np.pad(batch, [(0, missing), *[(0, 0)] * (batch.ndim - 1)])

@@ -17,19 +17,19 @@ from starlette.types import ASGIApp, Lifespan
 from uvicorn.config import HTTP_PROTOCOLS
 
 from service.decoder_pool.pool import Decoders
-from service.http.fast_router import ShortWay
-from service.malloc import give_back_large_blocks
-from service.middleware.admission import Admission
-from service.middleware.authentication import APIKeys
+from service.http.fast_router import FastRouter
+from service.malloc import tune_malloc_for_server
+from service.middleware.admission import AdmissionMiddleware
+from service.middleware.authentication import APIKeyMiddleware
 from service.middleware.cors import cross_origin
 from service.openapi.document import OpenAPI
 from service.rest.app import build_app
 from service.server import lifeline
-from service.server.http_protocol import Protocol
+from service.server.http_protocol import LimitedHttpProtocol
 from service.settings import ServiceSettings
 from service.telemetry import multiprocess
 from service.telemetry.access_log import AccessLog
-from service.telemetry.flusher import Telling
+from service.telemetry.flusher import MetricsFlusher
 
 
 class WebService(bentoml.Service[Any]):
@@ -38,31 +38,31 @@ class WebService(bentoml.Service[Any]):
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """Build the application that a worker serves."""
         lifeline.end_with_parent()
-        multiprocess.reserve()
-        give_back_large_blocks()
+        multiprocess.preallocate()
+        tune_malloc_for_server()
         # Imported here because Prometheus's client looks for a multi-process folder when it is
         # imported, and only a worker has one.
-        from service.middleware.instrumentation import Observed
+        from service.middleware.instrumentation import InstrumentationMiddleware
 
         settings = ServiceSettings()
         log = AccessLog(settings.access_log)
         HTTP_PROTOCOLS["auto"] = partial(  # type: ignore[assignment]  # the worker makes uvicorn next
-            Protocol, log=log, keep_alive_seconds=settings.keep_alive_seconds
+            LimitedHttpProtocol, log=log, keep_alive_seconds=settings.keep_alive_seconds
         )
         bentoml_app = super().to_asgi(is_main)
         app = build_app(bentoml_app, _lifespan(bentoml_app), settings.metrics_port is None)
         routes = [route for route in app.routes if isinstance(route, Route)]
-        answering: ASGIApp = ShortWay(app, routes)
-        answering = Admission(answering, routes, settings)
+        answering: ASGIApp = FastRouter(app, routes)
+        answering = AdmissionMiddleware(answering, routes, settings)
         if settings.api_key:
-            answering = APIKeys(answering, routes, settings.api_key)
+            answering = APIKeyMiddleware(answering, routes, settings.api_key)
         if settings.cors_origins:
             answering = cross_origin(answering, settings.cors_origins)
         if settings.tracing:
-            from service.middleware.tracing import Traced
+            from service.middleware.tracing import TracingMiddleware
 
-            answering = Traced(answering, routes)
-        return Observed(answering, routes, log)
+            answering = TracingMiddleware(answering, routes)
+        return InstrumentationMiddleware(answering, routes, log)
 
     @property
     def openapi_spec(self) -> OpenAPI:
@@ -81,13 +81,13 @@ def _lifespan(bentoml_app: Starlette) -> Lifespan[Starlette]:
             classifier = bentoml.get_current_service()
             app.state.data_plane = classifier.data_plane
             classifier.data_plane.start()
-            classifier.take_signals()
+            classifier.install_signal_handlers()
             # All that was imported stays, and looking through it for garbage takes 40 ms.
             gc.collect()
             gc.freeze()
             yield
             await classifier.close()
             await app.state.decoders.close()
-            Telling.all_now()
+            MetricsFlusher.flush_all()
 
     return lifespan

@@ -21,16 +21,16 @@ class Draining:
 
     def __init__(self, seconds: float) -> None:
         """Go on for so many seconds before the server stops to listen."""
-        self.fault = ""
+        self.not_ready_reason = ""
         self._seconds = seconds
         self._server: Server | None = None
 
     @property
-    def in_hand(self) -> int:
+    def in_flight(self) -> int:
         """Requests of this worker that have begun and are not answered."""
         return 0 if self._server is None else len(self._server.server_state.tasks)
 
-    def take_signals(self) -> None:
+    def install_signal_handlers(self) -> None:
         """Take SIGTERM from the uvicorn that runs this worker; where there is none, do nothing."""
         server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
         if not isinstance(server, Server):
@@ -49,7 +49,7 @@ class Draining:
             self._server.handle_exit(signal.SIGTERM, None)
 
     def _begin(self) -> None:
-        if self.fault or self._server is None or self._seconds == 0:
+        if self.not_ready_reason or self._server is None or self._seconds == 0:
             self.end()
         else:
             # So that clients that stay connected go to another; uvicorn makes its own headers from
@@ -58,4 +58,4 @@ class Draining:
             self._server.server_state.default_headers.append(CLOSE)
             asyncio.get_running_loop().call_later(self._seconds, self.end)
             logger.info("Draining: the server stops in %g s.", self._seconds)
-        self.fault = "draining: the server was told to stop, ask another one"
+        self.not_ready_reason = "draining: the server was told to stop, ask another one"

@@ -19,17 +19,17 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from service.http.headers import ALWAYS, NOTHING
-from service.http.scope import CONNECTION, ON_LEAVE, TASKS
+from service.http.scope import CONNECTION, ON_DISCONNECT, TASKS
 from service.server.http_parsing import Parsing
 from service.server.request_head import HeadRefused
-from service.server.write_coalescing import JoinedWrites
+from service.server.write_coalescing import CoalescingTransport
 from service.telemetry.access_log import AccessLog
-from service.telemetry.request_id import KEY as REQUEST_ID
+from service.telemetry.request_id import SCOPE_KEY as REQUEST_ID
 from service.telemetry.request_id import request_id
-from service.telemetry.request_timing import Timing
+from service.telemetry.request_timing import RequestTiming
 
 HEAD_BYTES = 32 * 1024  # request line and headers; trailers too
-STALL_SECONDS = 10.0  # for a head to be whole, and for a client to take some of its answer
+STALL_TIMEOUT_SECONDS = 10.0  # for a head to be whole, and for a client to take some of its answer
 LINGER_SECONDS = 1.0  # what a refused client still sends is taken, lest a reset eat its answer
 
 # Files that a process may have open, connections among them.
@@ -41,13 +41,13 @@ else:
     DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 # Half of the descriptors, so that what the service itself opens always finds one.
-MOST_CONNECTIONS = min(4096, DESCRIPTORS // 2)
-MOST_REFUSED = MOST_CONNECTIONS // 4  # at a time are told why; more are closed at once
+MAX_CONNECTIONS = min(4096, DESCRIPTORS // 2)
+MAX_REJECTED_CONNECTIONS = MAX_CONNECTIONS // 4  # at a time are told why; more are closed at once
 
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-class Protocol(Parsing):
+class LimitedHttpProtocol(Parsing):
     """One connection, from its acceptance to its end."""
 
     def __init__(
@@ -80,13 +80,13 @@ class Protocol(Parsing):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, or refuse where there are too many already."""
         super().connection_made(transport)
-        excess = len(self.connections) - MOST_CONNECTIONS
+        excess = len(self.connections) - MAX_CONNECTIONS
         if excess <= 0:
             self._begun = self.loop.time()
-            self._look_in(STALL_SECONDS)
-        elif excess <= MOST_REFUSED:
+            self._look_in(STALL_TIMEOUT_SECONDS)
+        elif excess <= MAX_REJECTED_CONNECTIONS:
             self._refused = True
-            message = f"this worker has {MOST_CONNECTIONS:,} connections, its most: try again"
+            message = f"this worker has {MAX_CONNECTIONS:,} connections, its most: try again"
             self._answer(503, message, [(b"retry-after", b"1")])
         else:
             transport.abort()
@@ -96,8 +96,8 @@ class Protocol(Parsing):
         if self._timer is not None:
             self._timer.cancel()
         cycle = self.cycle
-        if cycle is not None and not cycle.response_complete and ON_LEAVE in cycle.scope:
-            cycle.scope[ON_LEAVE]()  # type: ignore[literal-required]
+        if cycle is not None and not cycle.response_complete and ON_DISCONNECT in cycle.scope:
+            cycle.scope[ON_DISCONNECT]()  # type: ignore[literal-required]
         super().connection_lost(exc)
 
     def is_gone(self) -> bool:
@@ -140,7 +140,7 @@ class Protocol(Parsing):
         super().on_headers_complete()
         # An offer has no cycle of its own, and the head of an answer to HEAD no body to join.
         if self.cycle is not before and self.scope["method"] != "HEAD":
-            self.cycle.transport = JoinedWrites(self.cycle, self.transport)  # type: ignore[assignment]
+            self.cycle.transport = CoalescingTransport(self.cycle, self.transport)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body, which is no head."""
@@ -197,7 +197,7 @@ class Protocol(Parsing):
 
         REQUESTS.labels("other", status).inc()
         if self._log is not None:
-            self._log.write(self._partial_scope(), status, Timing(), error)
+            self._log.write(self._partial_scope(), status, RequestTiming(), error)
         self._write(status, error, headers)
 
     def _partial_scope(self) -> dict[str, Any]:
@@ -225,12 +225,12 @@ class Protocol(Parsing):
         if self._makes_no_progress():
             self.transport.abort()
             return
-        left = STALL_SECONDS
+        left = STALL_TIMEOUT_SECONDS
         if self.flow.read_paused:
             self._begun = self.loop.time()  # it is not the client who is slow
         elif self._in_head() and not self._refused:
-            left = self._begun + STALL_SECONDS - self.loop.time()
-        self._look_in(left if left > 0 else STALL_SECONDS)
+            left = self._begun + STALL_TIMEOUT_SECONDS - self.loop.time()
+        self._look_in(left if left > 0 else STALL_TIMEOUT_SECONDS)
         if left <= 0:
             self._refuse_slow_head()
 
@@ -238,14 +238,16 @@ class Protocol(Parsing):
         if self.scope is None:  # nothing came
             self.transport.close()
         else:
-            self._refuse(408, f"the request's head was not whole after {STALL_SECONDS:g} s")
+            self._refuse(408, f"the request's head was not whole after {STALL_TIMEOUT_SECONDS:g} s")
 
     def _makes_no_progress(self) -> bool:
         """Whether the client, whose turn it is, stands where it has stood for long."""
         now, stand = self.loop.time(), self._stand()
         if stand != self._seen:
             self._seen, self._since = stand, now
-        return stand is not None and now - self._since > STALL_SECONDS / 2  # looks are not exact
+        return (
+            stand is not None and now - self._since > STALL_TIMEOUT_SECONDS / 2
+        )  # looks are not exact
 
     def _stand(self) -> object:
         """What changes when the client takes some of its answer, or the next request begins."""

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from uvicorn import Config, Server
 
-from service.server.http_protocol import Protocol
+from service.server.http_protocol import LimitedHttpProtocol
 
 
 def serve_metrics(host: str, port: int, folder: str) -> None:
@@ -39,6 +39,6 @@ def serve_metrics(host: str, port: int, folder: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()  # as for the service itself
     listener = socket.create_server((host, port), family=family, dualstack_ipv6=both)
-    config = Config(app, http=Protocol, ws="none", lifespan="off", log_config=None)
+    config = Config(app, http=LimitedHttpProtocol, ws="none", lifespan="off", log_config=None)
     run = Server(config).run
     Thread(target=run, args=([listener],), name="metrics", daemon=True).start()

@@ -23,7 +23,7 @@ from service.runtime.onnx_model import load_model
 from service.runtime.onnx_session import missing_part
 from service.server import lifeline
 from service.server.listening import Address, cannot_listen, check_tls
-from service.server.supervisor import supervise
+from service.server.supervisor import install_supervisor
 from service.settings import ServiceSettings, describe_faults, unknown_variables
 from service.telemetry import multiprocess
 
@@ -78,7 +78,7 @@ def serve_http(*args: Any, **kwargs: Any) -> Any:
         if settings.metrics_port is not None:
             _serve_metrics(address, settings.metrics_port, folder)
     lifeline.hold()
-    supervise(
+    install_supervisor(
         partial(_say_what_serves, settings, model, "https" if tls.get("ssl_certfile") else "http")
     )
     return bentomls_serve_http(*args, **{**kwargs, "host": address.host, "port": address.port})

@@ -107,7 +107,7 @@ class Supervisor(Arbiter):
                 process.send_signal(number)
 
 
-def supervise(say: Callable[[Address], None]) -> None:
+def install_supervisor(say: Callable[[Address], None]) -> None:
     """Have the arbiter that BentoML makes next be a Supervisor, which says where it listens."""
     if sys.platform != "win32":  # which has neither SIGHUP nor SIGKILL
         bentoml_circus.Arbiter = partial(Supervisor, say=say)  # type: ignore[assignment,misc]

@@ -35,7 +35,7 @@ START_TIME = Gauge(
 )
 
 
-async def tell() -> None:
+async def sample_process() -> None:
     """Tell Prometheus again and again what this worker uses; never returns."""
     START_TIME.set(psutil.Process(os.getppid()).create_time())
     RESTARTS.set(max(0, int(os.environ.get(REPLACED, "0"))))

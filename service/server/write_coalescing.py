@@ -9,7 +9,7 @@ from asyncio import Transport
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 
-class JoinedWrites:
+class CoalescingTransport:
     """Stands between uvicorn's cycle of one request and the transport, for these writes alone."""
 
     __slots__ = ("_cycle", "_head", "_joined", "_transport")

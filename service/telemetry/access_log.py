@@ -12,8 +12,8 @@ from typing import Any, Literal
 import orjson
 from starlette.types import Scope
 
-from service.telemetry.request_id import KEY as REQUEST_ID
-from service.telemetry.request_timing import Timing
+from service.telemetry.request_id import SCOPE_KEY as REQUEST_ID
+from service.telemetry.request_timing import RequestTiming
 
 logger = logging.getLogger("bentoml.fashion_lenet")
 
@@ -42,9 +42,11 @@ class AccessLog:
         self._on = style != "off"
         self._lay_out = orjson.dumps if style == "json" else _text
         self._descriptor = descriptor
-        self._ended: list[tuple[Scope, int, Timing, str]] = []  # requests without their lines
+        self._ended: list[
+            tuple[Scope, int, RequestTiming, str]
+        ] = []  # requests without their lines
 
-    def write(self, scope: Scope, status: int, timing: Timing, error: str = "") -> None:
+    def write(self, scope: Scope, status: int, timing: RequestTiming, error: str = "") -> None:
         """Write the line of one request; headers and query, where secrets travel, are left out.
 
         It is laid out and leaves with the lines of the other requests of this turn of the event
@@ -66,7 +68,9 @@ class AccessLog:
             logger.error("Lines of the access log are lost (%d): %s", len(ended), error)
 
 
-def _fields(now: str, scope: Scope, status: int, timing: Timing, error: str) -> dict[str, Any]:
+def _fields(
+    now: str, scope: Scope, status: int, timing: RequestTiming, error: str
+) -> dict[str, Any]:
     client = scope.get("client")
     fields: dict[str, Any] = {
         "time": now,

@@ -8,26 +8,26 @@ import asyncio
 from collections.abc import Callable
 from typing import ClassVar
 
-TELL_SECONDS = 0.5
+FLUSH_INTERVAL_SECONDS = 0.5
 
 
-class Telling:
+class MetricsFlusher:
     """Calls functions a little after it was first wanted."""
 
-    _wanted: ClassVar[set["Telling"]] = set()
+    _wanted: ClassVar[set["MetricsFlusher"]] = set()
 
     def __init__(self, *tell: Callable[[], object]) -> None:
         """Call each of tell, which takes what has come together until then."""
         self._tell = tell
         self._timer: asyncio.TimerHandle | None = None
 
-    def soon(self) -> None:
+    def schedule(self) -> None:
         """On the event loop: have them called within half a second, once for all that want it."""
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(TELL_SECONDS, self.now)
+            self._timer = asyncio.get_running_loop().call_later(FLUSH_INTERVAL_SECONDS, self.flush)
             self._wanted.add(self)
 
-    def now(self) -> None:
+    def flush(self) -> None:
         """Call them now, for what waits and what never asked."""
         if self._timer is not None:
             self._timer.cancel()
@@ -37,7 +37,7 @@ class Telling:
             tell()
 
     @classmethod
-    def all_now(cls) -> None:
+    def flush_all(cls) -> None:
         """On the event loop: call all that are wanted, as before somebody looks or the end."""
         for telling in list(cls._wanted):
-            telling.now()
+            telling.flush()

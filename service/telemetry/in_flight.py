@@ -11,12 +11,14 @@ SAMPLE_SECONDS = 0.1
 MEAN_SECONDS = 10.0
 
 
-async def tell(in_hand: Callable[[], int]) -> None:
+async def sample_in_flight(in_hand: Callable[[], int]) -> None:
     """Look again and again how many requests are in hand, and tell Prometheus; never returns."""
-    from service.telemetry.metrics import IN_HAND  # only a worker has a folder for metrics
+    from service.telemetry.metrics import (
+        REQUESTS_IN_FLIGHT,  # only a worker has a folder for metrics
+    )
 
     mean = 0.0
     while True:
         mean += (in_hand() - mean) * SAMPLE_SECONDS / MEAN_SECONDS
-        IN_HAND.set(mean)
+        REQUESTS_IN_FLIGHT.set(mean)
         await asyncio.sleep(SAMPLE_SECONDS)

@@ -17,14 +17,14 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from service.telemetry.flusher import Telling
-from service.telemetry.multiprocess import FOLDER
+from service.telemetry.flusher import MetricsFlusher
+from service.telemetry.multiprocess import MULTIPROC_DIR_VARIABLE
 
 
-class CountedAtOnce(Histogram):
+class BulkHistogram(Histogram):
     """A histogram that takes many values in the time of a few; its own way takes 2 us for each."""
 
-    def observe_all(self, values: NDArray[np.floating[Any]]) -> None:
+    def observe_many(self, values: NDArray[np.floating[Any]]) -> None:
         """Count values (N,)."""
         found = np.bincount(
             np.searchsorted(self._upper_bounds, values), minlength=len(self._upper_bounds)
@@ -40,14 +40,14 @@ REQUESTS = Counter(
     "Requests answered; status 499: the client went away before.",
     ["route", "status"],
 )
-SECONDS = CountedAtOnce(
+REQUEST_DURATION = BulkHistogram(
     "fashion_request_seconds",
     "Time from a request's first byte to its answer's last.",
     ["route"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
 STAGES = ("decode", "inference")
-STAGE_SECONDS = CountedAtOnce(
+STAGE_SECONDS = BulkHistogram(
     "fashion_stage_seconds",
     "Time that a request spends in a stage, waiting for its turn among it: decode, inference.",
     ["stage"],
@@ -68,7 +68,7 @@ STAGE_SECONDS = CountedAtOnce(
         5,
     ),
 )
-SERVED = Gauge(
+MODEL_INFO = Gauge(
     "fashion_model",
     "1 for the model that is served.",
     ["name", "version", "device"],
@@ -85,13 +85,13 @@ for result in ("changed", "unchanged", "kept"):
     RELOADS.labels(result)  # from 0 on, since Prometheus sees no increase in what was not there
 
 
-BATCHES = CountedAtOnce(
+BATCHES = BulkHistogram(
     "fashion_batch_images",
     "Images in one run of the network.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
 )
 PREDICTIONS = Counter("fashion_predictions", "Images classified, by the class found.", ["label"])
-IN_HAND = Gauge(
+REQUESTS_IN_FLIGHT = Gauge(
     "fashion_requests_in_hand",
     "Requests begun and not answered, on average over some 10 seconds.",
     multiprocess_mode="livesum",
@@ -106,11 +106,11 @@ class ModelLabels(NamedTuple):
     device: str
 
 
-def note_model(model: ModelLabels, before: ModelLabels | None = None) -> None:
+def set_model_info(model: ModelLabels, before: ModelLabels | None = None) -> None:
     """Tell which model is served, and on what, and that the one before is no longer."""
     if before is not None:
-        SERVED.labels(*before).set(0)
-    SERVED.labels(*model).set(1)
+        MODEL_INFO.labels(*before).set(0)
+    MODEL_INFO.labels(*model).set(1)
 
 
 class RunCounter:
@@ -125,12 +125,12 @@ class RunCounter:
         """Take what a run found, the logits or the probabilities (N, K); in any thread."""
         self._runs.append(found)
 
-    def tell(self) -> None:
+    def flush(self) -> None:
         """Let the metrics know of the runs since the last time."""
         runs = [self._runs.popleft() for _ in range(len(self._runs))]
         if not runs:
             return
-        BATCHES.observe_all(np.array([len(found) for found in runs]))
+        BATCHES.observe_many(np.array([len(found) for found in runs]))
         classes = np.concatenate(runs).argmax(axis=1)  # (N,)
         images = np.bincount(classes, minlength=len(self._counters))  # (K,)
         for counter, number in zip(self._counters, images.tolist(), strict=True):
@@ -144,9 +144,9 @@ def exposition() -> bytes:
     Of this worker all that has happened is among them; what happened to others in the last half
     second may not be.
     """
-    Telling.all_now()
+    MetricsFlusher.flush_all()
     registry = REGISTRY  # of this worker alone, where there was no place for the files of all
-    if FOLDER in os.environ:
+    if MULTIPROC_DIR_VARIABLE in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)

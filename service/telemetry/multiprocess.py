@@ -23,7 +23,7 @@ if sys.platform != "win32":
 
 logger = logging.getLogger("bentoml.fashion_lenet")
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+MULTIPROC_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 KINDS = ("counter", "gauge_livemax", "gauge_livemostrecent", "gauge_livesum", "histogram")
 BYTES = 256 * 1024  # all routes with all statuses take 70 KB
 LOCK = "lock"
@@ -78,11 +78,11 @@ def _lock(path: Path, wait: bool = False) -> int | None:
     return descriptor
 
 
-def reserve() -> None:
+def preallocate() -> None:
     """Make this worker's files, before Prometheus's client is imported, and drop dead workers'."""
-    if FOLDER not in os.environ:
+    if MULTIPROC_DIR_VARIABLE not in os.environ:
         return
-    folder = Path(os.environ[FOLDER])
+    folder = Path(os.environ[MULTIPROC_DIR_VARIABLE])
     mine = [folder / f"{kind}_{os.getpid()}.db" for kind in KINDS]
     try:
         for path in mine:
@@ -93,7 +93,7 @@ def reserve() -> None:
     except OSError as error:
         for path in mine:
             path.unlink(missing_ok=True)
-        del os.environ[FOLDER]
+        del os.environ[MULTIPROC_DIR_VARIABLE]
         logger.warning("Each worker counts for itself in /metrics: %s", error)
 
 

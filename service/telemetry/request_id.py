@@ -6,7 +6,7 @@ import re
 from starlette.types import Scope
 
 HEADER = b"x-request-id"
-KEY = "fashion_lenet.request_id"  # where a scope has it
+SCOPE_KEY = "fashion_lenet.request_id"  # where a scope has it
 
 # What goes into a log and back into a header must not be able to forge either.
 ACCEPTED = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")

@@ -4,10 +4,10 @@ import time
 
 from starlette.types import Scope
 
-KEY = "fashion_lenet.timing"
+SCOPE_KEY = "fashion_lenet.timing"
 
 
-class Timing:
+class RequestTiming:
     """The stopwatch of one request; seconds."""
 
     __slots__ = ("decode", "end", "inference", "model_version", "parts", "runs", "start")
@@ -57,7 +57,7 @@ class _Part:
 
     __slots__ = ("_decoding", "_start", "_timing")
 
-    def __init__(self, timing: Timing, decoding: bool) -> None:
+    def __init__(self, timing: RequestTiming, decoding: bool) -> None:
         self._timing, self._decoding = timing, decoding
         self._start = time.perf_counter()
 
@@ -74,7 +74,7 @@ class _Part:
             timing.parts.append(("inference", start, end))
 
 
-def timing(scope: Scope) -> Timing:
+def timing(scope: Scope) -> RequestTiming:
     """Return the stopwatch of a request, which `service.middleware.instrumentation` started."""
-    found: Timing = scope[KEY]
+    found: RequestTiming = scope[SCOPE_KEY]
     return found

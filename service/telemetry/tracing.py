@@ -91,7 +91,7 @@ class _Collecting(logging.Handler):
         self.messages.append(record.getMessage())
 
 
-class _Seldom(logging.Handler):
+class _RateLimitedHandler(logging.Handler):
     """Logs as the service does, but each line of OpenTelemetry's code once a minute at most."""
 
     def __init__(self, level: int) -> None:
@@ -105,8 +105,8 @@ class _Seldom(logging.Handler):
             logger.warning("Tracing: %s", record.getMessage())
 
 
-def log_seldom() -> None:
+def rate_limit_opentelemetry_log() -> None:
     """Keep a collector that is away, or a client's broken headers, from flooding the log."""
     log = logging.getLogger("opentelemetry")
     log.propagate = False
-    log.handlers = [_Seldom(logging.WARNING)]
+    log.handlers = [_RateLimitedHandler(logging.WARNING)]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 from playwright.sync_api import Page, Route, expect
 
-from service.preprocessing.pipeline import Mode, as_network_sees
+from service.preprocessing.pipeline import Mode, preprocess
 from tests.browser.shown import SAMPLES, await_answer, choose, shown
 from tests.serving import Server
 
@@ -39,7 +39,7 @@ def check(page: Page, server: Server, path: Path, mode: Mode = "auto") -> None:
     assert found.label == answer["label"]
     assert found.bars == pytest.approx(answer["probabilities"], abs=1e-6)
     with Image.open(path) as image:
-        np.testing.assert_array_equal(found.pixels, as_network_sees(image, mode).pixels)
+        np.testing.assert_array_equal(found.pixels, preprocess(image, mode).pixels)
 
 
 def test_the_samples_by_keyboard(page: Page, server: Server) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from prometheus_client import CollectorRegistry, Histogram
 
-from service.telemetry.metrics import CountedAtOnce
+from service.telemetry.metrics import BulkHistogram
 from service.telemetry.multiprocess import KINDS
 
 VALUES = [0.1, 0.25, 0.25, 3.0, 5.0, 0.0]
@@ -23,11 +23,11 @@ import json, sys
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.multiprocess import MultiProcessCollector
-from service.telemetry.metrics import CountedAtOnce
+from service.telemetry.metrics import BulkHistogram
 
 mine = CollectorRegistry()
 values, buckets = json.loads(sys.argv[1])
-CountedAtOnce("some", "some", buckets=buckets, registry=mine).observe_all(np.array(values))
+BulkHistogram("some", "some", buckets=buckets, registry=mine).observe_many(np.array(values))
 Counter("more", "more", registry=mine).inc()
 for mode in ("livemax", "livemostrecent", "livesum"):
     Gauge(mode, mode, multiprocess_mode=mode, registry=mine).set(1)
@@ -57,8 +57,8 @@ def samples(histogram: Histogram) -> dict[str, float]:
 
 
 def test_many_values_at_once_are_the_same_as_one_by_one() -> None:
-    histogram = CountedAtOnce("some", "some", buckets=BUCKETS, registry=CollectorRegistry())
-    histogram.observe_all(np.array(VALUES))
+    histogram = BulkHistogram("some", "some", buckets=BUCKETS, registry=CollectorRegistry())
+    histogram.observe_many(np.array(VALUES))
     assert samples(histogram) == one_by_one()
 
 

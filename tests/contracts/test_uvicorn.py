@@ -215,7 +215,7 @@ def test_a_header_in_the_configuration_is_in_every_answer_a_second_later() -> No
 
 
 def test_the_protocol_is_looked_up_by_the_name_auto(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(HTTP_PROTOCOLS, "auto", "service.server.http_protocol:Protocol")
+    monkeypatch.setitem(HTTP_PROTOCOLS, "auto", "service.server.http_protocol:LimitedHttpProtocol")
     config = uvicorn.Config(lambda: None, log_config=None)
     config.load()
     assert config.http_protocol_class.__module__ == "service.server.http_protocol"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from service.runtime.onnx_model import LOGITS, Model, load_model
+from service.runtime.onnx_model import LOGITS, OnnxModel, load_model
 from service.runtime.onnx_session import CUDA
 from service.settings import ServiceSettings
 from training.data.fashion_mnist import load_split
@@ -12,7 +12,7 @@ from training.data.fashion_mnist import load_split
 TEST_SET = Path("tests/data")
 
 
-def load(device: str) -> Model:
+def load(device: str) -> OnnxModel:
     return load_model(ServiceSettings(device=device))
 
 

@@ -13,7 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.server.http_parsing import CONTINUE
-from service.server.http_protocol import Protocol
+from service.server.http_protocol import LimitedHttpProtocol
 
 SECONDS = 600  # a last resort
 
@@ -21,7 +21,7 @@ SECONDS = 600  # a last resort
 @contextmanager
 def hosted(app: ASGIApp, **more: Any) -> Iterator[int]:
     """Serve an application until the block ends, each connection told more; gives the port."""
-    protocol: Any = partial(Protocol, **more)
+    protocol: Any = partial(LimitedHttpProtocol, **more)
     config = uvicorn.Config(app, log_config=None, lifespan="off", http=protocol)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:

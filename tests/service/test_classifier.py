@@ -224,11 +224,11 @@ IMPORTS = """
     import sys
     import service.classifier
     from service.classifier import FashionClassifier
-    from service.preprocessing.pipeline import as_network_sees, open_image
-    from service.telemetry.request_timing import Timing
+    from service.preprocessing.pipeline import preprocess, open_image
+    from service.telemetry.request_timing import RequestTiming
 
-    seen = as_network_sees(open_image(sys.stdin.buffer.read(), 28 * 28))
-    asyncio.run(FashionClassifier().data_plane.classify([seen], Timing()))
+    seen = preprocess(open_image(sys.stdin.buffer.read(), 28 * 28))
+    asyncio.run(FashionClassifier().data_plane.classify([seen], RequestTiming()))
     print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 

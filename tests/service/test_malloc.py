@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 from PIL import Image
 
-from service.malloc import give_back_large_blocks
+from service.malloc import tune_malloc_for_server
 
 def turn(side):
     Image.new("RGBA", (side, side)).transpose(Image.Transpose.ROTATE_90).tobytes()
@@ -26,7 +26,7 @@ def resident():
     return psutil.Process().memory_info().rss
 
 if {given_back}:
-    give_back_large_blocks()
+    tune_malloc_for_server()
 with ThreadPoolExecutor(2) as threads:
     list(threads.map(turn, [100] * 9))
     before = resident()
@@ -55,7 +55,7 @@ def test_large_blocks_are_given_back() -> None:
 REPEATED = """
 import resource
 
-from service.malloc import keep_freed_memory
+from service.malloc import tune_malloc_for_batch
 
 def work():
     held = [b"x" * (mebibytes * 2**20) for mebibytes in (1, 2, 3, 4)]
@@ -65,7 +65,7 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 if {kept}:
-    keep_freed_memory()
+    tune_malloc_for_batch()
 work()
 before = faults()
 for _ in range(20):

@@ -17,12 +17,12 @@ from service.offline.inputs.tar import USTAR, USTAR_AT, Tar
 from service.offline.inputs.types import (
     READING_FAULTS,
     SPAN_FILES,
-    Block,
+    Chunk,
+    ImageBatch,
     Shard,
-    Span,
-    Unread,
-    opened,
-    shown,
+    UnreadableInput,
+    display_name,
+    open_decompressed,
 )
 
 SHARD_FILES = 1024
@@ -34,7 +34,7 @@ class Files:
 
     paths: tuple[str, ...]
 
-    def spans(self, skipped: Skipped) -> Iterator[Span]:
+    def spans(self, skipped: Skipped) -> Iterator[Chunk]:
         """Read them in order, some at a time; of them nothing is passed over."""
         for start in range(0, len(self), SPAN_FILES):
             yield Files(self.paths[start : start + SPAN_FILES])
@@ -43,9 +43,9 @@ class Files:
         """How many there are."""
         return len(self.paths)
 
-    def read(self) -> Block:
+    def read(self) -> ImageBatch:
         """Return what is in them."""
-        return Block([shown(path) for path in self.paths], _Contents(self.paths))
+        return ImageBatch([display_name(path) for path in self.paths], _Contents(self.paths))
 
 
 class _Contents(Sequence[bytes | str]):
@@ -75,7 +75,7 @@ def find_shards(
     """
     paths: list[str] = []
     for argument in arguments:
-        shards = of_many(argument, column)
+        shards = shards_of_file(argument, column)
         if shards is None and not is_folder(argument):
             paths.append(argument)
             continue
@@ -85,9 +85,9 @@ def find_shards(
     yield from _in_runs(paths)
 
 
-def without_rows(
+def remaining_chunks(
     shards: Iterable[Shard], rows: int, last: str | None, skipped: Skipped
-) -> Iterator[tuple[Span, int]]:
+) -> Iterator[tuple[Chunk, int]]:
     """Give the spans that have no row yet, each with the number of its pictures that have one.
 
     Args:
@@ -115,12 +115,12 @@ def without_rows(
         raise InputError(f"the input has changed: it has {rows:,} pictures fewer; begin anew")
 
 
-def of_many(argument: str, column: str | None = None) -> Iterator[Shard] | None:
+def shards_of_file(argument: str, column: str | None = None) -> Iterator[Shard] | None:
     """Return the shards of a file that holds many pictures, None for any other argument."""
     if not is_file(argument):
         return None
     try:
-        file, _ = opened(argument)
+        file, _ = open_decompressed(argument)
         with file:
             head = file.read(512)
     except READING_FAULTS:
@@ -143,6 +143,6 @@ def _in_runs(found: Iterable[str | Unreadable]) -> Iterator[Shard]:
             yield Files(tuple(run))
             run = []
         if isinstance(one, Unreadable):
-            yield Unread(*one)
+            yield UnreadableInput(*one)
     if run:
         yield Files(tuple(run))

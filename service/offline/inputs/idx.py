@@ -15,13 +15,13 @@ import numpy as np
 from service.offline.inputs.image_files import Skipped
 from service.offline.inputs.types import (
     READING_FAULTS,
-    Block,
-    Held,
+    Chunk,
+    ImageBatch,
+    LoadedChunk,
     Shard,
-    Span,
-    Unread,
-    opened,
-    shown,
+    UnreadableInput,
+    display_name,
+    open_decompressed,
 )
 from service.runtime.metadata import SIDE
 
@@ -44,12 +44,12 @@ class IDX:
     def all(cls, path: str) -> Iterator[Shard]:
         """Divide a file into shards; one that is compressed is one shard."""
         try:
-            file, compressed = opened(path)
+            file, compressed = open_decompressed(path)
             with file:
                 head = file.read(HEAD.size)
                 size = 0 if compressed else file.seek(0, os.SEEK_END)
         except READING_FAULTS as error:
-            yield Unread(path, str(error))
+            yield UnreadableInput(path, str(error))
             return
         if compressed:
             yield cls(path)
@@ -59,11 +59,11 @@ class IDX:
         for start in range(0, min(count, there), SHARD_IMAGES):
             yield cls(path, start, min(start + SHARD_IMAGES, count, there))
         if fault or count > there:
-            yield Unread(path, fault or _cut_off(there))
+            yield UnreadableInput(path, fault or _cut_off(there))
         elif there > count or rest:
-            yield Unread(path, _more(count))
+            yield UnreadableInput(path, _more(count))
 
-    def spans(self, skipped: Skipped) -> Iterator[Span]:
+    def spans(self, skipped: Skipped) -> Iterator[Chunk]:
         """Read them in order, to their end or to where the file is cut off; all are pictures."""
         if self.stop is None:
             yield from self._held()
@@ -71,15 +71,15 @@ class IDX:
         for start in range(self.start, self.stop, SPAN_IMAGES):
             yield Images(self.path, start, min(start + SPAN_IMAGES, self.stop))
 
-    def _held(self) -> Iterator[Span]:
+    def _held(self) -> Iterator[Chunk]:
         index, fault = 0, ""
         try:
-            file, _ = opened(self.path)
+            file, _ = open_decompressed(self.path)
             with file:
                 count, fault = _count(file.read(HEAD.size))
                 for content in _contents(file, count * IMAGE_BYTES):
                     block = _block(self.path, index, content)
-                    yield Held(block)
+                    yield LoadedChunk(block)
                     index += len(block.names)
                 if index < count:
                     fault = _cut_off(index)
@@ -89,7 +89,7 @@ class IDX:
         except READING_FAULTS as error:
             fault = f"the file is broken or cut off behind {index:,} images: {error}"
         if fault:
-            yield Unread(self.path, fault)
+            yield UnreadableInput(self.path, fault)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Images:
         """How many there are."""
         return self.stop - self.start
 
-    def read(self) -> Block:
+    def read(self) -> ImageBatch:
         """Return them."""
         fault = "the file has become shorter"
         try:
@@ -115,8 +115,8 @@ class Images:
                 return block
         except OSError as error:
             fault = error.strerror or str(error)
-        names = [shown(f"{self.path}#{index}") for index in range(self.start, self.stop)]
-        return Block(names, [fault] * len(names))
+        names = [display_name(f"{self.path}#{index}") for index in range(self.start, self.stop)]
+        return ImageBatch(names, [fault] * len(names))
 
 
 def _count(head: bytes) -> tuple[int, str]:
@@ -155,9 +155,9 @@ def _more(images: int) -> str:
     return f"the file goes on behind the {images:,} images that its head speaks of"
 
 
-def _block(path: str, start: int, content: bytes) -> Block:
+def _block(path: str, start: int, content: bytes) -> ImageBatch:
     count = len(content) // IMAGE_BYTES
     images = np.frombuffer(content, np.uint8, count * IMAGE_BYTES)
-    name = shown(path)
+    name = display_name(path)
     names = [f"{name}#{index}" for index in range(start, start + count)]
-    return Block(names, images.reshape(count, 1, SIDE, SIDE))  # (N, 1, 28, 28)
+    return ImageBatch(names, images.reshape(count, 1, SIDE, SIDE))  # (N, 1, 28, 28)

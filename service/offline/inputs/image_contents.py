@@ -6,7 +6,7 @@ from pathlib import Path
 
 from service.offline.inputs.image_files import STANDARD_INPUT
 
-LONGEST = 100 * 2**20  # bytes
+MAX_FILE_BYTES = 100 * 2**20  # bytes
 
 # What people take for a folder of pictures, by its first bytes.
 NOT_READ = {
@@ -25,28 +25,28 @@ def read_picture(name: str) -> bytes | str:
             return _standard_input()
         with Path(name).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if size > LONGEST:
-                return _refusal(file.read(HEAD_BYTES)) or too_long("the file", f"{size:,}")
+            if size > MAX_FILE_BYTES:
+                return _refusal(file.read(HEAD_BYTES)) or size_error("the file", f"{size:,}")
             # What is no file has no size. To ask for LONGEST each time takes as long as an image.
-            return _checked(file.read(size + 1 if size else LONGEST + 1))
+            return _checked(file.read(size + 1 if size else MAX_FILE_BYTES + 1))
     except OSError as error:
         return error.strerror or str(error)
 
 
-def too_long(what: str, found: str) -> str:
+def size_error(what: str, found: str) -> str:
     """Say that a picture's file has too many bytes."""
-    return f"{what} has {found} bytes, {LONGEST:,} are the most of a picture"
+    return f"{what} has {found} bytes, {MAX_FILE_BYTES:,} are the most of a picture"
 
 
 def _standard_input() -> bytes | str:
     if sys.stdin is None:
         return "standard input is closed"
-    return _checked(sys.stdin.buffer.read(LONGEST + 1))
+    return _checked(sys.stdin.buffer.read(MAX_FILE_BYTES + 1))
 
 
 def _checked(content: bytes) -> bytes | str:
-    if len(content) > LONGEST:
-        return too_long("the file", f"more than {LONGEST:,}")
+    if len(content) > MAX_FILE_BYTES:
+        return size_error("the file", f"more than {MAX_FILE_BYTES:,}")
     return _refusal(content) or content
 
 

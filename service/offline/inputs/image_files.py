@@ -88,7 +88,7 @@ def is_of_macos(path: str) -> bool:
     return name.startswith("._") or MACOS_FOLDER in folders
 
 
-def passed_over(skipped: Skipped) -> str:
+def skipped_summary(skipped: Skipped) -> str:
     """Tell what was passed over; nothing if nothing was."""
     if not skipped:
         return ""

@@ -11,7 +11,7 @@ from service.errors import InputError
 from service.offline.background_process import start
 from service.offline.inputs.image_files import Skipped
 from service.offline.inputs.parquet_reader import serve
-from service.offline.inputs.types import Block, Span, Unread
+from service.offline.inputs.types import Chunk, ImageBatch, UnreadableInput
 
 PARQUET = b"PAR1"  # Apache Parquet, "File Format"
 
@@ -27,7 +27,7 @@ class Parquet:
     path: str
     column: str | None = None  # None for the only one that can be it
 
-    def spans(self, skipped: Skipped) -> Iterator[Span]:
+    def spans(self, skipped: Skipped) -> Iterator[Chunk]:
         """Read them in order, or to where the file is broken; of rows none is passed over.
 
         Raises:
@@ -41,7 +41,7 @@ class Parquet:
         if isinstance(answer, InputError):
             raise answer
         if answer:
-            yield Unread(self.path, f"the file is broken behind {row:,} rows: {answer}")
+            yield UnreadableInput(self.path, f"the file is broken behind {row:,} rows: {answer}")
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Packed:
         """How many pictures there are."""
         return self.rows
 
-    def read(self) -> Block:
+    def read(self) -> ImageBatch:
         """Return them."""
-        block: Block = pickle.loads(self.content)  # noqa: S301 (our own)
+        block: ImageBatch = pickle.loads(self.content)  # noqa: S301 (our own)
         return block
 
 

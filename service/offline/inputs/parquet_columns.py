@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InputError
-from service.offline.inputs.image_contents import LONGEST, too_long
-from service.offline.inputs.types import Pictures, shown
+from service.offline.inputs.image_contents import MAX_FILE_BYTES, size_error
+from service.offline.inputs.types import Pictures, display_name
 from service.offline.optional_pyarrow import pyarrow
 from service.runtime.metadata import SIDE
 
@@ -45,11 +45,11 @@ def choose_column(path: str, schema: "pa.Schema", name: str | None) -> Column:
         return can_be[name] if name is not None else next(iter(can_be.values()))
     if name is None:
         raise InputError(
-            f"{shown(path)} has {len(can_be)} columns that can be pictures "
+            f"{display_name(path)} has {len(can_be)} columns that can be pictures "
             f"({', '.join(can_be) or f'{KINDS} would be'}): name one with --column"
         )
     raise InputError(
-        f"{shown(path)} has no column {name!r} of {KINDS}; those that can be pictures: "
+        f"{display_name(path)} has no column {name!r} of {KINDS}; those that can be pictures: "
         f"{', '.join(can_be) or 'none'}"
     )
 
@@ -71,7 +71,7 @@ def files(array: "pa.Array") -> Iterator[Sequence[bytes | str]]:
     for place in places:
         if place not in made:
             buffer = None if place is None else values[place].as_buffer()
-            size = len(buffer) if buffer is not None and len(buffer) <= LONGEST else 0
+            size = len(buffer) if buffer is not None and len(buffer) <= MAX_FILE_BYTES else 0
             if run and held + size > SPAN_BYTES:
                 yield run
                 run, made, held = [], {}, 0
@@ -132,8 +132,8 @@ def _is_bytes(kind: "pa.DataType") -> bool:
 def _file(buffer: "pa.Buffer | None") -> bytes | str:
     if buffer is None:
         return NOTHING
-    if len(buffer) > LONGEST:
-        return too_long("the row", f"{len(buffer):,}")
+    if len(buffer) > MAX_FILE_BYTES:
+        return size_error("the row", f"{len(buffer):,}")
     content: bytes = buffer.to_pybytes()
     return content
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from service.errors import InputError
 from service.offline.inputs.parquet_columns import SPAN_BYTES, Column, choose_column, files, images
-from service.offline.inputs.types import Block, shown
+from service.offline.inputs.types import ImageBatch, display_name
 from service.offline.optional_pyarrow import pyarrow
 
 MEMORY = 2**30  # bytes, beyond what the process has as it starts
@@ -82,7 +82,7 @@ def _lower(kind: int, limit: int) -> None:
         resource.setrlimit(kind, (limit, hard))
 
 
-def _blocks(path: str, name: str | None) -> Iterator[Block]:
+def _blocks(path: str, name: str | None) -> Iterator[ImageBatch]:
     """Read the pictures of a column, some at a time.
 
     Raises:
@@ -100,7 +100,9 @@ def _blocks(path: str, name: str | None) -> Iterator[Block]:
                     array = batch.column(column.name)
                     for pictures in files(array) if column.of_files else [images(array)]:
                         end = row + len(pictures)
-                        yield Block([shown(f"{path}#{n}") for n in range(row, end)], pictures)
+                        yield ImageBatch(
+                            [display_name(f"{path}#{n}") for n in range(row, end)], pictures
+                        )
                         row = end
         if row != file.metadata.num_rows:
             raise ValueError(f"its footer speaks of {file.metadata.num_rows:,} rows")

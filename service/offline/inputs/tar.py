@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from service.errors import BrokenInput
-from service.offline.inputs.image_contents import LONGEST, too_long
+from service.offline.inputs.image_contents import MAX_FILE_BYTES, size_error
 from service.offline.inputs.image_files import NO_FILE, Skipped, reason_to_skip
 from service.offline.inputs.tar_links import Links
 from service.offline.inputs.tar_members import (
@@ -22,11 +22,11 @@ from service.offline.inputs.tar_members import (
 from service.offline.inputs.types import (
     READING_FAULTS,
     SPAN_FILES,
-    Block,
-    Span,
-    Unread,
-    opened,
-    shown,
+    Chunk,
+    ImageBatch,
+    UnreadableInput,
+    display_name,
+    open_decompressed,
 )
 
 USTAR, USTAR_AT = b"ustar", 257  # POSIX.1-2017, pax, "ustar Interchange Format"
@@ -39,7 +39,7 @@ class Tar:
 
     path: str
 
-    def spans(self, skipped: Skipped) -> Iterator[Span]:
+    def spans(self, skipped: Skipped) -> Iterator[Chunk]:
         """Read it from its beginning to its end, or to where it is broken."""
         found, fault = 0, ""
         run: list[_Picture] = []
@@ -58,7 +58,7 @@ class Tar:
         if run:
             yield Members(self.path, tuple(run))
         if fault:
-            yield Unread(self.path, fault)
+            yield UnreadableInput(self.path, fault)
 
 
 class _Picture(NamedTuple):
@@ -81,19 +81,19 @@ class Members:
         """How many there are."""
         return len(self.pictures)
 
-    def read(self) -> Block:
+    def read(self) -> ImageBatch:
         """Return them."""
-        names = [shown(f"{self.path}:{picture.name}") for picture in self.pictures]
+        names = [display_name(f"{self.path}:{picture.name}") for picture in self.pictures]
         try:
             with Path(self.path).open("rb") as file:
-                return Block(names, [_content(file, picture) for picture in self.pictures])
+                return ImageBatch(names, [_content(file, picture) for picture in self.pictures])
         except OSError as error:
-            return Block(names, [error.strerror or str(error)] * len(names))
+            return ImageBatch(names, [error.strerror or str(error)] * len(names))
 
 
 def _pictures(path: str, skipped: Skipped) -> Iterator[_Picture]:
     links = Links(path)
-    file, compressed = opened(path)
+    file, compressed = open_decompressed(path)
     with file:
         for member in members(file):
             if reason := _reason_to_skip(member):
@@ -122,8 +122,8 @@ def _picture(
     """Note where a picture is; of a compressed archive, which must be read in order, hold it."""
     if member.fault or target.fault:
         content = member.fault or target.fault
-    elif target.size > LONGEST:
-        content = too_long("the member", f"{target.size:,}")
+    elif target.size > MAX_FILE_BYTES:
+        content = size_error("the member", f"{target.size:,}")
     elif compressed:
         content = read_content(compressed, target)
     return _Picture(member.name, content, target.offset, target.size)

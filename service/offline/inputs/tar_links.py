@@ -6,7 +6,7 @@ from functools import partial
 from itertools import accumulate
 
 from service.errors import BrokenInput
-from service.offline.inputs.image_contents import LONGEST
+from service.offline.inputs.image_contents import MAX_FILE_BYTES
 from service.offline.inputs.tar_members import (
     HARD_LINK,
     REGULAR,
@@ -15,7 +15,7 @@ from service.offline.inputs.tar_members import (
     members,
     read_content,
 )
-from service.offline.inputs.types import READING_FAULTS, opened, shown
+from service.offline.inputs.types import READING_FAULTS, display_name, open_decompressed
 
 LINKS_BYTES = 64 * 2**20  # of their names
 CONTENTS_BYTES = 256 * 2**20  # of what links lead to, where the archive is compressed
@@ -52,7 +52,10 @@ class Links:
         if link.kind == HARD_LINK:  # to what had the name when it was made
             found = [file for file in found if file.offset < link.offset] or found
         if not found:
-            return link, f"it is a link to {shown(link.target)}, which is no file in the archive"
+            return (
+                link,
+                f"it is a link to {display_name(link.target)}, which is no file in the archive",
+            )
         return found[-1], self._contents.get(found[-1].offset)
 
     def _find_links(self) -> dict[str, str]:
@@ -76,7 +79,7 @@ class Links:
             if member.kind != REGULAR or name not in wanted:
                 continue
             self._targets.setdefault(name, []).append(member)
-            if read is None or member.size > LONGEST or member.fault:
+            if read is None or member.size > MAX_FILE_BYTES or member.fault:
                 continue
             left -= member.size
             self._contents[member.offset] = read() if left >= 0 else TOO_MUCH
@@ -88,7 +91,7 @@ class Links:
             a member, and what reads its content if the archive is compressed.
         """
         try:
-            file, compressed = opened(self._path)
+            file, compressed = open_decompressed(self._path)
             with file:
                 for member in members(file):
                     yield partial(read_content, file, member) if compressed else None, member

@@ -35,27 +35,27 @@ READING_FAULTS = (OSError, EOFError, zlib.error, lzma.LZMAError, MemoryError)
 Pictures = NDArray[np.uint8] | Sequence[NDArray[np.uint8] | bytes | str]
 
 
-class Block(NamedTuple):
+class ImageBatch(NamedTuple):
     """Pictures in memory, with their names."""
 
     names: Sequence[str]
     pictures: Pictures
 
 
-class Span(Protocol):
+class Chunk(Protocol):
     """Some pictures that are not read yet, or are; it can be sent to another process."""
 
     def __len__(self) -> int:
         """How many there are."""
 
-    def read(self) -> Block:
+    def read(self) -> ImageBatch:
         """Return them; what cannot be read is a reason in its place."""
 
 
 class Shard(Protocol):
     """A part of the input that can be read by itself; it can be sent to another machine."""
 
-    def spans(self, skipped: Skipped) -> Iterator[Span]:
+    def spans(self, skipped: Skipped) -> Iterator[Chunk]:
         """Read through it; the same spans in the same order each time.
 
         Args:
@@ -64,28 +64,28 @@ class Shard(Protocol):
 
 
 @dataclass(frozen=True)
-class Held:
+class LoadedChunk:
     """A span that could only be read in its order, and so has been."""
 
-    block: Block
+    block: ImageBatch
 
     def __len__(self) -> int:
         """How many pictures there are."""
         return len(self.block.names)
 
-    def read(self) -> Block:
+    def read(self) -> ImageBatch:
         """Return them."""
         return self.block
 
 
 @dataclass(frozen=True)
-class Unread:
+class UnreadableInput:
     """What stands, as a shard and as a span, for something that cannot be read."""
 
     name: str
     reason: str
 
-    def spans(self, skipped: Skipped) -> Iterator[Span]:
+    def spans(self, skipped: Skipped) -> Iterator[Chunk]:
         """Give itself."""
         yield self
 
@@ -93,17 +93,17 @@ class Unread:
         """It is one row."""
         return 1
 
-    def read(self) -> Block:
+    def read(self) -> ImageBatch:
         """Return the reason."""
-        return Block([shown(self.name)], [self.reason])
+        return ImageBatch([display_name(self.name)], [self.reason])
 
 
-def shown(path: str) -> str:
+def display_name(path: str) -> str:
     """Return a file's name as text; it may be no Unicode."""
     return path.encode("utf-8", "backslashreplace").decode()
 
 
-def opened(path: str) -> tuple[BufferedIOBase, bool]:
+def open_decompressed(path: str) -> tuple[BufferedIOBase, bool]:
     """Open a file, decompressed where it is compressed, and say which.
 
     Raises:

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from service.drift.metrics import SHIFT as SHIFT_METRIC
-from service.drift.monitor import SAMPLE, Watchman
-from service.drift.report import describe
-from service.drift.statistics import KEY, SQUARED_SHIFT, InputStatistics
+from service.drift.monitor import SAMPLE, InputMonitor
+from service.drift.report import input_reports
+from service.drift.statistics import METADATA_KEY, SQUARED_DISTANCE_OUTPUT, InputStatistics
 from service.errors import ModelError
 from service.runtime.onnx_model import PROBABILITIES, load_model
 from service.settings import ServiceSettings
@@ -26,10 +26,10 @@ BOUNDS = (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, float("inf"))
 
 
 @pytest.fixture(scope="module")
-def watchman() -> Watchman:
+def watchman() -> InputMonitor:
     model = load_model(ServiceSettings(device="cpu"))
     assert model.input_statistics is not None
-    return Watchman(model.input_statistics, model.infer)
+    return InputMonitor(model.input_statistics, model.infer)
 
 
 def counted() -> float:
@@ -39,68 +39,69 @@ def counted() -> float:
 
 
 @pytest.mark.parametrize(
-    "outputs", [[SQUARED_SHIFT, PROBABILITIES], ["logits", PROBABILITIES, SQUARED_SHIFT]]
+    "outputs",
+    [[SQUARED_DISTANCE_OUTPUT, PROBABILITIES], ["logits", PROBABILITIES, SQUARED_DISTANCE_OUTPUT]],
 )
 def test_shifts_are_an_output_in_its_place(
-    watchman: Watchman, images: NDArray[np.uint8], outputs: Sequence[str]
+    watchman: InputMonitor, images: NDArray[np.uint8], outputs: Sequence[str]
 ) -> None:
     batch = images[:5, None]
     found = dict(zip(outputs, watchman.infer(batch, outputs), strict=True))
     expected = load_model(ServiceSettings(device="cpu")).classify(batch)
     np.testing.assert_array_equal(found[PROBABILITIES], expected)
-    shifts = watchman.statistics.shifts(batch)  # (N,)
-    np.testing.assert_array_equal(np.sqrt(found[SQUARED_SHIFT][:, 0]), shifts)
+    shifts = watchman.statistics.mahalanobis_distances(batch)  # (N,)
+    np.testing.assert_array_equal(np.sqrt(found[SQUARED_DISTANCE_OUTPUT][:, 0]), shifts)
 
 
 @pytest.mark.parametrize(("count", "looked_at"), [(1, 1), (SAMPLE, SAMPLE), (1000, 12)])
 def test_of_a_batch_that_nobody_asks_about_some_images_are_looked_at(
-    watchman: Watchman, images: NDArray[np.uint8], count: int, looked_at: int
+    watchman: InputMonitor, images: NDArray[np.uint8], count: int, looked_at: int
 ) -> None:
-    watchman.tell()
+    watchman.flush()
     before = counted()
     (probabilities,) = watchman.infer(images[:count, None], [PROBABILITIES])
     assert probabilities.shape == (count, 10)
-    watchman.tell()
+    watchman.flush()
     assert counted() - before == looked_at <= SAMPLE
 
 
-def test_a_run_that_fails_is_not_counted(watchman: Watchman, images: NDArray[np.uint8]) -> None:
+def test_a_run_that_fails_is_not_counted(watchman: InputMonitor, images: NDArray[np.uint8]) -> None:
     def fail(images: NDArray[np.uint8], outputs: Sequence[str]) -> Any:
         raise ValueError("the device is lost")
 
-    broken = Watchman(watchman.statistics, fail)
+    broken = InputMonitor(watchman.statistics, fail)
     before = counted()
     with pytest.raises(ValueError, match="the device is lost"):
-        broken.infer(images[:1, None], [PROBABILITIES, SQUARED_SHIFT])
-    broken.tell()
+        broken.infer(images[:1, None], [PROBABILITIES, SQUARED_DISTANCE_OUTPUT])
+    broken.flush()
     assert counted() == before
 
 
-def test_shifts_are_counted_by_size(watchman: Watchman, images: NDArray[np.uint8]) -> None:
+def test_shifts_are_counted_by_size(watchman: InputMonitor, images: NDArray[np.uint8]) -> None:
     def buckets() -> NDArray[np.float64]:
         (family,) = SHIFT_METRIC.collect()
         return np.array([s.value for s in family.samples if s.name.endswith("_bucket")])
 
     mixed = np.concatenate([images[:200], 255 - images[:50]])[:, None]
-    watchman.tell()
+    watchman.flush()
     before = buckets()
-    shifts = np.sqrt(watchman.infer(mixed, [PROBABILITIES, SQUARED_SHIFT])[1])  # (N, 1)
-    watchman.tell()
+    shifts = np.sqrt(watchman.infer(mixed, [PROBABILITIES, SQUARED_DISTANCE_OUTPUT])[1])  # (N, 1)
+    watchman.flush()
     expected = [(shifts <= bound).sum() for bound in BOUNDS]
     assert (buckets() - before).tolist() == expected
 
 
-def test_an_image_at_the_limit_is_not_unusual(watchman: Watchman) -> None:
+def test_an_image_at_the_limit_is_not_unusual(watchman: InputMonitor) -> None:
     images = np.zeros((2, 28, 28), np.uint8)
-    at, beyond = describe(watchman.statistics, images, [1.0, 1.0001])
+    at, beyond = input_reports(watchman.statistics, images, [1.0, 1.0001])
     assert at == {"shift": 1, "unusual": False, "hint": ""}
     assert beyond["unusual"]
 
 
-def test_each_of_several_images_gets_its_own_hint(watchman: Watchman) -> None:
+def test_each_of_several_images_gets_its_own_hint(watchman: InputMonitor) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
     images = np.stack([np.zeros_like(noise), noise, np.zeros_like(noise), noise])
-    found = describe(watchman.statistics, images, [4.0, 9.0, 0.25, 16.0])
+    found = input_reports(watchman.statistics, images, [4.0, 9.0, 0.25, 16.0])
     assert [one["shift"] for one in found] == [2.0, 3.0, 0.5, 4.0]
     assert [one["hint"].partition(":")[0] for one in found] == [
         "looks blank",
@@ -214,14 +215,14 @@ def test_it_can_be_turned_off(tmp_path: Path, ankle_boot: NDArray[np.uint8]) -> 
 def test_a_model_without_statistics_is_served_and_the_log_says_so(
     tmp_path: Path, ankle_boot: NDArray[np.uint8]
 ) -> None:
-    path = write_model(tmp_path / "model.onnx", **{KEY: None})
+    path = write_model(tmp_path / "model.onnx", **{METADATA_KEY: None})
     with serving(tmp_path, FASHION_DEVICE="cpu", FASHION_MODEL=str(path)) as server:
         answers_without_input(server, 255 - ankle_boot)
         assert server.log().count(LINE) == 1
 
 
 def test_statistics_that_are_broken_are_refused(tmp_path: Path) -> None:
-    path = write_model(tmp_path / "model.onnx", **{KEY: "{}"})
+    path = write_model(tmp_path / "model.onnx", **{METADATA_KEY: "{}"})
     with pytest.raises(ModelError, match="metadata input_statistics is not what"):
         load_model(ServiceSettings(model=path, device="cpu"))
 

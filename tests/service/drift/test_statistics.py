@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from export.metadata import input_statistics as definition
-from service.drift.statistics import KEY, PIECE, InputStatistics
+from service.drift.statistics import METADATA_KEY, PIECE, InputStatistics
 from tests.service.models import metadata
 
 
 @pytest.fixture(scope="module")
 def text() -> str:
     """As the released model carries it."""
-    return metadata()[KEY]
+    return metadata()[METADATA_KEY]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_real_images(text: str, statistics: InputStatistics, images: NDArray[np.
     expected = defined(text, images[:1000])
     found = statistics.whitened(images[:1000, None])
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
-    shifts = statistics.shifts(images[:1000, None])
+    shifts = statistics.mahalanobis_distances(images[:1000, None])
     np.testing.assert_allclose(shifts, np.linalg.norm(expected, axis=1), rtol=2e-5)
 
 
@@ -52,7 +52,9 @@ def test_any_images(text: str, statistics: InputStatistics, seed: int, low: int,
     generator = np.random.default_rng(seed)
     images = generator.integers(low, high + 1, (3, 28, 28)).astype(np.uint8)
     expected = np.linalg.norm(defined(text, images), axis=1)
-    np.testing.assert_allclose(statistics.shifts(images[:, None]), expected, rtol=5e-3)
+    np.testing.assert_allclose(
+        statistics.mahalanobis_distances(images[:, None]), expected, rtol=5e-3
+    )
 
 
 @given(count=st.integers(1, 3 * PIECE))
@@ -61,8 +63,8 @@ def test_in_a_batch_and_alone(
     statistics: InputStatistics, images: NDArray[np.uint8], count: int
 ) -> None:
     batch = images[:count, None]
-    alone = [statistics.shifts(image[None])[0] for image in batch]
-    np.testing.assert_allclose(statistics.shifts(batch), alone, rtol=2e-5)
+    alone = [statistics.mahalanobis_distances(image[None])[0] for image in batch]
+    np.testing.assert_allclose(statistics.mahalanobis_distances(batch), alone, rtol=2e-5)
 
 
 def test_the_mean_of_a_channel_comes_back(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.drift.statistics import KEY, InputStatistics
+from service.drift.statistics import METADATA_KEY, InputStatistics
 from service.drift.window import DriftWindow
 from tests.service.models import metadata
 
@@ -15,7 +15,7 @@ Change = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 @pytest.fixture(scope="module")
 def statistics() -> InputStatistics:
-    return InputStatistics.parse(metadata()[KEY])
+    return InputStatistics.parse(metadata()[METADATA_KEY])
 
 
 def test_there_is_no_drift_until_the_window_is_full(statistics: InputStatistics) -> None:

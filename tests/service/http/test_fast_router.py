@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from service.http.fast_router import LONGEST, REMEMBERED, ShortWay
+from service.http.fast_router import MAX_CACHED_PATH_LENGTH, ROUTE_CACHE_SIZE, FastRouter
 
 
 async def echo(request: Request) -> Response:
@@ -46,7 +46,7 @@ def post(app: Any, *paths: str) -> list[httpx.Response]:
         "/models/b/infer",
         "/models/a/versions/1/infer",
         "/models/a%20b/infer",
-        f"/models/{'a' * LONGEST}/infer",
+        f"/models/{'a' * MAX_CACHED_PATH_LENGTH}/infer",
         "/models/a/b/infer",
         "/models//infer",
         "/nothing",
@@ -55,25 +55,31 @@ def post(app: Any, *paths: str) -> list[httpx.Response]:
 def test_every_request_has_its_own_parameters(path: str) -> None:
     app = Starlette(routes=ROUTES)
     expected = post(app, path)[0]
-    for found in post(ShortWay(app, ROUTES), path, path, path):
+    for found in post(FastRouter(app, ROUTES), path, path, path):
         assert (found.status_code, found.content) == (expected.status_code, expected.content)
 
 
 def test_paths_that_are_never_the_same_are_not_kept() -> None:
-    way = ShortWay(Starlette(routes=ROUTES), ROUTES)
-    numbers = [str(number) for number in range(2 * REMEMBERED)]
+    way = FastRouter(Starlette(routes=ROUTES), ROUTES)
+    numbers = [str(number) for number in range(2 * ROUTE_CACHE_SIZE)]
     found = post(way, *(f"/models/{number}/infer" for number in numbers))
     assert [answer.json() for answer in found] == [{"name": number} for number in numbers]
 
     def kept_by(count: int) -> int:
         before, _ = tracemalloc.get_traced_memory()
-        post(way, *(f"/models/{'m' * (LONGEST // 2)}{uuid4()}/infer" for _ in range(count)))
+        post(
+            way,
+            *(
+                f"/models/{'m' * (MAX_CACHED_PATH_LENGTH // 2)}{uuid4()}/infer"
+                for _ in range(count)
+            ),
+        )
         gc.collect()
         return tracemalloc.get_traced_memory()[0] - before
 
     tracemalloc.start()
-    kept_by(REMEMBERED)
-    kept = kept_by(16 * REMEMBERED)
+    kept_by(ROUTE_CACHE_SIZE)
+    kept = kept_by(16 * ROUTE_CACHE_SIZE)
     tracemalloc.stop()
     # Bytes: a fourth of the paths' own; other tests of this process leave some tens of kB, too.
-    assert kept < 4 * REMEMBERED * LONGEST
+    assert kept < 4 * ROUTE_CACHE_SIZE * MAX_CACHED_PATH_LENGTH

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import InvalidInput
-from service.http.query import read_choices, read_query
+from service.http.query import parse_query_options, read_query
 
 TEXTS = st.text(st.characters(codec="utf-8"))
 
@@ -23,7 +23,7 @@ TEXTS = st.text(st.characters(codec="utf-8"))
     ],
 )
 def test_choices(query: str, expected: tuple[str, int | None]) -> None:
-    assert read_choices(query.encode(), 10) == expected
+    assert parse_query_options(query.encode(), 10) == expected
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_choices(query: str, expected: tuple[str, int | None]) -> None:
 def test_what_is_unknown_is_refused(query: str, shown: str) -> None:
     message = f"the query has {shown}, the parameters known here: mode and top_k"
     with pytest.raises(InvalidInput, match=f"^{re.escape(message)}$"):
-        read_choices(query.encode(), 10)
+        parse_query_options(query.encode(), 10)
 
 
 def test_where_nothing_is_chosen_nothing_is_known() -> None:
@@ -54,26 +54,26 @@ def test_where_nothing_is_chosen_nothing_is_known() -> None:
 @pytest.mark.parametrize("query", ["mode=raw&mode=raw", "top_k=1&mode=auto&top_k=2"])
 def test_nothing_is_chosen_twice(query: str) -> None:
     with pytest.raises(InvalidInput, match="is given twice, once is right"):
-        read_choices(query.encode(), 10)
+        parse_query_options(query.encode(), 10)
 
 
 @pytest.mark.parametrize("value", ["", "Raw", "raw,photo", "x" * 100])
 def test_another_mode_is_refused(value: str) -> None:
     message = f"mode is {value[:40]!r}, one of auto, raw, photo is right"
     with pytest.raises(InvalidInput, match=f"^{re.escape(message)}$"):
-        read_choices(urlencode({"mode": value}).encode(), 10)
+        parse_query_options(urlencode({"mode": value}).encode(), 10)
 
 
 @pytest.mark.parametrize("value", ["", "0", "4", "-1", "1.0", "01", " 1", "1e0", "²", "9" * 5000])
 def test_another_top_k_is_refused(value: str) -> None:
     message = f"top_k is {value[:40]!r}, one of 1, 2, 3 is right"
     with pytest.raises(InvalidInput, match=f"^{re.escape(message)}$"):
-        read_choices(urlencode({"top_k": value}).encode(), 3)
+        parse_query_options(urlencode({"top_k": value}).encode(), 3)
 
 
 @given(TEXTS, TEXTS)
 def test_any_query_is_read_or_refused(mode: str, top_k: str) -> None:
     try:
-        read_choices(urlencode({"mode": mode, "top_k": top_k}).encode(), 10)
+        parse_query_options(urlencode({"mode": mode, "top_k": top_k}).encode(), 10)
     except InvalidInput as error:
         assert "is right" in str(error)  # noqa: PT017 - choices are as good an outcome

@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.arrays import Arrays, Images
-from service.inference.dynamic_batcher import INLINE_BATCH, INLINE_TURN, Batcher
+from service.inference.dynamic_batcher import (
+    INLINE_BATCH_SIZE,
+    MAX_INLINE_IMAGES_PER_TICK,
+    DynamicBatcher,
+)
 from service.runtime.onnx_model import INPUT, LOGITS, PROBABILITIES
 
 MAX_BATCH = 8
@@ -44,16 +48,20 @@ def network(session: ort.InferenceSession) -> Network:
     return Network(session)
 
 
-def run(network: Network, use: Callable[[Batcher], Awaitable[None]], inline: int = 0) -> None:
+def run(
+    network: Network, use: Callable[[DynamicBatcher], Awaitable[None]], inline: int = 0
+) -> None:
     async def main() -> None:
-        batcher = Batcher(network, MAX_BATCH, inline)
+        batcher = DynamicBatcher(network, MAX_BATCH, inline)
         await use(batcher)
         await batcher.close()
 
     asyncio.run(main())
 
 
-async def held_up(network: Network, batcher: Batcher, images: Images) -> asyncio.Task[Arrays]:
+async def held_up(
+    network: Network, batcher: DynamicBatcher, images: Images
+) -> asyncio.Task[Arrays]:
     """Start a run that lasts until the network is set free."""
     network.running.clear()
     network.free.clear()
@@ -63,7 +71,7 @@ async def held_up(network: Network, batcher: Batcher, images: Images) -> asyncio
 
 
 async def asking(
-    batcher: Batcher, requests: Sequence[Images], outputs: Sequence[str] = ALL
+    batcher: DynamicBatcher, requests: Sequence[Images], outputs: Sequence[str] = ALL
 ) -> list[asyncio.Task[Arrays]]:
     """Have all of them wait, in their order."""
     tasks = [asyncio.create_task(batcher.infer(images, outputs)) for images in requests]
@@ -93,7 +101,7 @@ def test_any_interleaving_gives_each_what_it_would_get_alone(
 ) -> None:
     """To the last bit: on the CPU a row of the outputs does not depend on the others."""
 
-    async def ask(batcher: Batcher, request: Request) -> None:
+    async def ask(batcher: DynamicBatcher, request: Request) -> None:
         start, count, outputs, turns = request
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -104,7 +112,7 @@ def test_any_interleaving_gives_each_what_it_would_get_alone(
         for array, alone in zip(found, expected, strict=True):
             np.testing.assert_array_equal(array, alone)
 
-    async def use(batcher: Batcher) -> None:
+    async def use(batcher: DynamicBatcher) -> None:
         await asyncio.gather(*(ask(batcher, request) for request in requests))
 
     network = Network(session)
@@ -116,7 +124,7 @@ def test_any_interleaving_gives_each_what_it_would_get_alone(
 def test_what_arrives_while_a_batch_runs_forms_the_next_in_order(
     network: Network, images: NDArray[np.uint8]
 ) -> None:
-    async def use(batcher: Batcher) -> None:
+    async def use(batcher: DynamicBatcher) -> None:
         first = await held_up(network, batcher, images[:1, None])
         tasks = await asking(batcher, [images[:count, None] for count in (3, 2, 4, 1)])
         network.free.set()
@@ -129,7 +137,7 @@ def test_what_arrives_while_a_batch_runs_forms_the_next_in_order(
 def test_nothing_waits_where_the_network_is_idle(
     network: Network, images: NDArray[np.uint8]
 ) -> None:
-    async def use(batcher: Batcher) -> None:
+    async def use(batcher: DynamicBatcher) -> None:
         for count in (1, 3, 2):
             await batcher.infer(images[:count, None], ALL)
 
@@ -140,7 +148,7 @@ def test_nothing_waits_where_the_network_is_idle(
 def test_a_large_request_runs_in_pieces_and_lets_others_between(
     network: Network, images: NDArray[np.uint8]
 ) -> None:
-    async def use(batcher: Batcher) -> None:
+    async def use(batcher: DynamicBatcher) -> None:
         large = await held_up(network, batcher, images[: 2 * MAX_BATCH + 3, None])
         (small,) = await asking(batcher, [images[:2, None]])
         network.free.set()
@@ -157,7 +165,7 @@ def test_a_large_request_runs_in_pieces_and_lets_others_between(
 def test_a_request_that_nobody_waits_for_does_not_run(
     network: Network, images: NDArray[np.uint8]
 ) -> None:
-    async def use(batcher: Batcher) -> None:
+    async def use(batcher: DynamicBatcher) -> None:
         first = await held_up(network, batcher, images[:1, None])
         kept, dropped = await asking(batcher, [images[:2, None], images[:3, None]])
         dropped.cancel()
@@ -172,7 +180,7 @@ def test_a_request_that_nobody_waits_for_does_not_run(
 
 
 def test_an_error_goes_to_whose_it_is_alone(network: Network, images: NDArray[np.uint8]) -> None:
-    async def use(batcher: Batcher) -> None:
+    async def use(batcher: DynamicBatcher) -> None:
         first = await held_up(network, batcher, images[:1, None])
         requests = [images[:2, None], np.zeros((1, 1, 28, 28), np.uint8), images[:3, None]]
         tasks = await asking(batcher, requests)
@@ -201,7 +209,7 @@ def test_few_images_run_on_the_event_loop_and_more_do_not(
         return arrays
 
     async def main() -> None:
-        batcher = Batcher(infer, MAX_BATCH, inline=2)
+        batcher = DynamicBatcher(infer, MAX_BATCH, inline=2)
         for count in (1, 2, 3):
             await batcher.infer(images[:count, None], ALL)
         await batcher.close()
@@ -214,7 +222,7 @@ def test_few_images_run_on_the_event_loop_and_more_do_not(
 def test_few_images_of_many_requests_in_one_turn_run_together(
     network: Network, images: NDArray[np.uint8]
 ) -> None:
-    async def use(batcher: Batcher) -> None:
+    async def use(batcher: DynamicBatcher) -> None:
         requests = [images[start : start + 2, None] for start in range(9)]
         found = await asyncio.gather(*(batcher.infer(request, ALL) for request in requests))
         for request, arrays in zip(requests, found, strict=True):
@@ -230,7 +238,7 @@ def test_few_images_of_many_requests_in_one_turn_run_together(
 def test_the_network_waits_for_what_each_turn_brings_and_no_longer(
     network: Network, images: NDArray[np.uint8]
 ) -> None:
-    async def use(batcher: Batcher) -> None:
+    async def use(batcher: DynamicBatcher) -> None:
         tasks = []
         for _ in range(3):
             tasks += await asking(batcher, [images[:1, None]])  # and a turn passes
@@ -255,25 +263,27 @@ def test_what_came_in_one_turn_runs_before_any_of_it_is_answered_but_not_without
     runs: list[int] = []  # before each answer
 
     async def main() -> None:
-        batcher = Batcher(network, INLINE_BATCH, inline=INLINE_BATCH)
+        batcher = DynamicBatcher(network, INLINE_BATCH_SIZE, inline=INLINE_BATCH_SIZE)
 
         async def ask() -> None:
-            await batcher.infer(images[:INLINE_BATCH, None], [LOGITS])
+            await batcher.infer(images[:INLINE_BATCH_SIZE, None], [LOGITS])
             runs.append(len(network.sizes))
 
-        await asyncio.gather(*(ask() for _ in range(INLINE_TURN // INLINE_BATCH + 1)))
+        await asyncio.gather(
+            *(ask() for _ in range(MAX_INLINE_IMAGES_PER_TICK // INLINE_BATCH_SIZE + 1))
+        )
         await batcher.close()
 
     asyncio.run(main())
-    in_one_turn = INLINE_TURN // INLINE_BATCH
+    in_one_turn = MAX_INLINE_IMAGES_PER_TICK // INLINE_BATCH_SIZE
     assert runs[:in_one_turn] == [in_one_turn] * in_one_turn
-    assert network.sizes == [INLINE_BATCH] * (in_one_turn + 1)
+    assert network.sizes == [INLINE_BATCH_SIZE] * (in_one_turn + 1)
 
 
 def test_an_error_on_the_event_loop_goes_to_whose_it_is_alone(
     network: Network, images: NDArray[np.uint8]
 ) -> None:
-    async def use(batcher: Batcher) -> None:
+    async def use(batcher: DynamicBatcher) -> None:
         requests = [images[:1, None], np.zeros((1, 1, 28, 28), np.uint8), images[:2, None]]
         before, faulty, after = await asyncio.gather(
             *(batcher.infer(request, ALL) for request in requests), return_exceptions=True
@@ -293,7 +303,7 @@ def test_the_largest_batch_holds_on_the_event_loop_too(
     network = Network(session)
 
     async def main() -> None:
-        batcher = Batcher(network, 1, inline=4)
+        batcher = DynamicBatcher(network, 1, inline=4)
         assert len((await batcher.infer(images[:4, None], ALL))[0]) == 4
         await batcher.close()
 
@@ -305,7 +315,7 @@ def test_closing_answers_what_waits_and_leaves_no_thread(
     network: Network, images: NDArray[np.uint8]
 ) -> None:
     async def main() -> None:
-        batcher = Batcher(network, MAX_BATCH)
+        batcher = DynamicBatcher(network, MAX_BATCH)
         first = await held_up(network, batcher, images[:1, None])
         (second,) = await asking(batcher, [images[:2, None]])
         closing = asyncio.create_task(batcher.close())

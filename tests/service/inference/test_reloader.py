@@ -25,7 +25,7 @@ from service.classifier import FashionClassifier
 from service.errors import NotReady
 from service.inference.data_plane import DataPlane
 from service.runtime.onnx_model import LOGITS
-from service.telemetry.request_timing import Timing
+from service.telemetry.request_timing import RequestTiming
 from tests.pages import blocks
 from tests.service.models import computing_for_ever, with_wrong_golden_samples, write_model
 from tests.service.pictures import encode
@@ -229,11 +229,11 @@ def test_who_has_begun_is_answered_by_the_old_model_and_then_it_is_gone(
 ) -> None:
     async def reload_between() -> weakref.ref[object]:
         old = data_plane.served
-        await old.infer(images[:100, None], [LOGITS], Timing())  # starts its thread
+        await old.infer(images[:100, None], [LOGITS], RequestTiming())  # starts its thread
         write_model(data_plane.settings.model, version="2")
-        await data_plane.reloading.ask()
+        await data_plane.reloading.request_reload()
         assert data_plane.model.version == "2"
-        watch = Timing()
+        watch = RequestTiming()
         await old.infer(images[:100, None], [LOGITS], watch)
         assert (old.model.version, watch.model_version) == ("1", b"1")
         return weakref.ref(old)
@@ -265,10 +265,10 @@ def test_a_worker_without_a_model_takes_one(
 
 def test_asked_during_a_reload_it_reloads_again(data_plane: DataPlane) -> None:
     async def ask_twice() -> None:
-        task = data_plane.reloading.ask()
+        task = data_plane.reloading.request_reload()
         await asyncio.sleep(0)  # the first has begun
         write_model(data_plane.settings.model, version="8")
-        assert data_plane.reloading.ask() is task
+        assert data_plane.reloading.request_reload() is task
         await task
 
     asyncio.run(ask_twice())
@@ -305,4 +305,4 @@ def test_a_file_that_does_not_end_is_not_waited_for(
 
 
 async def ask_once(data_plane: DataPlane) -> None:
-    await data_plane.reloading.ask()
+    await data_plane.reloading.request_reload()

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from service.inference.served_model import CPU_BATCH, INLINE_IMAGES, ServedModel
-from service.runtime.onnx_model import PROBABILITIES, Model, load_model
+from service.runtime.onnx_model import PROBABILITIES, OnnxModel, load_model
 from service.settings import RELEASED_MODEL, ServiceSettings
-from service.telemetry.request_timing import Timing
+from service.telemetry.request_timing import RequestTiming
 from tests.service.models import (
     failing_at_the_fourth_run,
     failing_on_a_lit_corner,
@@ -24,7 +24,7 @@ OUT_OF_BOUNDS = "indices element out of data bounds"
 
 def served(path: Path, lost: list[str]) -> ServedModel:
     model = load_model(ServiceSettings(model=path, device="cpu"))
-    return ServedModel(model, max_batch=1024, lose=lost.append)
+    return ServedModel(model, max_batch=1024, on_model_failed=lost.append)
 
 
 def lit_corners(count: int) -> NDArray[np.uint8]:
@@ -41,9 +41,9 @@ def test_one_bad_run_is_its_request_s_alone(count: int, tmp_path: Path) -> None:
 
     async def run_all() -> list[object]:
         images = (good, lit_corners(count), good)
-        asked = [model.infer(one, [PROBABILITIES], Timing()) for one in images]
+        asked = [model.infer(one, [PROBABILITIES], RequestTiming()) for one in images]
         found: list[object] = await asyncio.gather(*asked, return_exceptions=True)
-        found.append(await model.infer(good, [PROBABILITIES], Timing()))
+        found.append(await model.infer(good, [PROBABILITIES], RequestTiming()))
         await model.close()
         return found
 
@@ -63,9 +63,9 @@ def test_a_model_that_fails_its_check_then_is_lost(tmp_path: Path) -> None:
 
     async def run() -> None:
         for _ in range(2):
-            await model.infer(image, [PROBABILITIES], Timing())
+            await model.infer(image, [PROBABILITIES], RequestTiming())
         assert not lost
-        await model.infer(image, [PROBABILITIES], Timing())
+        await model.infer(image, [PROBABILITIES], RequestTiming())
 
     with pytest.raises(Exception, match=OUT_OF_BOUNDS):
         asyncio.run(run())
@@ -75,7 +75,7 @@ def test_a_model_that_fails_its_check_then_is_lost(tmp_path: Path) -> None:
 
 def test_a_version_cannot_forge_a_header(tmp_path: Path) -> None:
     path = write_model(tmp_path / "model.onnx", version="1.0 X-Forged: é")
-    watch = Timing()
+    watch = RequestTiming()
     images = np.zeros((1, 1, 28, 28), np.uint8)
     asyncio.run(served(path, []).infer(images, [PROBABILITIES], watch))
     assert watch.model_version == b"1.0?X-Forged:??"
@@ -83,7 +83,7 @@ def test_a_version_cannot_forge_a_header(tmp_path: Path) -> None:
 
 def test_on_the_cpu_large_requests_run_in_pieces_that_fit_its_caches() -> None:
     model = served(RELEASED_MODEL, [])
-    timing = Timing()
+    timing = RequestTiming()
 
     async def run() -> None:
         images = np.zeros((2 * CPU_BATCH + 1, 1, 28, 28), np.uint8)
@@ -100,10 +100,10 @@ def test_on_the_cpu_large_requests_run_in_pieces_that_fit_its_caches() -> None:
 def test_a_model_goes_with_its_last_request_and_waits_for_no_collection(watch: bool) -> None:
     """What is there when a worker starts is never collected, and a GPU's memory is scarce."""
 
-    async def run() -> weakref.ref[Model]:
+    async def run() -> weakref.ref[OnnxModel]:
         model = load_model(ServiceSettings(device="cpu"))
         used = ServedModel(model, 1024, [].append, watch)
-        await used.infer(np.zeros((1, 1, 28, 28), np.uint8), [PROBABILITIES], Timing())
+        await used.infer(np.zeros((1, 1, 28, 28), np.uint8), [PROBABILITIES], RequestTiming())
         await used.close()
         return weakref.ref(model)
 

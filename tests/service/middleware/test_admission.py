@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from service.http.error_responses import HANDLERS
 from service.middleware import admission
-from service.middleware.admission import BODIES, Admission
+from service.middleware.admission import MAX_BUFFERED_BODIES, AdmissionMiddleware
 from service.middleware.body_budget import SMALL_BYTES, STILL_SECONDS
 from service.settings import ServiceSettings
 from tests.service.asgi_host import SECONDS, connected, eventually, hosted, read_all, read_answer
@@ -45,8 +45,8 @@ class Host:
         ]
         self.app = Starlette(routes=self.routes, exception_handlers=HANDLERS)
 
-    def serve(self, **settings: float) -> Admission:
-        self.admission = Admission(self.app, self.routes, ServiceSettings(**settings))  # type: ignore[arg-type]
+    def serve(self, **settings: float) -> AdmissionMiddleware:
+        self.admission = AdmissionMiddleware(self.app, self.routes, ServiceSettings(**settings))  # type: ignore[arg-type]
         return self.admission
 
     async def echo(self, request: Request) -> Response:
@@ -107,7 +107,7 @@ def test_more_than_the_limit_are_refused_at_once_and_probes_never(host: Host) ->
         assert [read_answer(connection)[0] for connection in waiting] == [200] * 3
         with connected(port, post("/echo")) as connection:
             assert read_answer(connection)[0] == 200
-        eventually(lambda: (host.admission.apart, host.admission.bodies.bytes) == (0, 0))
+        eventually(lambda: (host.admission.exempt, host.admission.bodies.bytes) == (0, 0))
 
 
 def test_what_is_refused_names_its_route(host: Host) -> None:
@@ -143,7 +143,7 @@ def test_uploads_that_are_not_whole_take_nobodys_place(host: Host) -> None:
 def test_uploads_together_are_no_larger_than_they_may_be(host: Host) -> None:
     """Of two that are, the one goes that has not come on; a small body always fits."""
     large = 100_000
-    most = BODIES * large
+    most = MAX_BUFFERED_BODIES * large
     with hosted(host.serve(max_body_bytes=large)) as port, ExitStack() as stack:
         held = stack.enter_context(connected(port, post("/echo", b"a" * (most - 1), length=most)))
         eventually(lambda: host.admission.bodies.bytes == most - 1)
@@ -166,7 +166,7 @@ def test_uploads_together_are_no_larger_than_they_may_be(host: Host) -> None:
 def test_a_refused_connection_waits_before_its_next_request(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission, "HOLD_SECONDS", 0.5)
+    monkeypatch.setattr(admission, "REJECTION_HOLD_SECONDS", 0.5)
     with hosted(host.serve(max_concurrency=1)) as port, connected(port, post("/wait/a")):
         host.enter()
         begun = time.monotonic()
@@ -182,12 +182,12 @@ def test_a_refused_connection_waits_before_its_next_request(
 def test_a_refused_client_that_leaves_is_not_waited_for(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission, "HOLD_SECONDS", 10 * SECONDS)
+    monkeypatch.setattr(admission, "REJECTION_HOLD_SECONDS", 10 * SECONDS)
     with hosted(host.serve(max_concurrency=1)) as port, connected(port, post("/wait/a")):
         host.enter()
         with connected(port, post("/echo", b"a" * 200_000, length=300_000)) as connection:
             assert read_answer(connection)[0] == 429
-        eventually(lambda: host.admission.apart == 0)
+        eventually(lambda: host.admission.exempt == 0)
         host.leave.set()
 
 
@@ -200,7 +200,7 @@ def test_a_body_that_is_not_whole_in_time_is_408(host: Host) -> None:
         assert (status, headers["connection"]) == (408, "close")
         assert content == {"error": "the body was not whole after 0.1 s"}
         assert read_all(connection) == b""
-        eventually(lambda: (host.admission.apart, host.admission.bodies.bytes) == (0, 0))
+        eventually(lambda: (host.admission.exempt, host.admission.bodies.bytes) == (0, 0))
 
 
 def test_work_that_is_not_done_in_time_is_504_and_not_begun_later(host: Host) -> None:
@@ -224,7 +224,7 @@ def test_work_for_a_client_that_has_left_is_not_begun(host: Host, size: int) -> 
         with connected(port, post("/wait/a")):
             host.enter()
             with connected(port, post("/wait/b", b"", length=size)) as connection:
-                eventually(lambda: host.admission.apart == 1)
+                eventually(lambda: host.admission.exempt == 1)
                 connection.sendall(b"a" * size)
                 host.enter()
         eventually(lambda: host.admission.bodies.bytes == 0)
@@ -235,6 +235,6 @@ def test_an_upload_that_is_cut_short_leaves_nothing_behind(host: Host) -> None:
     with hosted(host.serve()) as port:
         with connected(port, post("/echo", b"a", length=2)):
             host.receive()
-        eventually(lambda: (host.admission.apart, host.admission.bodies.bytes) == (0, 0))
+        eventually(lambda: (host.admission.exempt, host.admission.bodies.bytes) == (0, 0))
         with connected(port, post("/echo")) as connection:
             assert read_answer(connection)[0] == 200

@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from starlette.applications import Starlette
 from tritonclient.utils import InferenceServerException
 
-from service.middleware.authentication import APIKeys, needs_key
+from service.middleware.authentication import APIKeyMiddleware, needs_key
 from service.openapi.document import OpenAPI
 from service.settings import ServiceSettings, read_keys
 from tests.pages import at_port, blocks, run
@@ -230,7 +230,7 @@ def test_every_key_is_compared_whatever_was_found(monkeypatch: pytest.MonkeyPatc
         return real(one, other)
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    closed = APIKeys(Starlette(), [], map(SecretStr, (FIRST, SECOND)))
+    closed = APIKeyMiddleware(Starlette(), [], map(SecretStr, (FIRST, SECOND)))
 
     async def ask() -> int:
         transport = httpx.ASGITransport(closed)

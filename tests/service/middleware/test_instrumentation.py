@@ -21,11 +21,12 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from service.http.error_responses import HANDLERS
-from service.middleware.instrumentation import Observed
+from service.http.scope import CONNECTION
+from service.middleware.instrumentation import InstrumentationMiddleware
 from service.rest import health
-from service.server.http_protocol import CONNECTION, Protocol
+from service.server.http_protocol import LimitedHttpProtocol
 from service.telemetry.access_log import AccessLog
-from service.telemetry.request_timing import KEY
+from service.telemetry.request_timing import SCOPE_KEY
 
 SECONDS = 600  # a last resort
 
@@ -82,8 +83,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
         host = Host(f"http://127.0.0.1:{port}", port, tmp_path / "log")
         routes = host.routes()
         app = Starlette(routes=routes, exception_handlers=HANDLERS)
-        observed = Observed(app, routes, AccessLog("json", log.fileno()))
-        config = uvicorn.Config(observed, http=Protocol, log_config=None, lifespan="off")
+        observed = InstrumentationMiddleware(app, routes, AccessLog("json", log.fileno()))
+        config = uvicorn.Config(observed, http=LimitedHttpProtocol, log_config=None, lifespan="off")
         with running(config, listener):
             yield host
 
@@ -223,9 +224,9 @@ def test_a_connection_that_is_held_after_its_answer_is_no_slow_request(tmp_path:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 429, "headers": []})
         await send({"type": "http.response.body", "body": b"{}", "more_body": True})
-        found.append(scope[KEY].total)
+        found.append(scope[SCOPE_KEY].total)
         await send({"type": "http.response.body"})
-        found.append(scope[KEY].total)
+        found.append(scope[SCOPE_KEY].total)
 
     async def ignore(message: Any) -> None:
         pass
@@ -233,7 +234,9 @@ def test_a_connection_that_is_held_after_its_answer_is_no_slow_request(tmp_path:
     async def ask() -> None:
         with (tmp_path / "log").open("wb") as log:
             scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "client": None}
-            await Observed(app, [], AccessLog("json", log.fileno()))(scope, ignore, ignore)
+            await InstrumentationMiddleware(app, [], AccessLog("json", log.fileno()))(
+                scope, ignore, ignore
+            )
             await asyncio.sleep(0)  # the turn in which the log is written
 
     asyncio.run(ask())

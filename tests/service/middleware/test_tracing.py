@@ -23,11 +23,11 @@ from starlette.routing import Route
 
 from service.http.error_responses import HANDLERS
 from service.inference.served_model import CPU_BATCH
-from service.middleware.instrumentation import Observed
-from service.oip.rest_routes import SERVER_VERSION
+from service.middleware.instrumentation import InstrumentationMiddleware
 from service.server.startup import check_tracing
 from service.settings import ServiceSettings
 from service.telemetry.access_log import AccessLog
+from service.version import SERVER_VERSION
 from tests.pages import blocks
 from tests.service.collector import Collector, Span, collecting
 from tests.service.pictures import encode
@@ -261,7 +261,7 @@ def test_a_collector_that_is_away_holds_nothing_up(
 def test_a_fault_of_ours_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from service.middleware.tracing import Traced
+    from service.middleware.tracing import TracingMiddleware
 
     async def fault(request: Request) -> Response:
         raise ZeroDivisionError("a fault of ours")
@@ -274,8 +274,8 @@ def test_a_fault_of_ours_is_an_error(
         monkeypatch.setenv(name, value)
     with collecting() as collector, (tmp_path / "log").open("wb") as log:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
-        app = Traced(Starlette(routes=routes, exception_handlers=HANDLERS), routes)
-        observed = Observed(app, routes, AccessLog("json", log.fileno()))
+        app = TracingMiddleware(Starlette(routes=routes, exception_handlers=HANDLERS), routes)
+        observed = InstrumentationMiddleware(app, routes, AccessLog("json", log.fileno()))
         with socket.create_server(("127.0.0.1", 0)) as listener:
             server = uvicorn.Server(uvicorn.Config(observed, log_config=None, lifespan="on"))
             thread = threading.Thread(target=server.run, args=([listener],))

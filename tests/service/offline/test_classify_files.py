@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from service.offline.classify_files import AHEAD, BATCH, classify_files
 from service.preprocessing.formats import SERVED
-from service.runtime.onnx_model import Model, load_model
+from service.runtime.onnx_model import OnnxModel, load_model
 from service.settings import ServiceSettings
 from tests.service.pictures import encode, photograph, png_header
 
@@ -20,7 +20,7 @@ PIXELS = 32_000_000
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
+def model() -> OnnxModel:
     return load_model(ServiceSettings(device="cpu"))
 
 
@@ -34,7 +34,7 @@ def files(images: NDArray[np.uint8], tmp_path: Path) -> list[str]:
 
 
 def test_answers_come_in_batches_in_order_and_are_onnxruntimes_own(
-    model: Model, files: list[str], images: NDArray[np.uint8], session: ort.InferenceSession
+    model: OnnxModel, files: list[str], images: NDArray[np.uint8], session: ort.InferenceSession
 ) -> None:
     batches = list(classify_files(model, files, PIXELS))
     assert [len(batch) for batch in batches] == [BATCH, BATCH, 7]
@@ -49,7 +49,7 @@ def test_answers_come_in_batches_in_order_and_are_onnxruntimes_own(
 
 
 def test_what_is_no_picture_is_told_in_its_place(
-    model: Model, files: list[str], tmp_path: Path
+    model: OnnxModel, files: list[str], tmp_path: Path
 ) -> None:
     for n, content in enumerate((b"", b"no picture", Path(files[0]).read_bytes()[:60])):
         (tmp_path / f"bad{n}.png").write_bytes(content)
@@ -74,17 +74,17 @@ def test_what_is_no_picture_is_told_in_its_place(
         assert reason.startswith(start)
 
 
-def test_a_batch_of_nothing_but_faults_is_no_inference(model: Model) -> None:
+def test_a_batch_of_nothing_but_faults_is_no_inference(model: OnnxModel) -> None:
     (batch,) = classify_files(model, ["missing.png"] * 3, PIXELS)
     assert [result.answer for result in batch] == ["No such file or directory"] * 3
 
 
-def test_no_files_are_no_batches(model: Model) -> None:
+def test_no_files_are_no_batches(model: OnnxModel) -> None:
     assert list(classify_files(model, [], PIXELS)) == []
 
 
 def test_mode_and_top_k_are_those_of_the_service(
-    model: Model, images: NDArray[np.uint8], tmp_path: Path
+    model: OnnxModel, images: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     path = tmp_path / "pullover.jpg"
     path.write_bytes(photograph(images[1], np.random.default_rng(3)))
@@ -99,7 +99,7 @@ def test_mode_and_top_k_are_those_of_the_service(
 
 
 def test_standard_input_is_a_picture(
-    model: Model, ankle_boot: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+    model: OnnxModel, ankle_boot: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(encode(ankle_boot))))
     ((result,),) = classify_files(model, ["-"], PIXELS)
@@ -107,7 +107,7 @@ def test_standard_input_is_a_picture(
     assert result.answer["label"] == "Ankle boot"
 
 
-def test_only_so_many_files_are_read_ahead(model: Model, files: list[str]) -> None:
+def test_only_so_many_files_are_read_ahead(model: OnnxModel, files: list[str]) -> None:
     taken = 0
 
     def more_than_enough() -> Iterator[str]:

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from service.offline.classify_chunk import Choices
-from service.offline.inputs.types import Block, Held
+from service.offline.classify_chunk import ClassifyOptions
+from service.offline.inputs.types import ImageBatch, LoadedChunk
 from service.offline.process_pool import AHEAD, Work, _start, classify_locally
-from service.offline.row_formats import JSONRows
+from service.offline.row_formats import JSONLinesEncoder
 from service.settings import RELEASED_MODEL
 
-CHOICES = Choices(JSONRows(), max_pixels=32_000_000)
+CHOICES = ClassifyOptions(JSONLinesEncoder(), max_pixels=32_000_000)
 PROCESSES = 2
 
 
@@ -37,7 +37,7 @@ def test_pieces_come_in_order_however_long_each_takes(slow: set[int]) -> None:
         for span in range(24):
             sent += 1
             names = [f"{span}.{n}" for n in range(3)]
-            yield Held(Block(names, [large if span in slow else small] * 3)), span % 2
+            yield LoadedChunk(ImageBatch(names, [large if span in slow else small] * 3)), span % 2
 
     content = RELEASED_MODEL.read_bytes()
     found = []
@@ -50,7 +50,7 @@ def test_pieces_come_in_order_however_long_each_takes(slow: set[int]) -> None:
 
 
 def test_what_a_process_raises_is_raised_here() -> None:
-    work: list[Work] = [(Held(Block(["a"], [picture(28)])), 0)]
+    work: list[Work] = [(LoadedChunk(ImageBatch(["a"], [picture(28)])), 0)]
     with pytest.raises(Exception, match=r"^the model"):
         list(classify_locally(iter(work), b"no model", "cpu", CHOICES, PROCESSES))
 
@@ -77,7 +77,7 @@ def test_spans_on_their_way_hold_a_bounded_number_of_bytes(monkeypatch: pytest.M
         nonlocal sent
         for span in range(8):
             sent += 1
-            yield Held(Block([str(span)], [b"no picture" * 600_000])), 0
+            yield LoadedChunk(ImageBatch([str(span)], [b"no picture" * 600_000])), 0
 
     content = RELEASED_MODEL.read_bytes()
     pieces = classify_locally(work(), content, "cpu", CHOICES, PROCESSES)

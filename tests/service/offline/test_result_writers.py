@@ -11,10 +11,10 @@ import pytest
 from pyarrow import parquet
 
 from service.errors import InputError
-from service.offline.classify_chunk import Piece
-from service.offline.manifest import claim
+from service.offline.classify_chunk import EncodedRows
+from service.offline.manifest import claim_output
 from service.offline.result_writers import JSONLinesFile, ParquetFolder
-from service.offline.row_formats import JSONRows, arrow_schema
+from service.offline.row_formats import JSONLinesEncoder, arrow_schema
 
 LINES = b"".join(b'{"file":"%d","error":"no picture"}\n' % n for n in range(3))
 
@@ -26,7 +26,7 @@ LINES = b"".join(b'{"file":"%d","error":"no picture"}\n' % n for n in range(3))
 def test_what_is_torn_is_cut_off(tail: bytes, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(LINES + tail)
-    file = JSONLinesFile(path, JSONRows())
+    file = JSONLinesFile(path, JSONLinesEncoder())
     assert (file.rows, file.last) == (3, "2")
     file.close()
     assert path.read_bytes() == LINES
@@ -38,7 +38,7 @@ def test_lines_of_any_length_are_counted(length: int, tmp_path: Path) -> None:
     long = orjson.dumps({"file": "x" * (length - 12)}) + b"\n"
     assert len(long) == length
     path.write_bytes(long + LINES + long + b"\0" + LINES)
-    file = JSONLinesFile(path, JSONRows())
+    file = JSONLinesFile(path, JSONLinesEncoder())
     assert (file.rows, file.last) == (5, "x" * (length - 12))
     file.close()
     assert path.read_bytes() == long + LINES + long
@@ -51,7 +51,7 @@ def test_a_damaged_line_is_told_with_the_remedy_and_left(line: bytes, tmp_path: 
     with pytest.raises(
         InputError, match=r"line 4 is no row: remove its lines from 4 on, and go on"
     ):
-        JSONLinesFile(path, JSONRows())
+        JSONLinesFile(path, JSONLinesEncoder())
     assert path.read_bytes() == LINES + line + b"\ntorn"
 
 
@@ -81,16 +81,16 @@ def test_a_damaged_manifest_is_told_with_the_remedy(content: bytes, tmp_path: Pa
     out.write_bytes(b"{}\n")
     (tmp_path / "rows.jsonl.manifest.json").write_bytes(content)
     with pytest.raises(InputError, match=r"is damaged, perhaps by a power loss.*remove both, and"):
-        claim(out, {"mode": "auto"}, resume=True)
+        claim_output(out, {"mode": "auto"}, resume=True)
 
 
-def arrow_piece(schema: Any, names: list[str]) -> Piece:
+def arrow_piece(schema: Any, names: list[str]) -> EncodedRows:
     columns = {
         field.name: pa.array(names) if field.name == "file" else pa.nulls(len(names), field.type)
         for field in schema
     }
     batch = pa.record_batch(list(columns.values()), schema=schema)
-    return Piece(len(names), 0, batch.serialize().to_pybytes())
+    return EncodedRows(len(names), 0, batch.serialize().to_pybytes())
 
 
 class Disk:
@@ -112,8 +112,8 @@ def test_lines_are_in_the_file_once_they_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(monkeypatch, tmp_path)
-    file = JSONLinesFile(tmp_path / "rows.jsonl", JSONRows())
-    file.write(Piece(3, 0, LINES))
+    file = JSONLinesFile(tmp_path / "rows.jsonl", JSONLinesEncoder())
+    file.write(EncodedRows(3, 0, LINES))
     assert (tmp_path / "rows.jsonl").read_bytes() == LINES
     file.close()
     assert disk.seen == [["rows.jsonl"]]
@@ -136,7 +136,7 @@ def test_a_manifest_has_its_name_once_it_is_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(monkeypatch, tmp_path)
-    claim(tmp_path / "rows.jsonl", {"mode": "auto"}, resume=False)
+    claim_output(tmp_path / "rows.jsonl", {"mode": "auto"}, resume=False)
     assert disk.seen == [["rows.jsonl.manifest.json.tmp"]]
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl.manifest.json"]
 
@@ -151,5 +151,5 @@ def test_what_does_not_reach_the_disk_has_no_name(
     with pytest.raises(OSError, match="No space left"):
         folder.close()
     with pytest.raises(OSError, match="No space left"):
-        claim(tmp_path / "rows.jsonl", {"mode": "auto"}, resume=False)
+        claim_output(tmp_path / "rows.jsonl", {"mode": "auto"}, resume=False)
     assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".tmp"}

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from service.inference.results import classification
 from service.offline.classify_chunk import Rows
-from service.offline.row_formats import ArrowRows, JSONRows, arrow_schema
-from service.preprocessing.pipeline import AS_IT_IS, Preprocessing
-from service.runtime.onnx_model import Model, load_model
+from service.offline.row_formats import ArrowEncoder, JSONLinesEncoder, arrow_schema
+from service.preprocessing.pipeline import UNCHANGED, Preprocessing
+from service.runtime.onnx_model import OnnxModel, load_model
 from service.settings import ServiceSettings
 from tests.service.models import write_model
 
@@ -34,7 +34,7 @@ LABELS = (
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+def model(tmp_path_factory: pytest.TempPathFactory) -> OnnxModel:
     """The released network, with names that are no easy ones."""
     path = tmp_path_factory.mktemp("model") / "model.onnx"
     write_model(path, labels=json.dumps(LABELS), name="50 % b", version="1%%b")
@@ -54,13 +54,13 @@ def some_rows(draw: st.DrawFn) -> Rows:
         names,
         dict.fromkeys(sorted(failed, reverse=True), 'no "answer", 1 %b'),
         np.array(probabilities, np.float32).reshape(M, 10),  # (M, 10)
-        draw(st.lists(st.sampled_from([AS_IT_IS, PHOTO]), min_size=M, max_size=M)),
+        draw(st.lists(st.sampled_from([UNCHANGED, PHOTO]), min_size=M, max_size=M)),
         None if shifts is None else np.array(shifts, np.float64) / 1000,  # (M,)
         unusual,
     )
 
 
-def expected(model: Model, rows: Rows, top_k: int | None = None) -> list[dict[str, Any]]:
+def expected(model: OnnxModel, rows: Rows, top_k: int | None = None) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     answer = 0
     for row, name in enumerate(rows.names):
@@ -71,15 +71,19 @@ def expected(model: Model, rows: Rows, top_k: int | None = None) -> list[dict[st
         line = {"file": name, **classification(model, rows.probabilities[answer], done, top_k)}
         if rows.shifts is not None:
             hint = rows.hints.get(answer, "")
-            line["input"] = {"shift": rows.shifts[answer], "unusual": bool(hint), "hint": hint}
+            line["input"] = {
+                "shift": rows.shifts[answer],
+                "unusual": bool(hint),
+                "hint": hint,
+            }
         found.append(line)
         answer += 1
     return found
 
 
 @given(rows=some_rows(), top_k=st.none() | st.integers(1, 10))
-def test_lines_are_the_answers_of_classify(model: Model, rows: Rows, top_k: int | None) -> None:
-    content = JSONRows(top_k).lay_out(model, rows)
+def test_lines_are_the_answers_of_classify(model: OnnxModel, rows: Rows, top_k: int | None) -> None:
+    content = JSONLinesEncoder(top_k).lay_out(model, rows)
     lines = [json.loads(line) for line in content.split(b"\n")[:-1]]
     wanted = expected(model, rows, top_k)
     assert lines == wanted
@@ -90,8 +94,8 @@ def test_lines_are_the_answers_of_classify(model: Model, rows: Rows, top_k: int 
 
 
 @given(rows=some_rows())
-def test_record_batches_have_the_same(model: Model, rows: Rows) -> None:
-    content = ArrowRows().lay_out(model, rows)
+def test_record_batches_have_the_same(model: OnnxModel, rows: Rows) -> None:
+    content = ArrowEncoder().lay_out(model, rows)
     schema = arrow_schema(model.labels, model.name, model.version)
     table = pa.ipc.read_record_batch(pa.py_buffer(content), schema).to_pylist()
     for row, want in zip(table, expected(model, rows), strict=True):
@@ -112,7 +116,9 @@ def test_record_batches_have_the_same(model: Model, rows: Rows) -> None:
         }
 
 
-def test_numbers_have_the_digits_of_float32(model: Model) -> None:
+def test_numbers_have_the_digits_of_float32(model: OnnxModel) -> None:
     probabilities: NDArray[np.float32] = np.full((1, 10), 0.1, np.float32)  # (1, 10)
-    rows = Rows(["a"], {}, probabilities, [AS_IT_IS], None, {})
-    assert JSONRows().lay_out(model, rows).count(b":0.1,") == 10  # confidence, and nine of ten
+    rows = Rows(["a"], {}, probabilities, [UNCHANGED], None, {})
+    assert (
+        JSONLinesEncoder().lay_out(model, rows).count(b":0.1,") == 10
+    )  # confidence, and nine of ten

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
-from service.oip.json_tensors import image_shape, images_from_bytes, images_from_json, seen
+from service.oip.json_tensors import image_shape, images_from_bytes, images_from_json, shorten
 
 ONE = (1, 1, 28, 28)
 ZEROS = [0] * 784
@@ -116,4 +116,4 @@ def test_any_other_shape_is_refused(shape: Any) -> None:
 
 
 def test_an_error_repeats_no_long_value() -> None:
-    assert seen("x" * 1000) == "'" + "x" * 59 + "..."
+    assert shorten("x" * 1000) == "'" + "x" * 59 + "..."

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from service.oip.rest_request import InferenceRequest, RequestedOutput
 from service.oip.rest_response import write_response
-from service.runtime.onnx_model import Model, load_model
+from service.runtime.onnx_model import OnnxModel, load_model
 from service.settings import ServiceSettings
 
 NO_IMAGES = np.zeros((0, 1, 28, 28), np.uint8)
@@ -26,12 +26,12 @@ BATCHES = arrays(
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
+def model() -> OnnxModel:
     return load_model(ServiceSettings(device="cpu"))
 
 
 def respond(
-    model: Model,
+    model: OnnxModel,
     outputs: Sequence[RequestedOutput],
     *found: NDArray[np.float32],
     identity: str | None = None,
@@ -47,7 +47,9 @@ def parts(response: Response) -> tuple[dict[str, Any], bytes]:
 
 
 @given(BATCHES)
-def test_every_float_is_the_same_to_the_last_bit(model: Model, found: NDArray[np.float32]) -> None:
+def test_every_float_is_the_same_to_the_last_bit(
+    model: OnnxModel, found: NDArray[np.float32]
+) -> None:
     response = respond(
         model,
         [RequestedOutput("logits", False), RequestedOutput("probabilities", True)],
@@ -63,7 +65,7 @@ def test_every_float_is_the_same_to_the_last_bit(model: Model, found: NDArray[np
     assert [output["datatype"] for output in content["outputs"]] == ["FP32", "FP32"]
 
 
-def test_json_is_in_the_protocols_order(model: Model) -> None:
+def test_json_is_in_the_protocols_order(model: OnnxModel) -> None:
     found = np.zeros((2, 10), np.float32)
     response = respond(model, [RequestedOutput("logits", False)], found, identity="")
     assert response.media_type == "application/json"
@@ -79,12 +81,12 @@ def test_json_is_in_the_protocols_order(model: Model) -> None:
     }
 
 
-def test_without_an_id_there_is_none(model: Model) -> None:
+def test_without_an_id_there_is_none(model: OnnxModel) -> None:
     content, _ = parts(respond(model, [], identity=None))
     assert list(content) == ["model_name", "model_version", "outputs"]
 
 
-def test_binary_tensors_follow_in_the_order_of_the_outputs(model: Model) -> None:
+def test_binary_tensors_follow_in_the_order_of_the_outputs(model: OnnxModel) -> None:
     first, second = np.float32([[1] * 10]), np.float32([[2] * 10, [3] * 10])
     outputs = [RequestedOutput("probabilities", True), RequestedOutput("logits", True)]
     response = respond(model, outputs, first, second)
@@ -98,13 +100,13 @@ VALUES = np.float32([[0.1, 0.5, 0.25, 0.5, 0, 0, 0, 0, 0, -1.5], [0, 0, 0, 0, 0,
 BEST = ["0.500000:1:Trouser", "0.500000:3:Dress", "7.000000:9:Ankle boot", "0.000000:0:T-shirt/top"]
 
 
-def test_classes_are_texts_the_best_first(model: Model) -> None:
+def test_classes_are_texts_the_best_first(model: OnnxModel) -> None:
     content, _ = parts(respond(model, [RequestedOutput("logits", False, 2)], VALUES))
     (output,) = content["outputs"]
     assert output == {"name": "logits", "datatype": "BYTES", "shape": [2, 2], "data": BEST}
 
 
-def test_classes_in_binary_have_their_lengths_before_them(model: Model) -> None:
+def test_classes_in_binary_have_their_lengths_before_them(model: OnnxModel) -> None:
     content, behind = parts(respond(model, [RequestedOutput("logits", True, 2)], VALUES))
     expected = b"".join(bytes([len(text), 0, 0, 0]) + text.encode() for text in BEST)
     assert behind == expected
@@ -113,7 +115,7 @@ def test_classes_in_binary_have_their_lengths_before_them(model: Model) -> None:
     assert (output["datatype"], output["shape"]) == ("BYTES", [2, 2])
 
 
-def test_there_are_no_more_classes_than_there_are(model: Model) -> None:
+def test_there_are_no_more_classes_than_there_are(model: OnnxModel) -> None:
     content, _ = parts(respond(model, [RequestedOutput("logits", False, 10**30)], VALUES[:1]))
     (output,) = content["outputs"]
     assert output["shape"] == [1, 10]

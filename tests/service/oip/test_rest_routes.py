@@ -18,7 +18,8 @@ from starlette.applications import Starlette
 
 from service.classifier import FashionClassifier
 from service.http.error_responses import HANDLERS
-from service.oip.rest_routes import INLINE_BYTES, ROUTES, SERVER_VERSION
+from service.oip.rest_routes import INLINE_BYTES, ROUTES
+from service.version import SERVER_VERSION
 from tests.service.asgi_host import eventually
 from tests.serving import ROOT
 

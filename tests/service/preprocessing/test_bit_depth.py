@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import InvalidInput
-from service.preprocessing.bit_depth import in_eight_bits
+from service.preprocessing.bit_depth import to_8_bit
 from service.preprocessing.pipeline import read_image
 from tests.service.pictures import save
 
@@ -26,7 +26,7 @@ def grey(values: NDArray[np.generic]) -> Image.Image:
 @given(EIGHT_BITS)
 def test_sixteen_bits_lose_their_lower_half(values: list[int]) -> None:
     wide = np.array(values, np.uint16) * 257  # (W,)
-    assert in_eight_bits(grey(wide)).tobytes() == bytes(values)
+    assert to_8_bit(grey(wide)).tobytes() == bytes(values)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_thirty_two_bits_are_scaled_by_the_white_they_mean(
     white: int, dtype: type[np.number], values: list[int]
 ) -> None:
     scaled = np.array([*values, 255], np.float64) * white / 255
-    assert in_eight_bits(grey(scaled.astype(dtype))).tobytes() == bytes([*values, 255])
+    assert to_8_bit(grey(scaled.astype(dtype))).tobytes() == bytes([*values, 255])
 
 
 @pytest.mark.parametrize(
@@ -65,14 +65,14 @@ def test_pictures_of_many_rows_keep_them_in_order(dtype: str | type[np.number]) 
     values = (np.arange(3_000_000) // 46).reshape(3000, 1000)  # (H, W), no two pieces alike
     image = Image.fromarray(values.astype(dtype))
     expected = values / 257
-    found = np.asarray(in_eight_bits(image))
+    found = np.asarray(to_8_bit(image))
     assert np.abs(found - expected).max() < 1
 
 
 def test_a_large_picture_is_not_copied_twice() -> None:
     image = Image.new("I", (4000, 4000), 65535)
     tracemalloc.start()
-    in_eight_bits(image)
+    to_8_bit(image)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 7 * 4000 * 4000  # bytes: 5 a pixel, and 16 for each in a piece; Pillow's way 8
@@ -81,4 +81,4 @@ def test_a_large_picture_is_not_copied_twice() -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK"])
 def test_eight_bits_are_left_alone(mode: str) -> None:
     image = Image.new(mode, (3, 3))
-    assert in_eight_bits(image) is image
+    assert to_8_bit(image) is image

@@ -13,7 +13,7 @@ from PIL import Image
 
 from service.errors import InvalidInput, RequestError, TooLarge
 from service.preprocessing.formats import FORMATS, SERVED
-from service.preprocessing.pipeline import AS_IT_IS, Mode, as_network_sees, open_image, read_image
+from service.preprocessing.pipeline import UNCHANGED, Mode, open_image, preprocess, read_image
 from tests.hostile.tiff import tiles
 from tests.service.pictures import (
     ORIENTATIONS,
@@ -149,7 +149,7 @@ def test_a_png_lets_its_own_background_through() -> None:
     transparent = Image.new("LA", (28, 28), (255, 0))
     for grey in (0, 90, 255):
         content = with_png_chunk(save(transparent, "PNG"), b"bKGD", bytes([0, grey]))
-        seen = as_network_sees(open_image(content, LIMIT), "raw")
+        seen = preprocess(open_image(content, LIMIT), "raw")
         assert set(seen.pixels.flat) == {grey}
     assert set(read_image(save(transparent, "PNG"), LIMIT, "raw").flat) == {255}
 
@@ -158,7 +158,7 @@ def test_a_png_lets_its_own_background_through() -> None:
 def test_other_formats_let_a_white_page_through(kind: str) -> None:
     image = Image.new("RGBA", (60, 60), (0, 0, 0, 0))
     image.paste((40, 40, 40, 255), (20, 20, 40, 40))
-    seen = as_network_sees(open_image(save(image, kind), LIMIT))
+    seen = preprocess(open_image(save(image, kind), LIMIT))
     assert seen.preprocessing == {"mode": "photo", "negated": True, "trimmed": True}
     assert seen.pixels == pytest.approx(215, abs=3)
 
@@ -169,7 +169,7 @@ def test_cmyk_of_a_jpeg_is_ink_and_not_light() -> None:
     ink.paste((0, 255, 255, 0), (30, 30, 70, 70))  # red, on paper
     content = save(ink, "JPEG", quality=95)
     assert b"Adobe" in content
-    seen = as_network_sees(open_image(content, LIMIT))
+    seen = preprocess(open_image(content, LIMIT))
     assert seen.preprocessing == {"mode": "photo", "negated": True, "trimmed": True}
     assert seen.pixels[4:24, 4:24] == pytest.approx(255 - 76, abs=4)  # red's brightness is 76
 
@@ -179,9 +179,9 @@ def test_a_large_jpeg_is_seen_as_the_same_picture_without_loss_is(
     mode: Mode, ankle_boot: NDArray[np.uint8]
 ) -> None:
     large = 255 - ankle_boot.repeat(60, 0).repeat(80, 1)  # (1680, 2240)
-    exact = as_network_sees(open_image(encode(large, "BMP"), LIMIT), mode)
+    exact = preprocess(open_image(encode(large, "BMP"), LIMIT), mode)
     image = open_image(encode(large, "JPEG", quality=95), LIMIT)
-    found = as_network_sees(image, mode)
+    found = preprocess(image, mode)
     assert image.width < 2240  # it was never decoded whole
     assert found.preprocessing == exact.preprocessing
     assert np.abs(found.pixels.astype(int) - exact.pixels).max() <= 12
@@ -195,8 +195,8 @@ def coloured(pixels: NDArray[np.uint8]) -> bytes:
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        ("grey", AS_IT_IS),
-        ("grey on white", AS_IT_IS),
+        ("grey", UNCHANGED),
+        ("grey on white", UNCHANGED),
         ("larger", {"mode": "photo", "negated": False, "trimmed": True}),
         ("larger on white", {"mode": "photo", "negated": True, "trimmed": True}),
         ("coloured", {"mode": "photo", "negated": False, "trimmed": True}),
@@ -212,7 +212,7 @@ def test_what_was_done_is_told(shown: str, expected: dict[str, object]) -> None:
         "coloured": coloured(garment()),
         "flush": encode(np.full((90, 90), 60, np.uint8)),
     }
-    assert as_network_sees(open_image(files[shown], LIMIT)).preprocessing == expected
+    assert preprocess(open_image(files[shown], LIMIT)).preprocessing == expected
 
 
 def test_raw_takes_a_light_page_as_it_is(ankle_boot: NDArray[np.uint8]) -> None:
@@ -222,8 +222,8 @@ def test_raw_takes_a_light_page_as_it_is(ankle_boot: NDArray[np.uint8]) -> None:
 
 def test_raw_squeezes_without_trimming(ankle_boot: NDArray[np.uint8]) -> None:
     wide = ankle_boot.repeat(20, 0).repeat(30, 1)  # (560, 840)
-    image, preprocessing = as_network_sees(open_image(encode(255 - wide), LIMIT), "raw")
-    assert preprocessing == AS_IT_IS
+    image, preprocessing = preprocess(open_image(encode(255 - wide), LIMIT), "raw")
+    assert preprocessing == UNCHANGED
     assert np.abs(image.astype(int) - (255 - ankle_boot)).mean() < 8
 
 
@@ -242,7 +242,7 @@ def test_raw_is_upright(orientation: int, ankle_boot: NDArray[np.uint8]) -> None
 def test_photo_takes_even_the_data_sets_own_through_the_pipeline(
     ankle_boot: NDArray[np.uint8],
 ) -> None:
-    seen = as_network_sees(open_image(encode(255 - ankle_boot), LIMIT), "photo")
+    seen = preprocess(open_image(encode(255 - ankle_boot), LIMIT), "photo")
     assert seen.preprocessing == {"mode": "photo", "negated": True, "trimmed": True}
     assert np.abs(seen.pixels.astype(int) - ankle_boot).mean() < 40
 

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.preprocessing.pipeline import as_network_sees, open_image
+from service.preprocessing.pipeline import open_image, preprocess
 from service.preprocessing.plain_png import END, HEAD, SIDE, START, read_plain_png
 from tests.service.pictures import encode, save
 
@@ -27,7 +27,7 @@ def png(content: bytes) -> bytes:
 
 
 def pillows(content: bytes) -> NDArray[np.uint8]:
-    return as_network_sees(open_image(content, 10**6)).pixels
+    return preprocess(open_image(content, 10**6)).pixels
 
 
 @given(PIXELS)

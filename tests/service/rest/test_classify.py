@@ -11,7 +11,7 @@ from PIL import Image
 
 from service.http.multipart_form import MAX_PARTS
 from service.preprocessing.formats import SERVED
-from service.preprocessing.pipeline import AS_IT_IS
+from service.preprocessing.pipeline import UNCHANGED
 from tests.service.pictures import encode, photograph, png_header, save
 
 PICTURES = 40
@@ -74,7 +74,7 @@ def test_a_batch_of_photographs_says_what_was_done_to_each(
     ]
     answer = client.post("/classify_batch", files=[("images", content) for content in contents])
     assert [one["preprocessing"] for one in answer.json()] == [
-        AS_IT_IS,
+        UNCHANGED,
         {"mode": "photo", "negated": True, "trimmed": True},
         {"mode": "photo", "negated": False, "trimmed": True},
     ]
@@ -177,7 +177,7 @@ def test_a_light_picture_of_28_x_28_is_negated_only_as_a_photograph(
         for mode in ("auto", "raw", "photo")
     }
     assert answers["auto"] == answers["raw"]
-    assert answers["raw"]["preprocessing"] == AS_IT_IS
+    assert answers["raw"]["preprocessing"] == UNCHANGED
     assert answers["photo"]["preprocessing"]["negated"]
     assert answers["photo"]["label"] == "Ankle boot"
 

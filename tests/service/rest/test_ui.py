@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.preprocessing.formats import MEDIA_TYPES
-from service.preprocessing.pipeline import Mode, as_network_sees
+from service.preprocessing.pipeline import Mode, preprocess
 from tests.service.pictures import encode, photograph
 from tests.serving import ROOT
 
@@ -88,7 +88,7 @@ def test_what_the_model_sees(
         answer = client.post(f"/ui/seen?mode={mode}", files={"image": content})
         assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
         with Image.open(BytesIO(content)) as given, Image.open(BytesIO(answer.content)) as seen:
-            expected = as_network_sees(given, mode).pixels
+            expected = preprocess(given, mode).pixels
             np.testing.assert_array_equal(np.asarray(seen), expected)
 
 

@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 from service.errors import DeviceError, ModelError
 from service.runtime import onnx_session
-from service.runtime.onnx_session import CPU, CUDA, DRIVER, batch_sizes, open_session, run_bound
+from service.runtime.onnx_session import (
+    CPU,
+    CUDA,
+    DRIVER,
+    bucket_sizes,
+    create_session,
+    run_with_io_binding,
+)
 from service.settings import RELEASED_MODEL
 from tests.serving import ROOT
 
@@ -34,14 +41,14 @@ no_gpu = pytest.mark.skipif(has_gpu(), reason="this machine has an NVIDIA driver
 
 
 def test_cpu_is_the_cpu(caplog: pytest.LogCaptureFixture) -> None:
-    assert open_session(MODEL, "cpu").get_providers() == [CPU]
+    assert create_session(MODEL, "cpu").get_providers() == [CPU]
     assert caplog.records == []
 
 
 @no_gpu
 def test_auto_without_a_driver_warns_and_takes_the_cpu(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        assert open_session(MODEL, "auto").get_providers() == [CPU]
+        assert create_session(MODEL, "auto").get_providers() == [CPU]
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert record.getMessage().startswith("Serving on the CPU, because ")
@@ -50,7 +57,7 @@ def test_auto_without_a_driver_warns_and_takes_the_cpu(caplog: pytest.LogCapture
 @no_gpu
 def test_cuda_without_a_driver_is_refused_with_the_remedy() -> None:
     with pytest.raises(DeviceError) as caught:
-        open_session(MODEL, "cuda")
+        create_session(MODEL, "cuda")
     message = str(caught.value)
     assert message.startswith("FASHION_DEVICE is cuda, but ")
     assert message.endswith(
@@ -62,7 +69,7 @@ def test_cuda_without_a_driver_is_refused_with_the_remedy() -> None:
 def test_a_build_without_cuda_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CPU])
     with pytest.raises(DeviceError, match="this build of ONNX Runtime has no CUDA execution"):
-        open_session(MODEL, "cuda")
+        create_session(MODEL, "cuda")
 
 
 def test_a_session_that_fell_back_by_itself_is_not_taken_for_cuda(
@@ -78,8 +85,8 @@ def test_a_session_that_fell_back_by_itself_is_not_taken_for_cuda(
     monkeypatch.setattr(onnx_session, "missing_part", lambda: None)
     monkeypatch.setattr(onnx_session, "_open", without_cuda)
     with pytest.raises(DeviceError, match="could not start its CUDA execution provider"):
-        open_session(MODEL, "cuda")
-    assert open_session(MODEL, "auto").get_providers() == [CPU]
+        create_session(MODEL, "cuda")
+    assert create_session(MODEL, "auto").get_providers() == [CPU]
     assert "could not start its CUDA execution provider" in caplog.text
     name, options = asked[0][0]
     assert name == CUDA
@@ -89,7 +96,7 @@ def test_a_session_that_fell_back_by_itself_is_not_taken_for_cuda(
 @pytest.mark.parametrize("device", ["cpu", "auto"])
 def test_no_model_is_refused_on_every_device(device: Any) -> None:
     with pytest.raises(ModelError, match="the model is no ONNX model that can be run here"):
-        open_session(b"no model", device)
+        create_session(b"no model", device)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 64, 100])
@@ -99,7 +106,7 @@ def test_bound_inputs_and_outputs_give_what_a_plain_run_gives(
     """As on CUDA, padding and all, with the CPU as the device."""
     batch = images[:count, None]  # (N, 1, 28, 28)
     for outputs in (["logits"], ["probabilities", "logits"]):
-        found = run_bound(session, "image", batch, outputs)
+        found = run_with_io_binding(session, "image", batch, outputs)
         for array, expected in zip(found, session.run(outputs, {"image": batch}), strict=True):
             np.testing.assert_array_equal(array, expected)
 
@@ -109,7 +116,7 @@ def test_bound_inputs_and_outputs_give_what_a_plain_run_gives(
     [(1, [1]), (2, [1, 2]), (3, [1, 2, 4]), (8, [1, 2, 4, 8]), (9, [1, 2, 4, 8, 16])],
 )
 def test_batches_are_padded_to_few_sizes(most: int, sizes: list[int]) -> None:
-    assert batch_sizes(most) == sizes
+    assert bucket_sizes(most) == sizes
 
 
 @pytest.mark.parametrize("module", ["service.runtime.onnx_model", "export.onnx_file.outputs"])

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from service.http.scope import ON_DISCONNECT
 from service.server.http_parsing import ALL_HELD_BYTES, FEW, HELD_BYTES, Parsing
-from service.server.http_protocol import ON_LEAVE
 from tests.pages import run
 from tests.service.asgi_host import (
     SECONDS,
@@ -144,7 +144,7 @@ def test_a_client_that_has_closed_is_found_out_by_writing() -> None:
     entered, left = threading.Event(), threading.Event()
 
     async def wait(scope: Scope, receive: Receive, send: Send) -> None:
-        scope[ON_LEAVE] = left.set
+        scope[ON_DISCONNECT] = left.set
         entered.set()
         await asyncio.to_thread(left.wait, SECONDS)
 

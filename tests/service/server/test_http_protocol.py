@@ -14,7 +14,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from service.http.scope import ON_LEAVE
+from service.http.scope import ON_DISCONNECT
 from service.server import http_protocol
 from service.server.http_protocol import HEAD_BYTES
 from tests.service.asgi_host import (
@@ -44,7 +44,7 @@ def port() -> Iterator[int]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(http_protocol, "STALL_TIMEOUT_SECONDS", 0.2)
 
 
 def header(length: int) -> bytes:
@@ -216,7 +216,7 @@ def test_a_client_that_does_not_read_its_answer_is_cut_off() -> None:
     ended = threading.Event()
 
     async def answer_for_ever(scope: Scope, receive: Receive, send: Send) -> None:
-        scope[ON_LEAVE] = ended.set
+        scope[ON_DISCONNECT] = ended.set
         await send({"type": "http.response.start", "status": 200, "headers": []})
         while not ended.is_set():
             await send({"type": "http.response.body", "body": bytes(MEBI), "more_body": True})
@@ -240,8 +240,8 @@ def test_a_request_that_takes_long_is_not_cut_off() -> None:
 
 
 def test_one_connection_too_many_is_told_so(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "MOST_CONNECTIONS", 3)
-    monkeypatch.setattr(http_protocol, "MOST_REFUSED", 1)
+    monkeypatch.setattr(http_protocol, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(http_protocol, "MAX_REJECTED_CONNECTIONS", 1)
     with ExitStack() as stack:
         for _ in range(3):
             connection = stack.enter_context(connected(port, GET + b"\r\n"))

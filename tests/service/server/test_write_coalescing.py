@@ -8,7 +8,7 @@ import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from service.server.write_coalescing import JoinedWrites
+from service.server.write_coalescing import CoalescingTransport
 
 LENGTH = (b"content-length", b"3")
 
@@ -71,7 +71,7 @@ def written(
         on_response=lambda: None,
     )
     if joined:
-        cycle.transport = JoinedWrites(cycle, recorder)  # type: ignore[assignment]
+        cycle.transport = CoalescingTransport(cycle, recorder)  # type: ignore[assignment]
     cycle.flow.resume_reading = lambda: None  # type: ignore[method-assign]
     asyncio.run(run())
     found: Recorder = recorder

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.telemetry.access_log import PIPE_BUF, AccessLog
-from service.telemetry.request_id import KEY as REQUEST_ID
-from service.telemetry.request_timing import Timing
+from service.telemetry.request_id import SCOPE_KEY as REQUEST_ID
+from service.telemetry.request_timing import RequestTiming
 from tests.service.pictures import encode
 from tests.serving import Server, serving
 
@@ -48,7 +48,7 @@ def write(log: AccessLog, scope: Any, *request_ids: str, error: str = "") -> Non
 
     async def turn() -> None:
         for request_id in request_ids or ["7"]:
-            log.write(scope | {REQUEST_ID: request_id}, 200, Timing(), error)
+            log.write(scope | {REQUEST_ID: request_id}, 200, RequestTiming(), error)
         await asyncio.sleep(0)
 
     asyncio.run(turn())

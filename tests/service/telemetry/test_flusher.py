@@ -2,7 +2,7 @@
 
 import asyncio
 
-from service.telemetry.flusher import TELL_SECONDS, Telling
+from service.telemetry.flusher import FLUSH_INTERVAL_SECONDS, MetricsFlusher
 
 
 def test_it_is_called_a_little_later_and_once() -> None:
@@ -11,15 +11,15 @@ def test_it_is_called_a_little_later_and_once() -> None:
         calls: list[float] = []
         loop = asyncio.get_running_loop()
         start = loop.time()
-        telling = Telling(lambda: (calls.append(loop.time()), told.set()))
+        telling = MetricsFlusher(lambda: (calls.append(loop.time()), told.set()))
         for _ in range(20):
-            telling.soon()
+            telling.schedule()
         assert not calls
-        async with asyncio.timeout(20 * TELL_SECONDS):
+        async with asyncio.timeout(20 * FLUSH_INTERVAL_SECONDS):
             await told.wait()
-            assert calls[0] - start >= TELL_SECONDS
+            assert calls[0] - start >= FLUSH_INTERVAL_SECONDS
             told.clear()
-            telling.soon()
+            telling.schedule()
             await told.wait()
         assert len(calls) == 2
 
@@ -29,15 +29,20 @@ def test_it_is_called_a_little_later_and_once() -> None:
 def test_all_that_are_wanted_can_be_called_at_once_and_are_not_again() -> None:
     async def run() -> None:
         calls: list[str] = []
-        wanted, other = Telling(lambda: calls.append("wanted")), Telling(lambda: calls.append("no"))
-        other.soon()
-        other.now()
-        wanted.soon()
+        wanted, other = (
+            MetricsFlusher(lambda: calls.append("wanted")),
+            MetricsFlusher(lambda: calls.append("no")),
+        )
+        other.schedule()
+        other.flush()
+        wanted.schedule()
         calls.clear()
-        Telling.all_now()
-        Telling.all_now()
+        MetricsFlusher.flush_all()
+        MetricsFlusher.flush_all()
         assert calls == ["wanted"]
-        await asyncio.sleep(2 * TELL_SECONDS)  # a timer that was left would have run by then
+        await asyncio.sleep(
+            2 * FLUSH_INTERVAL_SECONDS
+        )  # a timer that was left would have run by then
         assert calls == ["wanted"]
 
     asyncio.run(run())

@@ -9,15 +9,22 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.telemetry.multiprocess import BYTES, FOLDER, KINDS, LOCK, make_folder, reserve
+from service.telemetry.multiprocess import (
+    BYTES,
+    KINDS,
+    LOCK,
+    MULTIPROC_DIR_VARIABLE,
+    make_folder,
+    preallocate,
+)
 from tests.serving import ROOT, free_port, serving, wait_until
 
 
 def test_each_file_has_its_place_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(FOLDER, str(tmp_path))
-    reserve()
+    monkeypatch.setenv(MULTIPROC_DIR_VARIABLE, str(tmp_path))
+    preallocate()
     files = sorted(tmp_path.iterdir())
     assert [path.name for path in files] == [f"{kind}_{os.getpid()}.db" for kind in KINDS]
     for path in files:
@@ -28,10 +35,10 @@ def test_each_file_has_its_place_on_the_disk(
 def test_without_a_place_they_stay_in_memory_and_the_log_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv(FOLDER, str(tmp_path / "nowhere"))
+    monkeypatch.setenv(MULTIPROC_DIR_VARIABLE, str(tmp_path / "nowhere"))
     with caplog.at_level("WARNING", "bentoml.fashion_lenet"):
-        reserve()
-    assert FOLDER not in os.environ
+        preallocate()
+    assert MULTIPROC_DIR_VARIABLE not in os.environ
     assert "Each worker counts for itself in /metrics: [Errno 2]" in caplog.text
 
 
@@ -43,16 +50,16 @@ def test_what_dead_workers_served_is_forgotten_and_what_they_counted_is_not(
     kept = [tmp_path / f"counter_{dead.pid}.db", tmp_path / f"gauge_livemax_{os.getppid()}.db"]
     for path in (*kept, tmp_path / f"gauge_livemax_{dead.pid}.db"):
         path.write_bytes(b"")
-    monkeypatch.setenv(FOLDER, str(tmp_path))
-    reserve()
+    monkeypatch.setenv(MULTIPROC_DIR_VARIABLE, str(tmp_path))
+    preallocate()
     mine = {tmp_path / f"{kind}_{os.getpid()}.db" for kind in KINDS}
     assert set(tmp_path.iterdir()) == {*mine, *kept}
 
 
 def test_without_a_folder_there_is_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(FOLDER, raising=False)
-    reserve()
-    assert FOLDER not in os.environ
+    monkeypatch.delenv(MULTIPROC_DIR_VARIABLE, raising=False)
+    preallocate()
+    assert MULTIPROC_DIR_VARIABLE not in os.environ
 
 
 def run(code: str, home: Path) -> str:

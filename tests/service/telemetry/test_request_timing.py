@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.telemetry.request_timing import KEY, Timing, timing
+from service.telemetry.request_timing import SCOPE_KEY, RequestTiming, timing
 from tests.service.pictures import encode, photograph
 
 HEADER = re.compile(r"decode;dur=(\d+\.\d{3}), inference;dur=(\d+\.\d{3}), total;dur=(\d+\.\d{3})")
@@ -66,7 +66,7 @@ def test_a_picture_that_is_broken_took_time_to_decode(client: httpx.Client) -> N
 
 
 def test_blocks_are_added_up() -> None:
-    watch = Timing()
+    watch = RequestTiming()
     for blocks in (1, 2, 3):
         before = watch.decode
         with watch.decoding():
@@ -77,12 +77,12 @@ def test_blocks_are_added_up() -> None:
 
 
 def test_a_block_that_fails_is_counted() -> None:
-    watch = Timing()
+    watch = RequestTiming()
     with pytest.raises(ZeroDivisionError), watch.inferring():
         _ = 1 / 0
     assert watch.inference > 0
 
 
 def test_a_request_has_one_stopwatch() -> None:
-    watch = Timing()
-    assert timing({"type": "http", KEY: watch}) is watch
+    watch = RequestTiming()
+    assert timing({"type": "http", SCOPE_KEY: watch}) is watch

@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from service.errors import InputError
-from service.offline.inputs.discovery import Files, find_shards, without_rows
-from service.offline.inputs.image_contents import LONGEST
+from service.offline.inputs.discovery import Files, find_shards, remaining_chunks
+from service.offline.inputs.image_contents import MAX_FILE_BYTES
 from service.offline.inputs.image_files import Skipped
-from service.offline.inputs.types import SPAN_FILES, Block, Shard
+from service.offline.inputs.types import SPAN_FILES, ImageBatch, Shard
 
 Row = tuple[str, Any]
 
 
-def blocks(shards: Iterator[Shard]) -> Iterator[Block]:
+def blocks(shards: Iterator[Shard]) -> Iterator[ImageBatch]:
     for shard in shards:
         for span in shard.spans(Skipped()):
             block = span.read()
@@ -80,7 +80,7 @@ def test_what_cannot_be_read_is_a_reason_in_its_place(tmp_path: Path) -> None:
     (tmp_path / "a.png").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe.png")
     with (tmp_path / "huge.png").open("wb") as file:
-        file.truncate(LONGEST + 1)
+        file.truncate(MAX_FILE_BYTES + 1)
     assert rows(tmp_path, tmp_path / "missing") == [
         (f"{tmp_path}/a.png", "No such file or directory"),
         (f"{tmp_path}/huge.png", "the file has 104,857,601 bytes, 104,857,600 are the most of "
@@ -140,10 +140,10 @@ def test_an_archive_that_is_cut_off_gives_what_is_whole_and_says_so(
 def test_a_member_that_is_too_long_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "bomb.tgz"
     info = tarfile.TarInfo("a.png")
-    info.size = LONGEST + 1
+    info.size = MAX_FILE_BYTES + 1
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(info.tobuf())
-        for _ in range(LONGEST // 2**20):
+        for _ in range(MAX_FILE_BYTES // 2**20):
             file.write(bytes(2**20))
         file.write(b"1" + bytes(511))
         file.write(write_tar(tmp_path / "b.tar", [("b.png", b"b")]).read_bytes())
@@ -387,7 +387,7 @@ def test_passing_over_leaves_the_rest_and_nothing_else(
     last = names[done - 1] if done else None
     left = [
         name
-        for span, passed in without_rows(shards, done, last, Skipped())
+        for span, passed in remaining_chunks(shards, done, last, Skipped())
         for name in span.read().names[passed:]
     ]
     assert left == names[done:]
@@ -396,6 +396,6 @@ def test_passing_over_leaves_the_rest_and_nothing_else(
 def test_an_input_that_has_changed_is_noticed() -> None:
     shards = [Files(("a", "b", "c"))]
     with pytest.raises(InputError, match="where x was is b; begin anew"):
-        list(without_rows(shards, 2, "x", Skipped()))
+        list(remaining_chunks(shards, 2, "x", Skipped()))
     with pytest.raises(InputError, match="it has 1 pictures fewer"):
-        list(without_rows(shards, 4, "d", Skipped()))
+        list(remaining_chunks(shards, 4, "d", Skipped()))

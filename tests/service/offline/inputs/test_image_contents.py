@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.offline.inputs.image_contents import LONGEST, read_picture
+from service.offline.inputs.image_contents import MAX_FILE_BYTES, read_picture
 
 
 def test_a_file_is_its_bytes(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_no_more_is_read_than_a_picture_has(tmp_path: Path) -> None:
     assert tracemalloc.get_traced_memory()[1] < 10**6
     assert reason == "the file has 50,000,000,000 bytes, 104,857,600 are the most of a picture"
     endless = read_picture("/dev/zero")
-    assert tracemalloc.get_traced_memory()[1] < 1.1 * LONGEST
+    assert tracemalloc.get_traced_memory()[1] < 1.1 * MAX_FILE_BYTES
     tracemalloc.stop()
     assert endless == (
         "the file has more than 104,857,600 bytes, 104,857,600 are the most of a picture"
@@ -65,7 +65,7 @@ def zipped() -> bytes:
         (b"\x28\xb5\x2f\xfd", "is compressed with zstd"),
     ],
 )
-@pytest.mark.parametrize("size", [0, LONGEST + 1])
+@pytest.mark.parametrize("size", [0, MAX_FILE_BYTES + 1])
 def test_an_archive_that_is_not_read_says_what_to_do(
     head: bytes, what: str, size: int, tmp_path: Path
 ) -> None:

@@ -16,8 +16,8 @@ from service.offline.inputs.image_files import (
     Skipped,
     Unreadable,
     find_pictures,
-    passed_over,
     reason_to_skip,
+    skipped_summary,
     walk,
 )
 from tests.pages import run
@@ -150,11 +150,11 @@ def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
     assert files == [str(tmp_path / "a.png"), str(tmp_path / "b" / "c.JFIF")]
     assert faults == []
     assert skipped == {NO_PICTURE: 2, OF_MACOS: 2, NO_FILE: 4}
-    assert passed_over(skipped) == (
+    assert skipped_summary(skipped) == (
         "passed over: 8 (a link to a folder, or no regular file: 4, no picture by its name: 2, "
         "of macOS: 2)"
     )
-    assert passed_over(Skipped()) == ""
+    assert skipped_summary(Skipped()) == ""
 
 
 FIND = """

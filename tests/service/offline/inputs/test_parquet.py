@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from service.offline.inputs.image_contents import LONGEST
+from service.offline.inputs.image_contents import MAX_FILE_BYTES
 from service.offline.inputs.image_files import Skipped
 from service.offline.inputs.parquet import Parquet
 from service.offline.inputs.parquet_reader import MEMORY
-from service.offline.inputs.types import Span
+from service.offline.inputs.types import Chunk
 from tests.serving import ROOT
 
 MIB = 2**20
@@ -71,7 +71,7 @@ def one_long_row(path: Path) -> Path:
 
 
 def one_file_that_is_too_long(path: Path) -> Path:
-    return write(path, pa.array([b"x", bytes(LONGEST + 1), bytes(LONGEST), b"y"]))
+    return write(path, pa.array([b"x", bytes(MAX_FILE_BYTES + 1), bytes(MAX_FILE_BYTES), b"y"]))
 
 
 def many_large_files(path: Path) -> Path:
@@ -93,7 +93,7 @@ def many_large_files(path: Path) -> Path:
             [
                 "some#0 1",
                 "some#1 the row has 104,857,601 bytes, 104,857,600 are the most of a picture",
-                f"some#2 {LONGEST}",
+                f"some#2 {MAX_FILE_BYTES}",
                 "some#3 1",
             ],
         ),
@@ -109,7 +109,7 @@ def test_memory_is_bounded_whatever_a_file_claims(
     assert readers < 250 + MEMORY / MIB
 
 
-def spans(path: Path) -> Iterator[Span]:
+def spans(path: Path) -> Iterator[Chunk]:
     return Parquet(str(path)).spans(Skipped())
 
 
