@@ -69,6 +69,27 @@ def test_the_wheel_has_the_packages_their_data_and_the_model(built: Path) -> Non
     assert model == (ROOT / "models" / "fashion_lenet" / "model.onnx").read_bytes()
 
 
+def test_the_wheel_has_a_command_for_all_programs(
+    built: Path, installed: Path, empty: Path
+) -> None:
+    with zipfile.ZipFile(built / f"{NAME}-py3-none-any.whl") as wheel:
+        (points,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
+        text = wheel.read(points).decode()
+    (name, module, function) = re.findall(r"^(.+) = (.+):(.+)$", text, re.MULTILINE)[0]
+    assert name == "fashion-lenet"
+    program = f"import sys; from {module} import {function}; sys.exit({function}())"
+    done = subprocess.run(
+        [installed, "-c", program, "info"],
+        cwd=empty,
+        env=environment(empty, {"FASHION_DEVICE": "cpu"}),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+    )
+    assert done.stdout == run(installed, "service", "info", folder=empty)
+
+
 def test_the_sdist_makes_the_same_wheel(built: Path, tmp_path: Path) -> None:
     with tarfile.open(built / f"{NAME}.tar.gz") as sdist:
         sdist.extractall(tmp_path, filter="data")
