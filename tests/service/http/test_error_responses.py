@@ -156,7 +156,9 @@ def test_what_is_no_http_is_refused_in_json(server: Server) -> None:
             head, _, body = file.read().partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
     assert b"content-type: application/json" in head
-    assert json.loads(body) == {"error": "this is no HTTP/1.1 request: Invalid method encountered"}
+    assert json.loads(body) == {
+        "error": "this is not an HTTP/1.1 request: Invalid method encountered"
+    }
 
 
 @pytest.fixture(scope="module")
