@@ -60,14 +60,14 @@ PATHS = [
 ]
 
 QUERIES = [
-    asks("mode=other", says="mode is 'other', one of auto, raw, photo is right"),
+    asks("mode=other", says="mode is 'other', expected one of auto, raw, photo"),
     asks("mode=", says="mode is ''"),
     asks("mode=AUTO", says="mode is 'AUTO'"),
     asks("mode=auto%0a", says="mode is 'auto\\n'"),
     asks("mode=" + "a" * 9000, says="mode is 'aaaa"),
     asks("mode=raw&mode=x", says="mode is given twice"),
     asks("mode[]=raw", says="the query has parameter 'mode[]'"),
-    asks("top_k=0", says="top_k is '0', one of 1, 2"),
+    asks("top_k=0", says="top_k is '0', expected one of 1, 2"),
     asks("top_k=11", says="top_k is '11'"),
     asks("top_k=-1", says="top_k is '-1'"),
     asks("top_k=1e1", says="top_k is '1e1'"),
@@ -77,7 +77,7 @@ QUERIES = [
     asks("top_k=NaN", says="top_k is 'NaN'"),
     asks("&&&==&%&%zz&=", says="the query has parameter ''"),
     asks("a=b&" * 3000, says="the query has parameter 'a'"),
-    asks("url=http://127.0.0.1/a.png", says="the parameters known here: mode and top_k"),
+    asks("url=http://127.0.0.1/a.png", says="known parameters: mode and top_k"),
 ]
 
 METHODS = [

@@ -105,9 +105,7 @@ def test_whatever_the_unknown_path_it_is_404_and_shown(
     answer = get_as_it_stands(client, path)
     assert answer.status_code == 404
     assert answer.headers["Content-Type"] == "application/json"
-    assert answer.json() == {
-        "error": f"there is no {shown} here: GET /docs.json lists what there is"
-    }
+    assert answer.json() == {"error": f"there is no route {shown}: GET /docs.json lists the routes"}
     assert "set-cookie" not in answer.headers
 
 
@@ -145,7 +143,7 @@ def test_bentomls_other_routes_are_not_there(path: str, client: httpx.Client) ->
 @pytest.mark.parametrize("host", ["", "[::1]:1", "x" * 5000])
 def test_a_strange_host_header_changes_nothing(host: str, client: httpx.Client) -> None:
     headers = {"Host": host.encode()}
-    assert error(client.get("/nothing", headers=headers)).startswith("there is no /nothing")
+    assert error(client.get("/nothing", headers=headers)).startswith("there is no route /nothing")
     assert client.get("/livez", headers=headers).status_code == 200
 
 
