@@ -1,1 +1,1 @@
-"""What routes and middleware share of HTTP."""
+"""HTTP code shared by routes and middleware."""

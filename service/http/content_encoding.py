@@ -1,20 +1,20 @@
-"""Request bodies that come compressed (RFC 9110, section 8.4)."""
+"""Compressed request bodies (RFC 9110, section 8.4)."""
 
 import zlib
 
 from service.errors import InvalidInput, PlainOnly, TooLarge, UnsupportedEncoding
 
-# The window sizes that make zlib expect gzip's header (RFC 1952) or zlib's own (RFC 1950), which
-# is what HTTP calls deflate.
+# With these window sizes zlib expects gzip's header (RFC 1952), or zlib's own (RFC 1950), which
+# HTTP calls deflate.
 WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 PLAIN = ("", "identity")
 
 
 def is_compressed(encoding: str) -> bool:
-    """Say whether a request's Content-Encoding means that its body is compressed.
+    """Return whether a body with this Content-Encoding is compressed.
 
     Raises:
-        UnsupportedEncoding: it is none that is known here.
+        UnsupportedEncoding: the encoding is not supported.
     """
     coding = encoding.strip().lower()
     if coding not in PLAIN and coding not in WINDOWS:
@@ -25,10 +25,10 @@ def is_compressed(encoding: str) -> bool:
 
 
 def refuse_compressed(encoding: str) -> None:
-    """Take a body for a route that takes it only as it is.
+    """Reject a compressed body, for a route that takes only uncompressed ones.
 
     Raises:
-        PlainOnly: its Content-Encoding says that it is not.
+        PlainOnly: the Content-Encoding says that the body is compressed.
     """
     if encoding and encoding.strip().lower() not in PLAIN:
         raise PlainOnly(
@@ -37,16 +37,16 @@ def refuse_compressed(encoding: str) -> None:
 
 
 def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Return what a compressed body holds; no more than the limit is ever inflated.
+    """Return the content of a compressed body; inflation stops one byte above the limit.
 
     Args:
-        body: as it came.
+        body: the body as received.
         encoding: its Content-Encoding, gzip or deflate.
-        max_bytes: the largest content taken.
+        max_bytes: the largest content accepted.
 
     Raises:
         TooLarge: the content is larger.
-        InvalidInput: the body is broken, cut off, or followed by something.
+        InvalidInput: the body is broken, cut off, or followed by other data.
     """
     coding = encoding.strip().lower()
     decompressor = zlib.decompressobj(WINDOWS[coding])

@@ -1,4 +1,4 @@
-"""What goes wrong, as answers: always JSON, `{"error": ...}`, with the right status."""
+"""Error responses: always JSON, `{"error": ...}`, with the HTTP status of the error."""
 
 from typing import Any
 
@@ -12,22 +12,22 @@ from service.errors import RequestError
 from service.http.responses import json_response
 from service.telemetry.request_id import SCOPE_KEY as REQUEST_ID
 
-LONGEST_PATH = 200  # of a path that is no route, in an answer
+LONGEST_PATH = 200  # characters of an unknown path in an error
 
 
 async def request_error(request: Request, error: RequestError) -> Response:
-    """Answer a request that cannot be answered otherwise."""
+    """Return the response to a RequestError."""
     return json_response({"error": str(error)}, error.status, error.headers)
 
 
 async def http_exception(request: Request, error: HTTPException) -> Response:
-    """Answer what Starlette itself refuses: an unknown path, a method not allowed."""
-    # Not request.url, which a broken header Host keeps from being made.
+    """Return the response to Starlette's own errors: unknown path, method not allowed."""
+    # Not request.url, which cannot be built if the Host header is broken.
     path, method = request.scope["path"], request.method
     if len(path) > LONGEST_PATH:
         path = f"{path[:LONGEST_PATH]}..."
     messages = {
-        404: f"there is no {path} here: GET /docs.json lists what there is",
+        404: f"there is no route {path}: GET /docs.json lists the routes",
         405: f"{path} does not take {method}: see the header Allow",
     }
     message = messages.get(error.status_code, error.detail)
@@ -35,12 +35,12 @@ async def http_exception(request: Request, error: HTTPException) -> Response:
 
 
 async def client_disconnect(request: Request, error: ClientDisconnect) -> Response:
-    """Answer, though nobody listens any more."""
-    return json_response({"error": "the client went away before its request was whole"}, 400)
+    """Return a response to a disconnected client; only the log and the metrics see it."""
+    return json_response({"error": "the client disconnected before its request was complete"}, 400)
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
-    """Answer a fault of ours; Starlette raises it again, for the middleware around it to log."""
+    """Return 500 for an internal error; Starlette raises it again for the middleware to log."""
     message = "the service failed; its log says why"
     if identity := request.scope.get(REQUEST_ID):
         message += f", under {identity}"
@@ -48,11 +48,11 @@ async def unexpected(request: Request, error: Exception) -> Response:
 
 
 def error_of(body: bytes) -> str:
-    """Return the text of an answer that is an error, for the log."""
+    """Return the error text of an error response's body, for the log."""
     try:
         return str(orjson.loads(body)["error"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return ""  # it is none of ours
+        return ""  # not one of our error responses
 
 
 HANDLERS: dict[Any, Any] = {
@@ -64,17 +64,17 @@ HANDLERS: dict[Any, Any] = {
 
 
 class JSONErrorMiddleware:
-    """ASGI middleware that turns an application's error answers into ours."""
+    """ASGI middleware that replaces an application's error responses by ours."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap app."""
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; hold an error answer back and raise it.
+        """Pass a request on; hold back an error response and raise it instead.
 
         Raises:
-            HTTPException: app answered with 400 or above.
+            HTTPException: app's status is 400 or above.
         """
         refused: int | None = None
 

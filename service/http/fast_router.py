@@ -1,7 +1,7 @@
-"""The routes that work is sent to, found at once; everything else goes through Starlette.
+"""A fast router for POST routes; all other requests go through Starlette.
 
-Starlette's two middlewares of errors, its router and its routes take 40 us of a request, as long
-as the network; a dictionary and one `try` take 5.
+Starlette's two error middlewares, its router and its routes take 40 us per request, as long as the
+network; a dictionary and one `try` take 5 us.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,17 +19,17 @@ from service.http.error_responses import HANDLERS
 ROUTE_CACHE_SIZE, MAX_CACHED_PATH_LENGTH = (
     128,
     200,
-)  # paths, and characters of them, that lead to a route or to none
+)  # cached paths, with or without a route, and characters of each
 
 
 class FastRouter:
-    """Answers `POST` as the routes of a Starlette application would, and leaves it the rest."""
+    """Serve `POST` requests like a Starlette application, and pass the rest on to it."""
 
     def __init__(self, app: Starlette, routes: Iterable[Route]) -> None:
-        """Take the short way to those of the routes that take `POST`.
+        """Route `POST` requests to those of the routes that accept them.
 
         Args:
-            app: has these routes, all others, and what fails is answered by.
+            app: the application, with these and all other routes.
             routes: in the order in which they are tried.
         """
         self.app = app
@@ -39,7 +39,7 @@ class FastRouter:
         self._match = lru_cache(ROUTE_CACHE_SIZE)(self._match_anew)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Serve one request."""
         endpoint = self._find(scope)
         if endpoint is None:
             await self.app(scope, receive, send)

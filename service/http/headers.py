@@ -1,4 +1,4 @@
-"""What every answer tells browsers to keep from doing with it."""
+"""Security headers of every response."""
 
 from collections.abc import Mapping
 
@@ -9,9 +9,9 @@ ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
-NOTHING = (POLICY, b"default-src 'none'; frame-ancestors 'none'")  # of JSON, for it is no page
+NOTHING = (POLICY, b"default-src 'none'; frame-ancestors 'none'")  # for JSON, which is not a page
 
-# Swagger's page runs its own scripts, draws in data: and sets styles in its elements.
+# Swagger's page runs its own scripts, shows data: images, and sets inline styles.
 DOCUMENTATION: Mapping[str, str] = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -22,7 +22,7 @@ DOCUMENTATION: Mapping[str, str] = {
 
 
 def secure(headers: Headers) -> None:
-    """Add them to the headers of an answer; a policy of its own stays."""
+    """Add the security headers to a response's headers; keep a policy that it already has."""
     headers += ALWAYS
     if POLICY not in dict(headers):
         headers.append(NOTHING)

@@ -1,4 +1,4 @@
-"""JSON of clients, read by orjson, which keeps everything else in a worker waiting meanwhile."""
+"""Parsing of clients' JSON with orjson, which blocks all other threads of a worker meanwhile."""
 
 import asyncio
 import gc
@@ -10,33 +10,33 @@ import orjson
 
 from service.errors import InvalidInput
 
-# Ten megabytes of empty lists take orjson two seconds, of which Python's garbage collector spends
-# most; of images, a tenth. An image has a list or object in 54 bytes at most.
+# Ten megabytes of empty lists take orjson two seconds, most of them in Python's garbage collector;
+# ten megabytes of images take a tenth. An image has at most one list or object in 54 bytes.
 BYTES_A_LIST = 40
 FEW = 10_000  # lists and objects that a body of any length may have
 
-# Nor does an image have texts, or numbers with a fraction or an exponent, which take 24 times the
-# memory of their bytes. What is as short as this has no room for harm.
+# Nor does an image have strings, or numbers with a fraction or an exponent, which take 24 times the
+# memory of their bytes. Bodies up to SHORT_BYTES are too short to do harm.
 OTHERS = {b'"': "quotation marks", b".": "points", b"e": "letters e", b"E": "letters E"}
 SHORT_BYTES = 64 * 1024
 
-# One after the other, since long JSON takes up to ten times its bytes; what is short does not wait
-# for it.
+# Long bodies are parsed one after the other, because parsing takes up to ten times their bytes.
+# Short bodies have their own thread, and do not wait for long ones.
 LONG, SHORT = ThreadPoolExecutor(1, "long json"), ThreadPoolExecutor(1, "short json")
 
 Read = TypeVar("Read")
 
 
 def read_json(body: bytes, length: int | None = None) -> Any:
-    """Read JSON.
+    """Return the parsed JSON.
 
     Args:
-        body: begins with it.
-        length: how many bytes of the body it is; None for all of them.
+        body: a body that begins with the JSON.
+        length: bytes of the JSON; None for the whole body.
 
     Raises:
-        InvalidInput: it is none, or has more lists and objects than images of its length, or
-            more of what images have none of.
+        InvalidInput: the body is not JSON, has more lists and objects than images of its length,
+            or too many strings, fractions or exponents.
     """
     length = len(body) if length is None else length
     text = body if length == len(body) else memoryview(body)[:length]
@@ -45,11 +45,11 @@ def read_json(body: bytes, length: int | None = None) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"the body is no JSON: {error}") from None
+        raise InvalidInput(f"the body is not JSON: {error}") from None
 
 
 async def read_in_thread(read: Callable[..., Read], body: bytes, *arguments: Any) -> Read:
-    """Read a body in a thread: one for those that are long, another for those that are not."""
+    """Return the result of read on a body, run in the thread for long or for short bodies."""
     loop = asyncio.get_running_loop()
     if len(body) <= SHORT_BYTES:
         return await loop.run_in_executor(SHORT, read, body, *arguments)
@@ -57,7 +57,7 @@ async def read_in_thread(read: Callable[..., Read], body: bytes, *arguments: Any
 
 
 def _without_collector(read: Callable[..., Read], *arguments: Any) -> Read:
-    """Look for no garbage meanwhile: to go through a million lists stops all other threads."""
+    """Pause the garbage collector: visiting a million lists blocks all other threads."""
     gc.disable()
     try:
         return read(*arguments)
@@ -66,14 +66,14 @@ def _without_collector(read: Callable[..., Read], *arguments: Any) -> Read:
 
 
 def _check_values(body: bytes, length: int) -> None:
-    """Count what JSON is made of, without making it."""
+    """Count lists, objects and other values of JSON without parsing it."""
     opened = body.count(b"[", 0, length) + body.count(b"{", 0, length)
     most = FEW + length // BYTES_A_LIST
     if opened > most:
         raise InvalidInput(
-            f"the body has {opened:,} brackets that open a list or object, {most:,} at most are "
-            f"right in its {length:,} bytes"
+            f"the body has {opened:,} brackets that open a list or object, expected at most "
+            f"{most:,} in {length:,} bytes"
         )
     for mark, name in OTHERS.items():
         if (found := body.count(mark, 0, length)) > FEW:
-            raise InvalidInput(f"the body has {found:,} {name}, {FEW:,} at most are right")
+            raise InvalidInput(f"the body has {found:,} {name}, expected at most {FEW:,}")

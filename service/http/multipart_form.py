@@ -1,4 +1,4 @@
-"""The parts of a multipart/form-data body (RFC 7578) that is in memory."""
+"""Parsing of multipart/form-data bodies (RFC 7578) in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,19 +22,19 @@ class Part:
     """One field of the form."""
 
     name: str
-    filename: str  # empty where the client gives none
+    filename: str  # empty if the client sends none
     content: bytes
 
 
 def parse_multipart(body: bytes, content_type: str) -> Sequence[Part]:
-    """Split a body into its parts, in order.
+    """Return the parts of a body, in order.
 
     Args:
         body: the whole body.
         content_type: the request's Content-Type, which names the boundary.
 
     Raises:
-        InvalidInput: there is no boundary, or the body does not keep to it.
+        InvalidInput: there is no boundary, or the body is malformed.
         TooLarge: it has more than `MAX_PARTS` parts.
     """
     parts: list[Part] = []
@@ -47,7 +47,7 @@ def parse_multipart(body: bytes, content_type: str) -> Sequence[Part]:
                 if isinstance(event, MultipartSegment):
                     parts.append(_part(event))
                 elif event is not None:
-                    parts[-1].content = event  # in one piece, since the body is
+                    parts[-1].content = event  # in one chunk, as the body is
     except ParserLimitReached as error:
         if len(parts) == MAX_PARTS:
             raise TooLarge(
@@ -63,12 +63,12 @@ def _boundary(content_type: str) -> str:
     boundary: str = parse_options_header(content_type)[1].get("boundary", "")
     if not boundary:
         raise InvalidInput(
-            "the Content-Type multipart/form-data names no boundary: let your client set it"
+            "the Content-Type multipart/form-data has no boundary: let your client set it"
         )
     if len(boundary) > LONGEST_BOUNDARY:
         raise InvalidInput(
             f"the multipart boundary is malformed: it has {len(boundary):,} characters, "
-            f"{LONGEST_BOUNDARY} at most are right"
+            f"expected at most {LONGEST_BOUNDARY}"
         )
     return boundary
 
@@ -84,5 +84,5 @@ def _part(segment: MultipartSegment) -> Part:
 
 
 def _as_utf_8(text: str) -> str:
-    """Read as UTF-8 what was read as Latin-1, in which no byte is wrong."""
+    """Return text that was decoded as Latin-1 (where any byte is valid), decoded as UTF-8."""
     return text if text.isascii() else text.encode("latin-1").decode("utf-8", "replace")

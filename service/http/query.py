@@ -1,4 +1,4 @@
-"""What a request for a classification may choose, in its query or its form: `mode` and `top_k`."""
+"""The options of a classification request, in its query or its form: `mode` and `top_k`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -15,26 +15,26 @@ Pairs = Iterable[tuple[str, str]]
 
 
 class QueryOptions(NamedTuple):
-    """The choices made, or their defaults."""
+    """The options of a request, or their defaults."""
 
-    mode: Mode  # how a picture becomes 28 x 28
-    top_k: int | None  # how many classes an answer names; None for all of them
+    mode: Mode  # how an image is reduced to 28 x 28
+    top_k: int | None  # number of classes in the response; None for all of them
 
 
 DEFAULTS = QueryOptions("auto", None)
 
 
 def parse_query_options(query_string: bytes, classes: int, fields: Pairs = ()) -> QueryOptions:
-    """Read a query, and the fields of a form that choose.
+    """Return the options from a query, and from a form's fields.
 
     Args:
-        query_string: what stands behind the question mark, percent-encoded.
-        classes: how many the model has.
+        query_string: the part of the URL after the question mark, percent-encoded.
+        classes: the number of the model's classes.
         fields: names and values; BentoML's client writes the values as JSON.
 
     Raises:
-        InvalidInput: a value is not one that the parameter takes, or there are two for one, or
-            the query has another parameter.
+        InvalidInput: a value is invalid, an option is given twice, or the query has an unknown
+            parameter.
     """
     if not query_string and not fields:
         return DEFAULTS
@@ -49,27 +49,27 @@ def parse_query_options(query_string: bytes, classes: int, fields: Pairs = ()) -
 
 
 def read_query(query_string: bytes, known: Sequence[str] = ()) -> dict[str, str]:
-    """Read a query that has no other parameters than those known, and each once at most.
+    """Return the parameters of a query.
 
     Raises:
-        InvalidInput: it has.
+        InvalidInput: the query has an unknown parameter, or a parameter twice.
     """
     chosen: dict[str, str] = {}
     if not query_string:
         return chosen
     for name, value in parse_qsl(query_string.decode("latin-1"), keep_blank_values=True):
         if name not in known:
-            # One without a value may be a secret, and no name.
+            # A parameter without a value may be a secret instead of a name.
             shown = f"parameter {name[:40]!r}" if value else "a parameter"
             expected = " and ".join(known) or "none"
-            raise InvalidInput(f"the query has {shown}, the parameters known here: {expected}")
+            raise InvalidInput(f"the query has {shown}, known parameters: {expected}")
         _add(chosen, name, value)
     return chosen
 
 
 def _add(chosen: dict[str, str], name: str, value: str) -> None:
     if name in chosen:
-        raise InvalidInput(f"{name} is given twice, once is right")
+        raise InvalidInput(f"{name} is given twice, expected once")
     chosen[name] = value
 
 
@@ -85,5 +85,5 @@ def _one_of(
     if text is None:
         return default
     if text not in values:
-        raise InvalidInput(f"{name} is {text[:40]!r}, one of {', '.join(values)} is right")
+        raise InvalidInput(f"{name} is {text[:40]!r}, expected one of {', '.join(values)}")
     return values[text]

@@ -1,4 +1,4 @@
-"""The body of a request, and the headers that say what it is."""
+"""Reading of a request's body, and of the headers that describe it."""
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
@@ -10,7 +10,7 @@ LONGEST_NUMBER = 18  # digits of a Content-Length that are read
 
 
 def header(request: Request, name: bytes) -> str | None:
-    """Return the first header of that name, in small letters; Starlette's own way takes 1.5 us."""
+    """Return the first header with this lower-case name; Starlette's lookup takes 1.5 us."""
     for key, value in request.scope["headers"]:
         if key == name:
             return str(value, "latin-1")
@@ -18,27 +18,27 @@ def header(request: Request, name: bytes) -> str | None:
 
 
 def media_type(content_type: str) -> str:
-    """Return a Content-Type without its parameters; empty where there is none."""
+    """Return a Content-Type without its parameters; empty if there is none."""
     return content_type.partition(";")[0].strip().lower()
 
 
 async def read_plain_body(request: Request, max_bytes: int) -> bytes:
-    """Read a body that is not compressed, as `read_body` does.
+    """Return a body that is not compressed, read by `read_body`.
 
     Raises:
-        PlainOnly: it has a Content-Encoding.
-        TooLarge, ClientDisconnect: as `read_body` does.
+        PlainOnly: the body has a Content-Encoding.
+        TooLarge, ClientDisconnect: from `read_body`.
     """
     refuse_compressed(header(request, b"content-encoding") or "")
     return await read_body(request, max_bytes)
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
-    """Read a body into memory, but no more of it than the limit.
+    """Return the body, of at most max_bytes.
 
     Raises:
-        TooLarge: it says that it is longer, or turns out to be.
-        ClientDisconnect: the client went away before it was whole.
+        TooLarge: the body is longer, by its Content-Length or by what was received.
+        ClientDisconnect: the client disconnected before the body was complete.
     """
     length = (header(request, b"content-length") or "").lstrip("0")
     if length.isdecimal() and (len(length) > LONGEST_NUMBER or int(length) > max_bytes):
@@ -46,7 +46,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         raise _too_large(f"{int(shown):,}" if shown == length else f"{shown}...", max_bytes)
     message = await _receive(request)
     if not message.get("more_body", False) and len(message.get("body", b"")) <= max_bytes:
-        return bytes(message.get("body", b""))  # in one piece: nothing is copied
+        return bytes(message.get("body", b""))  # a single chunk is not copied
     body = bytearray(message.get("body", b""))
     while len(body) <= max_bytes and message.get("more_body", False):
         message = await _receive(request)

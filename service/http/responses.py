@@ -1,4 +1,4 @@
-"""Responses whose bodies are whole."""
+"""Responses with complete bodies, without streaming."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 
 class Answer(Response):
-    """A body that is whole; Starlette's own way to its headers takes three times as long."""
+    """A response with a complete body; Starlette's own headers take three times as long."""
 
     def __init__(
         self,
@@ -31,5 +31,5 @@ class Answer(Response):
 def json_response(
     content: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """Write an answer as JSON."""
+    """Return a JSON response."""
     return Answer(orjson.dumps(content), "application/json", status, headers or {})

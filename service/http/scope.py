@@ -1,15 +1,15 @@
-"""What the parts of a worker leave for each other in the scope of a request (ASGI, HTTP)."""
+"""Keys under which the parts of a worker share data in a request's ASGI scope."""
 
 from typing import Protocol
 
-TASKS = "tasks"  # where the state of a scope has the set of the worker's running requests
-CONNECTION = "fashion_lenet.connection"  # where a scope has its connection
-ON_DISCONNECT = "fashion_lenet.on_leave"  # where a scope may have what to call if its client leaves
-INFLATED = "fashion_lenet.inflated"  # where a scope has what to call for bytes beyond its body's
+TASKS = "tasks"  # in the scope's state: the set of the worker's running requests
+CONNECTION = "fashion_lenet.connection"  # the request's connection
+ON_DISCONNECT = "fashion_lenet.on_leave"  # an optional callback for when the client disconnects
+INFLATED = "fashion_lenet.inflated"  # a callback for bytes in addition to those of the body
 
 
 class Connection(Protocol):
-    """The connection that a request came through."""
+    """The connection of a request."""
 
     def is_gone(self) -> bool:
-        """Whether its client has left."""
+        """Return whether the client has disconnected."""

@@ -1,6 +1,6 @@
-"""ASGI middleware that says no in time: to more requests than the worker can do, and to slow ones.
+"""ASGI middleware that limits concurrent requests and the time of each.
 
-Only requests that cost (POST) are held to it; probes, metrics and pages are always answered.
+It applies to POST requests only; probes, metrics and pages are always served.
 """
 
 import asyncio
@@ -17,20 +17,20 @@ from service.http.scope import INFLATED, ON_DISCONNECT, TASKS
 from service.middleware.body_budget import Body, BodyBudget
 from service.settings import ServiceSettings
 
-# As Overloaded's Retry-After says, and up to half as long again, lest all come back at once.
+# As in Overloaded's Retry-After, plus a random 0 to 50 %, so that clients do not retry all at once.
 REJECTION_HOLD_SECONDS = 1.0
-MAX_BUFFERED_BODIES = 16  # of the largest size are in a worker's memory at most
+MAX_BUFFERED_BODIES = 16  # bodies of the maximum size that fit into a worker's memory budget
 
 
 class AdmissionMiddleware:
-    """Admits requests to an application, and keeps the count of what it holds."""
+    """Limit the in-flight requests of a worker, their time and the memory of their bodies."""
 
     def __init__(self, app: ASGIApp, routes: Iterable[Route], settings: ServiceSettings) -> None:
-        """Stand before app.
+        """Wrap app.
 
         Args:
-            app: what answers.
-            routes: those that a refused request is counted by.
+            app: the application.
+            routes: the routes by which rejected requests are counted.
             settings: how many requests may run or wait, how long each may take with its upload,
                 and how large its body may be.
         """
@@ -39,10 +39,10 @@ class AdmissionMiddleware:
         self.limit = settings.max_concurrency
         self.seconds = settings.timeout_seconds
         self.bodies = BodyBudget(MAX_BUFFERED_BODIES * settings.max_body_bytes)
-        self.exempt = 0  # requests that are no load: being uploaded, refused, or free of cost
+        self.exempt = 0  # requests that are not load: in upload, rejected, or not POST
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it before its body is read."""
+        """Pass a request on, or reject it before its body is read."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
         elif scope["method"] != "POST":
@@ -51,23 +51,24 @@ class AdmissionMiddleware:
                 await self.app(scope, receive, send)
             finally:
                 self.exempt -= 1
-        # A small request is answered in one go, so that none that has begun ever waits: the queue
-        # is the requests that uvicorn has made tasks for and that have not begun.
+        # A small request runs without awaiting once it has begun. The queue is therefore the
+        # requests that have a uvicorn task and have not begun.
         elif (load := len(scope.get("state", {}).get(TASKS, ())) - self.exempt) > self.limit:
             await self._refuse(load, scope, receive, send)
         else:
             await _Admitted(self, scope, receive, send).answer()
 
     async def _refuse(self, load: int, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer at once, and take the connection's next request a second later.
+        """Send 429 at once, but accept the connection's next request only a second later.
 
-        Clients that do not wait as Retry-After says would otherwise cost more than those served.
+        Clients that ignore Retry-After would otherwise cost more than those that are served.
         """
         self.exempt += 1
         try:
             self._name_route(scope)
             error = Overloaded(
-                f"this worker has {load:,} requests in hand, its most is {self.limit:,}: try again"
+                f"this worker has {load:,} requests in flight, the maximum is {self.limit:,}: "
+                "try again"
             )
             await _send(error, send, more_body=True)
             if await _held(scope, receive):
@@ -76,7 +77,7 @@ class AdmissionMiddleware:
             self.exempt -= 1
 
     def _name_route(self, scope: Scope) -> None:
-        """Tell the metrics which route it is, since no router will."""
+        """Store the route in scope for the metrics, because no router runs."""
         for route in self.routes:
             match, found = route.matches(scope)
             if match is Match.FULL:
@@ -85,7 +86,7 @@ class AdmissionMiddleware:
 
 
 class _Admitted:
-    """A request that is answered, unless it takes too long or its client leaves."""
+    """An admitted request; it is cancelled if it takes too long or its client disconnects."""
 
     __slots__ = (
         *("_admission", "_body", "_ended", "_error", "_left", "_receive"),
@@ -102,15 +103,15 @@ class _Admitted:
         self._whole = self._started = self._left = self._ended = False
 
     async def answer(self) -> None:
-        """Have the application answer within its time, or else say that it did not."""
-        # asyncio.timeout, which does the same, takes 3 us.
+        """Run the application; on timeout, cancel it and send an error."""
+        # asyncio.timeout does the same, but takes 3 us.
         timer = asyncio.get_running_loop().call_later(self._admission.seconds, self._end)
         self._body = Body(timer.when() - self._admission.seconds, self._give_up)
         self._scope[ON_DISCONNECT], self._scope[INFLATED] = self._leave, self._hold_inflated
         try:
             await self._admission.app(self._scope, self._take, self._give)
         except asyncio.CancelledError:
-            if not self._ended or self._task.uncancel() > 0:  # it is not, or not only, our doing
+            if not self._ended or self._task.uncancel() > 0:  # cancelled by others too
                 raise
             if not self._left and not self._started:
                 await _send(self._error or self._too_late(), self._send)
@@ -120,13 +121,13 @@ class _Admitted:
             self._admission.bodies.release(self._body)
 
     def _end(self) -> None:
-        """Stop waiting, and have what waits for its turn in a queue taken out of it."""
+        """Cancel the task, which also removes its work from the queues."""
         if not self._ended:
             self._ended = True
             self._task.cancel()
 
     def _give_up(self, error: RequestError) -> None:
-        """Make room for others."""
+        """Cancel the request with this error, to make room for others."""
         self._error = error
         self._end()
 
@@ -134,7 +135,7 @@ class _Admitted:
         self._admission.bodies.hold(self._body, size, whole=True)
 
     def _leave(self) -> None:
-        """The client has gone. Of one that goes within its upload, receive tells."""
+        """Cancel the request after a disconnect; during the upload, receive reports it."""
         if self._whole:
             self._left = True
             self._end()
@@ -143,13 +144,13 @@ class _Admitted:
         seconds = self._admission.seconds
         if self._whole:
             return Timeout(f"there was no answer after {seconds:g} s: send fewer or smaller images")
-        return RequestTimeout(f"the body was not whole after {seconds:g} s")
+        return RequestTimeout(f"the body was not complete after {seconds:g} s")
 
     async def _take(self) -> Message:
-        """Receive a piece of the body; that is no load.
+        """Receive a chunk of the body; waiting for it does not count as load.
 
         Raises:
-            Overloaded: all bodies together are too large.
+            Overloaded: all bodies together exceed the limit.
         """
         if self._whole:
             return await self._receive()
@@ -170,7 +171,7 @@ class _Admitted:
 
 
 async def _held(scope: Scope, receive: Receive) -> bool:
-    """Wait, and take what comes of the body; return at once with False if the client leaves."""
+    """Wait and discard the body; return False as soon as the client disconnects."""
     seconds = REJECTION_HOLD_SECONDS * (1 + random() / 2)  # noqa: S311
     try:
         async with asyncio.timeout(seconds):
@@ -183,7 +184,7 @@ async def _held(scope: Scope, receive: Receive) -> bool:
 
 
 async def _stays(scope: Scope, seconds: float) -> bool:
-    """Wait without asking receive, to cancel which costs more than all else of a refusal."""
+    """Wait without receive: cancelling it costs more than the rest of a rejection."""
     loop = asyncio.get_running_loop()
     stays: asyncio.Future[bool] = loop.create_future()
 
@@ -201,7 +202,7 @@ async def _stays(scope: Scope, seconds: float) -> bool:
 
 
 async def _send(error: RequestError, send: Send, more_body: bool = False) -> None:
-    """Answer with an error; more_body leaves the answer open though it is whole."""
+    """Send an error; with more_body the response stays open although its body is complete."""
     response = json_response({"error": str(error)}, error.status, error.headers)
     await send(
         {

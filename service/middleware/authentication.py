@@ -1,6 +1,6 @@
-"""ASGI middleware that lets in who has a key; in the stack only where there are keys.
+"""ASGI middleware that requires an API key; installed only if keys are configured.
 
-A key comes as `Authorization: Bearer KEY` (RFC 6750, section 2.1) or as `X-API-Key: KEY`.
+A key is sent as `Authorization: Bearer KEY` (RFC 6750, section 2.1) or as `X-API-Key: KEY`.
 """
 
 import hmac
@@ -17,31 +17,31 @@ from service.http.responses import json_response
 BEARER = b"bearer "
 READING = frozenset(("GET", "HEAD"))
 
-# Probes come from machines that know no key; a browser sends none with a link, so the page at /ui
-# loads without, and asks its user for one.
+# Probes are sent by machines that have no key. A browser sends no key when it follows a link, so
+# the page at /ui loads without one, and asks its user for it.
 OPEN = frozenset(("/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready", "/ui"))
 OPEN_BELOW = re.compile(r"/ui/.*|/v2/models/[^/]+(/versions/[^/]+)?/ready", re.DOTALL)
 
 
 class APIKeyMiddleware:
-    """Passes requests with a key on, and answers all others with 401, their bodies unread."""
+    """Pass requests with a valid key on; reject others with 401, without reading the body."""
 
     def __init__(
         self, app: ASGIApp, routes: Iterable[Route], api_keys: Iterable[SecretStr]
     ) -> None:
-        """Stand before app.
+        """Wrap app.
 
         Args:
-            app: what answers.
-            routes: those that a refused request is counted by.
-            api_keys: any of them is right.
+            app: the application.
+            routes: the routes by which rejected requests are counted.
+            api_keys: the valid keys.
         """
         self.app = app
         self.routes = list(routes)
         self._keys = [key.get_secret_value().encode() for key in api_keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Pass a request on, or reject it."""
         if scope["type"] != "http" or not needs_key(scope["method"], scope["path"]):
             await self.app(scope, receive, send)
             return
@@ -55,7 +55,7 @@ class APIKeyMiddleware:
         await answer(scope, receive, send)
 
     def _name_route(self, scope: Scope) -> None:
-        """Tell the metrics which route it is, since no router will."""
+        """Store the route in scope for the metrics, because no router runs."""
         for route in self.routes:
             match, found = route.matches(scope)
             if match is Match.FULL:
@@ -63,7 +63,7 @@ class APIKeyMiddleware:
                 return
 
     def _is_one(self, given: Iterable[bytes]) -> bool:
-        """Compare with every key, lest the time tell which are alike."""
+        """Return whether a given key is valid; compare all keys, so that the time is constant."""
         found = False
         for candidate in given:
             for key in self._keys:
@@ -72,12 +72,12 @@ class APIKeyMiddleware:
 
 
 def needs_key(method: str, path: str) -> bool:
-    """Whether a request is only for who has a key."""
+    """Return whether a request requires a key."""
     return method not in READING or not (path in OPEN or OPEN_BELOW.fullmatch(path))
 
 
 def _given(scope: Scope) -> list[bytes]:
-    """Return what a request has in the place of a key."""
+    """Return the keys that a request sends."""
     given = []
     for name, value in scope["headers"]:
         if name == b"x-api-key":
@@ -88,5 +88,5 @@ def _given(scope: Scope) -> list[bytes]:
 
 
 def _refusal(given: list[bytes]) -> Unauthorized:
-    fault = "the key is none of this service's" if given else "there is no key"
-    return Unauthorized(f"{fault}: send one as Authorization: Bearer KEY or as X-API-Key: KEY")
+    error = "the key is not valid" if given else "the request has no key"
+    return Unauthorized(f"{error}: send one as Authorization: Bearer KEY or as X-API-Key: KEY")

@@ -1,7 +1,7 @@
-"""How many bytes of bodies a worker holds, and which upload goes where they are too many.
+"""A limit on the bytes of request bodies in a worker, and the choice of uploads to cancel.
 
-A client that sends nearly all of a large body and then waits must not keep others out: what has
-stood still for long goes first, then what comes slowest. Small bodies always fit.
+A client that sends most of a large body and then waits must not block others: uploads that have
+stalled longest are cancelled first, then the slowest. Small bodies are never rejected.
 """
 
 import asyncio
@@ -12,22 +12,22 @@ from service.errors import Overloaded
 from service.malloc import give_back_freed
 
 SMALL_BYTES = 64 * 1024
-STILL_SECONDS = 1.0  # without a byte, after which an upload stands still
+STILL_SECONDS = 1.0  # without a byte, after which an upload counts as stalled
 RELEASED_BYTES = 2**20  # of large bodies, after which freed memory is given back
-RELEASED_SECONDS = 1.0  # later, and so no more often
+RELEASED_SECONDS = 1.0  # delay before that, and so also the shortest interval
 
 
 class Body:
-    """What one request holds of its body, and of what that has been inflated to."""
+    """The bytes that one request holds: its body, and the inflated content of it."""
 
     __slots__ = ("bytes", "give_up", "last", "start")
 
     def __init__(self, start: float, give_up: Callable[[Overloaded], object]) -> None:
-        """Hold nothing yet.
+        """Start with no bytes.
 
         Args:
-            start: the event loop's time at which it began to come.
-            give_up: ends the request, with what to answer.
+            start: the event loop's time at which the body began to arrive.
+            give_up: cancels the request, with the error to send.
         """
         self.start = self.last = start
         self.give_up = give_up
@@ -38,21 +38,21 @@ class BodyBudget:
     """The bodies of a worker's requests.
 
     Attributes:
-        bytes: of all bodies.
+        bytes: size of all bodies together.
     """
 
     def __init__(self, most: int) -> None:
-        """Hold at most so many bytes of bodies that are not small."""
+        """Limit the bytes of all bodies; small bodies are never rejected."""
         self.bytes = 0
         self._most = most
-        self._uploads: set[Body] = set()  # that are large, and not whole
+        self._uploads: set[Body] = set()  # large and incomplete bodies
         self._released = 0  # bytes of large bodies since freed memory was last given back
 
     def hold(self, body: Body, size: int, whole: bool) -> None:
-        """Hold more of a body; where that is too much, give up an upload or this request.
+        """Add bytes to a body; above the limit, cancel the slowest upload or this request.
 
         Raises:
-            Overloaded: it is this request.
+            Overloaded: this request is cancelled.
         """
         body.bytes += size
         self.bytes += size
@@ -65,7 +65,7 @@ class BodyBudget:
             self._uploads.add(body)
         while self.bytes > self._most and body.bytes:
             error = Overloaded(
-                f"this worker has {self.bytes:,} bytes of requests in hand, its most is "
+                f"this worker holds {self.bytes:,} bytes of request bodies, the maximum is "
                 f"{self._most:,}: try again"
             )
             slowest = min([*self._uploads, body], key=lambda one: _progress(one, now))
@@ -75,7 +75,7 @@ class BodyBudget:
             slowest.give_up(error)
 
     def release(self, body: Body) -> None:
-        """Hold nothing of a body any more."""
+        """Subtract a body's bytes."""
         self._uploads.discard(body)
         self.bytes -= body.bytes
         if body.bytes > SMALL_BYTES:
@@ -88,8 +88,8 @@ class BodyBudget:
     def _give_back(self) -> None:
         """Give freed memory back to the system.
 
-        An error that ended a request refers to its frames, and they to it: its body stays until
-        the garbage collector runs. malloc keeps the pieces that a body came in.
+        An exception and its frames refer to each other, so the body of a failed request stays
+        until the garbage collector runs. malloc keeps the chunks of bodies.
         """
         gc.collect()
         give_back_freed()
@@ -97,7 +97,7 @@ class BodyBudget:
 
 
 def _progress(body: Body, now: float) -> tuple[float, float]:
-    """Return what is least for the upload that goes first."""
+    """Return a sort key, smallest for the upload to cancel first."""
     still = now - body.last
     rate = body.bytes / (now - body.start + 1e-3)  # bytes a second
     return -still if still > STILL_SECONDS else 0.0, rate

@@ -1,4 +1,4 @@
-"""ASGI middleware around everything: request id, stopwatch, metrics and log line."""
+"""The outermost ASGI middleware: request id, timing, metrics and access log."""
 
 import logging
 from collections import defaultdict
@@ -21,11 +21,11 @@ from service.telemetry.request_timing import SCOPE_KEY, RequestTiming
 
 logger = logging.getLogger("bentoml.fashion_lenet")
 
-MODEL_VERSION = b"x-model-version"  # of the model that answers
+MODEL_VERSION = b"x-model-version"  # of the model that was used
 
-CLIENT_WENT_AWAY = 499  # nginx's number for it, for the log and the metrics alone
+CLIENT_WENT_AWAY = 499  # nginx's status for a client disconnect, used in the log and the metrics
 
-# Asked every few seconds by machines, these are logged only when they fail.
+# Machines request these every few seconds; they are logged only if they fail.
 PROBES = frozenset(
     (
         *("/livez", "/readyz", "/healthz", "/metrics"),
@@ -35,32 +35,32 @@ PROBES = frozenset(
 
 
 class InstrumentationMiddleware:
-    """Names, times, counts and logs the requests that pass through it."""
+    """Give each request an id, and time, count and log it."""
 
     def __init__(self, app: ASGIApp, routes: Iterable[Route], log: AccessLog) -> None:
-        """Observe app.
+        """Wrap app.
 
         Args:
-            app: what answers, with 500 where it raises.
-            routes: the routes to count by; a path that is none of them counts as `other`.
+            app: the application; before it raises, it sends 500.
+            routes: the routes to count by; any other path counts as `other`.
             log: takes a line for each request.
         """
         self.app = app
         self.paths: dict[Any, str] = {route.endpoint: route.path for route in routes}
         self.log = log
-        # Seconds by route and status: from first byte to last, and those of each stage.
+        # Seconds by route and status: from first byte to last, then of each stage.
         self._ended: defaultdict[tuple[str, int], list[tuple[float, ...]]] = defaultdict(list)
-        self._telling = MetricsFlusher(self._tell)
+        self._flusher = MetricsFlusher(self._flush)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and note its status and time when it is answered."""
+        """Pass a request on, and record its status and time after the response."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         exchange = _RequestRecord(scope, send)
         try:
             await self.app(scope, receive, exchange.send)
-        except Exception:  # app has answered: raised further, it would be logged without its name
+        except Exception:  # app has sent 500; raised further, it would be logged without the id
             exchange.status = 500
             logger.exception("Request %s failed:", exchange.identity)
         finally:
@@ -69,11 +69,11 @@ class InstrumentationMiddleware:
             self._ended[route, exchange.status].append(
                 (timing.total, timing.decode, timing.inference)
             )
-            self._telling.schedule()
+            self._flusher.schedule()
             if route not in PROBES or exchange.status != 200:
                 self.log.write(scope, exchange.status, timing, exchange.error)
 
-    def _tell(self) -> None:
+    def _flush(self) -> None:
         ended, self._ended = self._ended, defaultdict(list)
         for (route, status), times in ended.items():
             seconds, *stages = np.array(times).T  # (N,) each
@@ -84,13 +84,13 @@ class InstrumentationMiddleware:
 
 
 class _RequestRecord:
-    """One request and its answer, with what is noted of them on the way."""
+    """The id, timing, status and error of one request, recorded while it is sent."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.timing = scope[SCOPE_KEY] = RequestTiming()
         self.identity = scope[REQUEST_ID] = request_id(scope)
         self.status = CLIENT_WENT_AWAY
-        self.error = "the client went away before it was answered"
+        self.error = "the client disconnected before the response"
         self.connection: Connection | None = scope.get(CONNECTION)
         self._send = send
 

@@ -1,10 +1,10 @@
-"""Spans of requests for OpenTelemetry, made of what was timed of each.
+"""ASGI middleware that creates OpenTelemetry spans from the timing of each request.
 
-Imported only where `FASHION_TRACING` is on: the exporter takes time to import, and memory. Where
-the spans go, how many and under what name, OpenTelemetry's own variables say.
+Imported only if `FASHION_TRACING` is on: importing the exporter takes time and memory.
+OpenTelemetry's own variables set the destination, the sampling and the service name.
 
-Source of names: OpenTelemetry's semantic conventions, HTTP spans; of the headers that tie a
-request to its caller's trace: W3C Trace Context.
+Source of the names: OpenTelemetry's semantic conventions for HTTP spans; of the headers that link
+a request to its caller's trace: W3C Trace Context.
 """
 
 import threading
@@ -25,26 +25,26 @@ from service.version import SERVER, SERVER_VERSION
 
 CONTEXT = (b"traceparent", b"tracestate")
 
-# A client may send any method, and a span's name is for grouping.
+# A client may send any method, but span names must have few values.
 METHODS = frozenset(
     ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 )
 
-SHUTDOWN_SECONDS = 3.0  # for the last spans, where the collector is slow or away
+SHUTDOWN_SECONDS = 3.0  # to send the last spans if the collector is slow or unreachable
 
 
 class TracingMiddleware:
-    """ASGI middleware that makes a span of each request, with its parts below it."""
+    """Create a span for each request, with a child span for each of its parts."""
 
     def __init__(self, app: ASGIApp, routes: Iterable[Route]) -> None:
-        """Trace app.
+        """Wrap app.
 
         Args:
-            app: what answers; the instrumentation around has noted a request's id and stopwatch.
-            routes: those that spans are named after.
+            app: the application; `InstrumentationMiddleware` must be outside this middleware.
+            routes: the routes that spans are named after.
 
         Raises:
-            TracingError: a variable of OpenTelemetry's is wrong.
+            TracingError: an OpenTelemetry variable is invalid.
         """
         self.app = app
         self.paths: dict[Any, str] = {route.endpoint: route.path for route in routes}
@@ -54,12 +54,12 @@ class TracingMiddleware:
         rate_limit_opentelemetry_log()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and make its spans when it is answered, so that it never waits."""
+        """Pass a request on, and create its spans after the response, which adds no delay."""
         if scope["type"] != "http":
             await self.app(scope, receive, self._flushing(send))
             return
         status: int | None = None
-        fault: Exception | None = None
+        raised: Exception | None = None
 
         async def noting_send(message: Message) -> None:
             nonlocal status
@@ -70,15 +70,15 @@ class TracingMiddleware:
         try:
             await self.app(scope, receive, noting_send)
         except Exception as error:
-            fault = error
+            raised = error
             raise
         finally:
-            self._record(scope, status, fault)
+            self._record(scope, status, raised)
 
     def _flushing(self, send: Send) -> Send:
         async def flushing_send(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown"):
-                # A daemon, so that a collector that never answers does not hold the process.
+                # A daemon, so that an unresponsive collector does not keep the process alive.
                 flush = threading.Thread(target=self._provider.shutdown, daemon=True)
                 flush.start()
                 flush.join(SHUTDOWN_SECONDS)
@@ -86,7 +86,7 @@ class TracingMiddleware:
 
         return flushing_send
 
-    def _record(self, scope: Scope, status: int | None, fault: Exception | None) -> None:
+    def _record(self, scope: Scope, status: int | None, raised: Exception | None) -> None:
         watch = timing(scope)
         clock = _Clock()
         route = self.paths.get(scope.get("endpoint"))
@@ -101,7 +101,7 @@ class TracingMiddleware:
         if span.get_span_context().is_valid:
             scope[TRACE_ID] = format_trace_id(span.get_span_context().trace_id)
         if span.is_recording():
-            _note_error(span, status, fault)
+            _note_error(span, status, raised)
             self._record_parts(span, watch, clock)
         span.end(clock.now)
 
@@ -115,7 +115,7 @@ class TracingMiddleware:
 
 
 class _Clock:
-    """Turns `time.perf_counter` into nanoseconds since 1970."""
+    """Convert `time.perf_counter` to nanoseconds since 1970."""
 
     def __init__(self) -> None:
         self.now = time.time_ns()
@@ -156,12 +156,12 @@ def _inference(watch: RequestTiming, start: float) -> dict[str, Any]:
     }
 
 
-def _note_error(span: Span, status: int | None, fault: Exception | None) -> None:
-    """Mark what is a fault of ours as one; what a client did wrong is no error of the server."""
-    if fault is not None:
-        span.record_exception(fault)
-        span.set_attribute("error.type", type(fault).__qualname__)
-        span.set_status(StatusCode.ERROR, str(fault))
+def _note_error(span: Span, status: int | None, raised: Exception | None) -> None:
+    """Mark server errors on the span; a client's error is not an error of the server."""
+    if raised is not None:
+        span.record_exception(raised)
+        span.set_attribute("error.type", type(raised).__qualname__)
+        span.set_status(StatusCode.ERROR, str(raised))
     elif status is not None and status >= 500:
         span.set_attribute("error.type", str(status))
         span.set_status(StatusCode.ERROR)

@@ -58,7 +58,7 @@ COMPONENTS: OpenAPIObject = {
                     "description": "What was wrong, and what would be right.",
                 }
             },
-            "example": {"error": "top_k is '0', one of 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 is right"},
+            "example": {"error": "top_k is '0', expected one of 1, 2, 3, 4, 5, 6, 7, 8, 9, 10"},
         }
     },
 }

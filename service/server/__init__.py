@@ -1,1 +1,1 @@
-"""The server: BentoML, circus and uvicorn are known here, and nowhere else."""
+"""The server. Only this package depends on BentoML's, circus's and uvicorn's internals."""

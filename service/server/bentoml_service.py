@@ -1,7 +1,7 @@
-"""The HTTP application of a worker, in the place of BentoML's.
+"""The ASGI application that each worker serves instead of BentoML's own.
 
-BentoML's own server answers a broken picture with 500, reads a body of any size into
-memory, and keeps a metric for every unknown path. Here only the paths listed reach it.
+BentoML's own server answers a broken image with 500, reads a body of any size into
+memory, and keeps a metric for every unknown path. Here only the listed paths reach it.
 """
 
 import gc
@@ -33,20 +33,20 @@ from service.telemetry.flusher import MetricsFlusher
 
 
 class WebService(bentoml.Service[Any]):
-    """A BentoML service whose HTTP application is this module's."""
+    """A BentoML service that serves the ASGI application of this module."""
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        """Build the application that a worker serves."""
+        """Return the ASGI application that a worker serves."""
         lifeline.end_with_parent()
         multiprocess.preallocate()
         tune_malloc_for_server()
-        # Imported here because Prometheus's client looks for a multi-process folder when it is
-        # imported, and only a worker has one.
+        # Imported here: Prometheus's client looks for its multi-process folder on import, and only
+        # a worker has one.
         from service.middleware.instrumentation import InstrumentationMiddleware
 
         settings = ServiceSettings()
         log = AccessLog(settings.access_log)
-        HTTP_PROTOCOLS["auto"] = partial(  # type: ignore[assignment]  # the worker makes uvicorn next
+        HTTP_PROTOCOLS["auto"] = partial(  # type: ignore[assignment]  # before uvicorn is created
             LimitedHttpProtocol, log=log, keep_alive_seconds=settings.keep_alive_seconds
         )
         bentoml_app = super().to_asgi(is_main)
@@ -66,12 +66,12 @@ class WebService(bentoml.Service[Any]):
 
     @property
     def openapi_spec(self) -> OpenAPI:
-        """The description of the whole service, in the place of BentoML's."""
+        """The OpenAPI document of the whole service, instead of BentoML's."""
         return OpenAPI(ServiceSettings())
 
 
 def _lifespan(bentoml_app: Starlette) -> Lifespan[Starlette]:
-    """Return what starts a worker's parts beside BentoML's own, and stops them."""
+    """Return the lifespan that starts and stops BentoML's parts of a worker and ours."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -82,7 +82,8 @@ def _lifespan(bentoml_app: Starlette) -> Lifespan[Starlette]:
             app.state.data_plane = classifier.data_plane
             classifier.data_plane.start()
             classifier.install_signal_handlers()
-            # All that was imported stays, and looking through it for garbage takes 40 ms.
+            # Imported objects are never freed, and a garbage collection that visits them takes
+            # 40 ms.
             gc.collect()
             gc.freeze()
             yield

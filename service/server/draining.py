@@ -1,4 +1,4 @@
-"""The end of a worker: it says that it is not ready, goes on answering, and then stops."""
+"""Draining of a worker: it reports not ready, keeps serving for a while, and then stops."""
 
 import asyncio
 import logging
@@ -13,25 +13,25 @@ CLOSE = (b"connection", b"close")
 
 
 class Draining:
-    """What a worker does between SIGTERM and its end.
+    """Keep a worker serving between SIGTERM and its exit.
 
     Attributes:
-        fault: why it is not ready; empty before SIGTERM.
+        not_ready_reason: why the worker is not ready; empty before SIGTERM.
     """
 
     def __init__(self, seconds: float) -> None:
-        """Go on for so many seconds before the server stops to listen."""
+        """Keep serving for this many seconds before the server stops listening."""
         self.not_ready_reason = ""
         self._seconds = seconds
         self._server: Server | None = None
 
     @property
     def in_flight(self) -> int:
-        """Requests of this worker that have begun and are not answered."""
+        """The number of this worker's in-flight requests."""
         return 0 if self._server is None else len(self._server.server_state.tasks)
 
     def install_signal_handlers(self) -> None:
-        """Take SIGTERM from the uvicorn that runs this worker; where there is none, do nothing."""
+        """Handle SIGTERM instead of this worker's uvicorn; do nothing without uvicorn."""
         server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
         if not isinstance(server, Server):
             return
@@ -44,7 +44,7 @@ class Draining:
         signal.signal(signal.SIGTERM, begin)
 
     def end(self) -> None:
-        """Finish what is in flight, and stop."""
+        """Finish the in-flight requests, and stop."""
         if self._server is not None:
             self._server.handle_exit(signal.SIGTERM, None)
 
@@ -52,10 +52,10 @@ class Draining:
         if self.not_ready_reason or self._server is None or self._seconds == 0:
             self.end()
         else:
-            # So that clients that stay connected go to another; uvicorn makes its own headers from
-            # the first list each second.
+            # Connected clients then move to another server. uvicorn rebuilds its default headers
+            # from the first list every second.
             self._server.config.encoded_headers.append(CLOSE)
             self._server.server_state.default_headers.append(CLOSE)
             asyncio.get_running_loop().call_later(self._seconds, self.end)
             logger.info("Draining: the server stops in %g s.", self._seconds)
-        self.not_ready_reason = "draining: the server was told to stop, ask another one"
+        self.not_ready_reason = "draining: the server is stopping, send requests to another one"

@@ -1,7 +1,7 @@
-"""Requests as clients really send them: with offers to upgrade, many at a time, half-closed behind.
+"""HTTP/1.1 parsing with support for upgrade offers, pipelining and half-closed connections.
 
-uvicorn loses the body of a request that offers another protocol, makes all requests of a pipeline
-that one read brings, and closes on a client that has sent all it wants to send.
+uvicorn loses the body of a request that offers another protocol, creates all pipelined requests
+of one read at once, and closes the connection of a client that has finished sending.
 
 Sources: RFC 9110, section 7.8 (Upgrade); RFC 9112, sections 9.3.2 (pipelining) and 9.6 (tear-down).
 """
@@ -19,19 +19,19 @@ from uvicorn.server import ServerState
 from service.server.request_head import FRAMING, check_head
 
 HEAD_END = b"\r\n\r\n"
-FEW = 8  # heads that are parsed at once, and requests that may wait before parsing stops
-HELD_BYTES = 512 * 1024  # of one connection that wait to be parsed
-ALL_HELD_BYTES = 64 * 2**20  # of all connections of a worker
+FEW = 8  # heads that are parsed at once, and requests that may wait before parsing pauses
+HELD_BYTES = 512 * 1024  # limit of one connection's unparsed bytes
+ALL_HELD_BYTES = 64 * 2**20  # limit of the unparsed bytes of a worker's connections
 
-# What a client that may be gone is sent, while it waits: it answers with a reset if it is.
+# Sent to a waiting client that may have disconnected: if it has, its machine replies with a reset.
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-PROBE_SECONDS = 0.05  # in which no answer has begun; twice as long from each to the next
+PROBE_SECONDS = 0.05  # without a response before the first probe; doubled for each further probe
 
 
 class Parsing(HttpToolsProtocol):
-    """A connection's way from bytes to requests."""
+    """Turn the bytes of a connection into requests."""
 
-    held_bytes: ClassVar[int] = 0  # of all connections
+    held_bytes: ClassVar[int] = 0  # unparsed bytes of all connections
 
     def __init__(
         self,
@@ -40,26 +40,26 @@ class Parsing(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        """Take what uvicorn gives each connection; all share server_state and app_state."""
+        """Take uvicorn's arguments; all connections share server_state and app_state."""
         super().__init__(config, server_state, app_state, _loop)
-        self._running: RequestResponseCycle | None = None  # whose turn it is to be answered
-        self._framing: list[tuple[bytes, bytes]] = []  # what `check_head` looks at
-        self._is_head_whole = False  # so that what comes now are trailers
-        self._held = b""  # came behind as many requests as may wait
-        self._is_at_end = False  # the client sends nothing more
+        self._running: RequestResponseCycle | None = None  # the request that the application runs
+        self._framing: list[tuple[bytes, bytes]] = []  # headers that `check_head` checks
+        self._is_head_whole = False  # headers that follow are trailers
+        self._held = b""  # unparsed bytes, received when enough requests were waiting
+        self._is_at_end = False  # the client has finished sending
         self._probe_timer: TimerHandle | None = None
 
     def refuse(self, error: HttpParserError) -> None:
-        """Answer what the parser does not take."""
+        """Respond to data that the parser rejects."""
         raise NotImplementedError
 
     @property
     def takes_requests(self) -> bool:
-        """Whether more of them are answered."""
+        """Whether this connection still accepts requests."""
         raise NotImplementedError
 
     def data_received(self, data: bytes) -> None:
-        """Parse, but no more than a few requests ahead of those that are answered."""
+        """Parse data, but only a few requests ahead of the running one."""
         self._unset_keepalive_if_required()
         if self._held:
             self._hold(data)
@@ -69,28 +69,28 @@ class Parsing(HttpToolsProtocol):
             self._parse_some(data)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Keep the connection as long as an answer is to come; TLS cannot (Python, asyncio)."""
+        """Keep the connection while a response is due; TLS cannot half-close (Python, asyncio)."""
         self._is_at_end = True
         if self.scheme == "https" or not self._is_waited_for():
-            return False  # and be closed
+            return False  # the transport closes
         if self._probe_timer is None:
             self._probe_later(PROBE_SECONDS)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget what was not parsed."""
+        """Drop the unparsed bytes."""
         self._take_held()
         if self._probe_timer is not None:
             self._probe_timer.cancel()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
-        """Begin with a head."""
+        """Start a new request head."""
         self._framing, self._is_head_whole = [], False
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; trailers are passed over (RFC 9110, section 6.5.1)."""
+        """Store a header; trailers are ignored (RFC 9110, section 6.5.1)."""
         if self._is_head_whole:
             return
         name = name.lower()
@@ -101,10 +101,10 @@ class Parsing(HttpToolsProtocol):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Begin a request, unless it offers another protocol: then it comes again, without.
+        """Start the request; if it offers another protocol, it is first parsed again without.
 
         Raises:
-            HeadRefused: the head is not as it should be.
+            HeadRefused: the head is invalid.
         """
         check_head(self.parser.get_http_version(), self.parser.get_method(), self._framing)
         if not self.parser.should_upgrade():
@@ -112,7 +112,7 @@ class Parsing(HttpToolsProtocol):
             super().on_headers_complete()
 
     def on_response_complete(self) -> None:
-        """Begin with the next request, parse what waited, or close behind the last of all."""
+        """Start the next request, parse held bytes, or close after the last response."""
         super().on_response_complete()
         if self._held and len(self.pipeline) < FEW and not self.transport.is_closing():
             self._unset_keepalive_if_required()
@@ -125,7 +125,7 @@ class Parsing(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _parse_some(self, data: bytes) -> None:
-        """Parse a few heads at a time, until there are requests enough."""
+        """Parse a few heads at a time, until enough requests wait."""
         start = 0
         while start < len(data) and self.takes_requests:
             if len(self.pipeline) >= FEW:
@@ -139,7 +139,7 @@ class Parsing(HttpToolsProtocol):
             start = end
 
     def _hold(self, data: bytes) -> None:
-        """Keep data for later, and read no more; who sends it all the same is cut off."""
+        """Keep data for later and pause reading; close the connection if more still arrives."""
         self._held += data
         Parsing.held_bytes += len(data)
         self.flow.pause_reading()
@@ -160,9 +160,9 @@ class Parsing(HttpToolsProtocol):
             self.refuse(error)
 
     def _pass_over_offer(self, rest: bytes) -> None:
-        """Parse a head again without its offer of another protocol, and what is behind it.
+        """Parse a head again without its upgrade offer, and then the data after it.
 
-        The parser takes none of the body of such a request for its own.
+        The parser would not parse the body of a request that offers another protocol.
         """
         version = self.parser.get_http_version().encode()
         lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
@@ -174,11 +174,11 @@ class Parsing(HttpToolsProtocol):
             self._parse(rest)
 
     def _should_upgrade(self) -> bool:
-        """Leave a request that offers it alone, since it is parsed again without."""
+        """Return True, so that uvicorn ignores an upgrade offer: the head is parsed again."""
         return True
 
     def _is_waited_for(self) -> bool:
-        """Whether the client, which sends nothing more, has asked for what it has not got."""
+        """Whether the client, which has finished sending, still waits for a response."""
         cycle = self.cycle
         if cycle is None or self.transport.is_closing():
             return False
@@ -186,19 +186,19 @@ class Parsing(HttpToolsProtocol):
             return True
         if cycle.response_complete or cycle.more_body:
             return False
-        cycle.keep_alive = False  # so that uvicorn says that it is the last, and closes
+        cycle.keep_alive = False  # uvicorn then sends `Connection: close`, and closes
         return True
 
     def _probe_later(self, seconds: float) -> None:
         self._probe_timer = self.loop.call_later(seconds, self._probe, self._running, seconds)
 
     def _probe(self, cycle: RequestResponseCycle | None, seconds: float) -> None:
-        """Write, to see whether the client is gone: TCP cannot tell that from a half-close."""
+        """Write, to detect a disconnected client: TCP does not distinguish it from a half-close."""
         if self.transport.is_closing():
             return
         if cycle is None or cycle is not self._running or cycle.response_started:
-            self._probe_later(PROBE_SECONDS)  # since answers get on
+            self._probe_later(PROBE_SECONDS)  # responses make progress
             return
-        if cycle.scope["http_version"] == "1.1":  # others know nothing like it
+        if cycle.scope["http_version"] == "1.1":  # other versions have no 100 Continue
             self.transport.write(CONTINUE)
         self._probe_later(2 * seconds)

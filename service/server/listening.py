@@ -1,7 +1,7 @@
-"""Where a server listens: a name becomes an address, a port is one, and TLS has its files.
+"""Checks of where a server listens: host name, port, and TLS files.
 
-BentoML takes no name for a host, listens on 4464 where 70000 is asked for, and finds out in a
-worker, again and again, that a certificate is missing.
+BentoML accepts no host name, listens on 4464 if 70000 is given, and notices a missing certificate
+only in its workers, which it then restarts again and again.
 """
 
 import errno
@@ -20,30 +20,30 @@ PORTS = range(65536)
 TLS_FILES = ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs")
 
 REMEDIES = {
-    errno.EADDRINUSE: "another program has it, take another",
-    errno.EACCES: "this user may not, take one from 1024 on",
+    errno.EADDRINUSE: "another program uses it, choose another port",
+    errno.EACCES: "this user may not use it, choose a port from 1024 up",
     errno.EADDRNOTAVAIL: "no interface of this machine has that address",
 }
 
 
 @dataclass(frozen=True)
 class Address:
-    """An address of this machine, and a port; 0 is one that the system chooses."""
+    """An address of this machine, and a port; with 0 the system chooses a port."""
 
-    host: str  # in digits
+    host: str  # numeric
     port: int
 
     @classmethod
     def find(cls, host: str, port: int) -> "Address":
-        """Look a host up; of several addresses take an IPv4 one, where `curl` and browsers come.
+        """Return the address of a host; IPv4 is preferred, as by `curl` and browsers.
 
         Raises:
             StartError: there is no such host or port.
         """
         if port not in PORTS:
-            raise StartError(f"there is no port {port}: 0 to {PORTS[-1]} are right for --port")
+            raise StartError(f"--port is {port}, expected 0 to {PORTS[-1]}")
         if not host:
-            raise StartError("--host is empty: 127.0.0.1, or 0.0.0.0 for all interfaces, is right")
+            raise StartError("--host is empty, expected 127.0.0.1, or 0.0.0.0 for all interfaces")
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
@@ -53,7 +53,7 @@ class Address:
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine reaches it."""
+        """Whether only this machine can reach it."""
         address = ip_address(self.host)
         mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
         return (mapped or address).is_loopback
@@ -64,33 +64,33 @@ class Address:
         return ip_address(self.host).is_unspecified
 
     def url(self, scheme: str) -> str:
-        """Return what a browser on this machine takes."""
+        """Return the URL for a browser on this machine."""
         host = "localhost" if self.is_everywhere else self.host
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def __str__(self) -> str:
-        """Return it as messages have it."""
+        """Return the address as `host:port`, for messages."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def cannot_listen(address: str, error: OSError) -> StartError:
-    """Say why nobody can listen there, and what to do."""
+    """Return the error that says why listening fails, and the remedy."""
     remedy = REMEDIES.get(error.errno or 0)
     return StartError(f"{address}: {_reason(error)}{f'; {remedy}' if remedy else ''}")
 
 
 def check_tls(options: Mapping[str, Any]) -> None:
-    """See that TLS can be spoken, as each worker will.
+    """Check that TLS can be set up, as each worker will do it.
 
     Args:
-        options: of uvicorn, those that begin with ssl_; None or missing where not given.
+        options: uvicorn's options that begin with ssl_; None or missing if not given.
 
     Raises:
-        StartError: a file cannot be read, or is not what it should be.
+        StartError: a file cannot be read, or its content is invalid.
     """
     given = {name: value for name, value in options.items() if value}
     files = {_flag(name): given[name] for name in TLS_FILES if name in given}
-    if files and "ssl_certfile" not in given:  # uvicorn would speak without TLS, or fail later
+    if files and "ssl_certfile" not in given:  # uvicorn would serve without TLS, or fail later
         raise StartError(f"{next(iter(files))} needs --ssl-certfile too")
     for flag, file in files.items():
         try:
@@ -102,12 +102,12 @@ def check_tls(options: Mapping[str, Any]) -> None:
             _try_tls(given)
     except (ssl.SSLError, ValueError, OverflowError) as error:
         named = ", ".join(f"{flag} {file}" for flag, file in files.items())
-        raise StartError(f"no TLS with {named}: {error}") from error
+        raise StartError(f"TLS cannot be set up with {named}: {error}") from error
 
 
 def _try_tls(given: Mapping[str, Any]) -> None:
     context = ssl.SSLContext(given.get("ssl_version", ssl.PROTOCOL_TLS_SERVER))
-    password = given.get("ssl_keyfile_password", "none")  # without one it would ask the terminal
+    password = given.get("ssl_keyfile_password", "none")  # without one OpenSSL asks on the terminal
     context.load_cert_chain(given["ssl_certfile"], given.get("ssl_keyfile"), password)
     context.verify_mode = ssl.VerifyMode(given.get("ssl_cert_reqs", ssl.CERT_NONE))
     if "ssl_ca_certs" in given:
@@ -123,6 +123,6 @@ def _flag(name: str) -> str:
 def _reason(error: OSError | UnicodeError) -> str:
     if not isinstance(error, OSError):
         return str(error)
-    if (error.errno or 0) > 0:  # `socket` puts more into the text
+    if (error.errno or 0) > 0:  # the text from `socket` has more in it
         return os.strerror(error.errno or 0)
     return error.strerror or str(error)

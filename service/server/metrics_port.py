@@ -1,7 +1,7 @@
-"""`/metrics` on a port of its own, served by the parent of the workers, whoever of them dies.
+"""`/metrics` on a separate port, served by the parent process, even if workers die.
 
-Its connections have the limits of a worker's: whatever comes there, the parent keeps descriptors
-with which to start workers.
+Its connections have the same limits as a worker's, so the parent always has descriptors left to
+start workers.
 """
 
 import socket
@@ -19,15 +19,15 @@ from service.server.http_protocol import LimitedHttpProtocol
 
 
 def serve_metrics(host: str, port: int, folder: str) -> None:
-    """Serve the sum of what all workers count, in a thread, until the process ends.
+    """Serve the metrics of all workers from a thread, until the process ends.
 
     Args:
         host: the address to listen on.
-        port: to listen on.
-        folder: of the workers' files, as `PROMETHEUS_MULTIPROC_DIR` has it.
+        port: the port to listen on.
+        folder: the folder of the workers' files, as in `PROMETHEUS_MULTIPROC_DIR`.
 
     Raises:
-        OSError: something else listens there, or the port is not for everyone.
+        OSError: the port is in use, or this user may not use it.
     """
     registry = CollectorRegistry()
     MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]

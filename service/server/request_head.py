@@ -1,4 +1,4 @@
-"""What a request's head must have, so that all servers on its way see the same requests in it.
+"""Checks of a request head, so that all servers on its way see the same requests in it.
 
 Sources: RFC 9112, sections 3.2 (Host) and 6.1 (Transfer-Encoding); RFC 9110, sections 9.3.6
 (CONNECT) and 15.6.2 (501).
@@ -10,15 +10,15 @@ from functools import lru_cache
 
 FRAMING = frozenset((b"host", b"transfer-encoding"))
 
-# A name or an address, and perhaps a port (RFC 3986, sections 3.2.2 and 3.2.3).
+# A name or an address, and optionally a port (RFC 3986, sections 3.2.2 and 3.2.3).
 HOST = re.compile(rb"(\[[0-9A-Fa-fv:.]+\]|[\w.~!$&'()*+,;=%-]*)(:[0-9]*)?", re.ASCII)
 
 
 class HeadRefused(Exception):
-    """A head is not taken.
+    """A request head is rejected.
 
     Attributes:
-        status: of the answer.
+        status: HTTP status of the response.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -30,21 +30,21 @@ def check_head(version: str, method: bytes, framing: Sequence[tuple[bytes, bytes
     """Check the headers that say where a request goes and where it ends.
 
     Args:
-        version: of HTTP, such as 1.1.
+        version: the HTTP version, such as 1.1.
         method: such as POST.
-        framing: those of the head's headers that `FRAMING` has, names in small letters.
+        framing: the headers that are in `FRAMING`, with names in lower case.
 
     Raises:
-        HeadRefused: they are not as the sources above have it.
+        HeadRefused: they do not follow the sources above.
     """
     if method == b"CONNECT":
-        raise HeadRefused(501, "there are no tunnels here: CONNECT is not served")
+        raise HeadRefused(501, "tunnels are not supported: CONNECT is not served")
     hosts = [value for name, value in framing if name == b"host"]
     if len(hosts) != 1 and (hosts or version == "1.1"):
-        raise HeadRefused(400, f"the request has {len(hosts)} headers Host, expected one")
+        raise HeadRefused(400, f"the request has {len(hosts)} Host headers, expected one")
     if hosts and not _is_host(hosts[0]):
         seen = hosts[0][:60].decode("latin-1")
-        raise HeadRefused(400, f"the header Host is {seen!r}, expected one like localhost:3000")
+        raise HeadRefused(400, f"the Host header is {seen!r}, expected one like localhost:3000")
     if len(hosts) < len(framing):
         _check_codings(version, [value for name, value in framing if name == b"transfer-encoding"])
 

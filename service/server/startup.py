@@ -1,4 +1,4 @@
-"""How `bentoml serve` starts: what it refuses, in one line, and what it says once it listens."""
+"""Start of `bentoml serve`: checks with one-line errors, and the log line once it listens."""
 
 import logging
 import multiprocessing
@@ -30,15 +30,15 @@ from service.telemetry import multiprocess
 logger = logging.getLogger("bentoml.fashion_lenet")
 
 METRICS = "fashion_lenet_metrics"  # in BENTOML_HOME
-LONGEST = 1000  # characters of a line that says why there is no start
+LONGEST = 1000  # characters of a line that says why the start failed
 bentomls_serve_http = bentoml_serving.serve_http
 
 
 def read_settings() -> ServiceSettings:
-    """Read the settings from the environment.
+    """Return the settings, read from the environment.
 
     Raises:
-        BentoMLConfigException: naming every variable that is wrong.
+        BentoMLConfigException: names every variable that is wrong.
     """
     try:
         return ServiceSettings()
@@ -47,16 +47,16 @@ def read_settings() -> ServiceSettings:
 
 
 def take_over() -> None:
-    """Have `bentoml serve` call `serve_http` of here, which calls BentoML's."""
+    """Make `bentoml serve` call this module's `serve_http`, which calls BentoML's."""
     bentoml_serving.serve_http = bentoml_server.serve_http = serve_http
 
 
 @wraps(bentomls_serve_http)
 def serve_http(*args: Any, **kwargs: Any) -> Any:
-    """See that the server can start, and start it.
+    """Check that the server can start, and start it.
 
     Raises:
-        BentoMLConfigException: why it cannot; `bentoml serve` shows it as one line.
+        BentoMLConfigException: it cannot; `bentoml serve` shows the reason as one line.
     """
     with _one_line_each():
         settings = read_settings()
@@ -85,30 +85,30 @@ def serve_http(*args: Any, **kwargs: Any) -> Any:
 
 
 def try_model(settings: ServiceSettings) -> str:
-    """Load the model once, to refuse a wrong one before any worker starts.
+    """Load the model once, to reject an invalid one before any worker starts.
 
-    Returns: its name, its version and the device, as the line has them that says what is served.
+    Returns: its name, its version and the device, as text for the start's log line.
 
     Raises:
         ModelError: it cannot be served.
     """
     if settings.device == "cpu" or missing_part() is not None:
-        if settings.device == "auto":  # a worker warns of it
+        if settings.device == "auto":  # a worker logs a warning
             settings = settings.model_copy(update={"device": "cpu"})
         return _try_to_load(settings)
-    # CUDA keeps its memory for as long as a process lives.
+    # In a child process, because CUDA keeps its memory until the process ends.
     folder = str(Path(__file__).parents[2])
-    if folder not in sys.path:  # BentoML takes a Bento's off once it is loaded
+    if folder not in sys.path:  # BentoML removes a Bento's folder after loading it
         sys.path.append(folder)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
         return executor.submit(_try_to_load, settings).result()
 
 
 def check_tracing() -> None:
-    """Refuse to start where the requests' spans could not be sent.
+    """Check that spans can be sent.
 
     Raises:
-        StartError: a package is missing, or a variable of OpenTelemetry's is wrong.
+        StartError: a package is missing, or an OpenTelemetry variable is invalid.
     """
     try:
         from service.telemetry.tracing import tracer_provider
@@ -130,12 +130,12 @@ def _serve_metrics(address: Address, port: int, folder: Path) -> None:
     """Serve the metrics of all workers from this process, their parent.
 
     Raises:
-        StartError: the port cannot be had.
+        StartError: the port cannot be used.
     """
     if port == address.port:
-        raise StartError(f"FASHION_METRICS_PORT={port} is the port of the service: take another")
-    # Imported here because Prometheus's client looks for a multi-process folder when it is
-    # imported, and in a worker this module is imported before there is one.
+        raise StartError(f"FASHION_METRICS_PORT={port} is the port of the service: choose another")
+    # Imported here: Prometheus's client looks for its multi-process folder on import, and in a
+    # worker this module is imported before the folder is known.
     from service.server.metrics_port import serve_metrics
 
     try:
@@ -145,7 +145,7 @@ def _serve_metrics(address: Address, port: int, folder: Path) -> None:
 
 
 def _tls(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of TLS as BentoML takes them: by flags, else by its configuration."""
+    """Return the TLS options as BentoML reads them: from flags, else from its configuration."""
     names = (
         "certfile",
         "keyfile",
@@ -162,7 +162,7 @@ def _tls(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 def _say_what_serves(settings: ServiceSettings, model: str, scheme: str, address: Address) -> None:
     if not address.is_local and not settings.api_key:
-        logger.warning("Whoever reaches %s needs no key: FASHION_API_KEY sets one.", address)
+        logger.warning("%s can be used without a key: set FASHION_API_KEY to require one.", address)
     url = address.url(scheme)
     logger.info(
         "Serving model %s at %s%s, with %d worker%s and %s; to try it: %s/ui (Ctrl+C stops)",
@@ -178,7 +178,7 @@ def _say_what_serves(settings: ServiceSettings, model: str, scheme: str, address
 
 @contextmanager
 def _one_line_each() -> Iterator[None]:
-    """Have every error of a start be one that BentoML shows as a line."""
+    """Convert every start error to one that BentoML shows as a single line."""
     try:
         yield
     except (ServiceError, OSError) as error:

@@ -1,8 +1,8 @@
-"""The parent of the workers: BentoML's arbiter, with what it does otherwise here.
+"""The supervisor of the workers: BentoML's arbiter with changed behaviour.
 
-BentoML's own looks for dead workers every 10 seconds, and in a container it replaces none. On
-SIGHUP it starts new workers in the place of those that serve, be the new ones ready or not. A port
-that is taken is a traceback.
+BentoML's own arbiter looks for dead workers every 10 seconds, and replaces none in a container.
+On SIGHUP it replaces serving workers by new ones, whether these are ready or not. If the port is
+in use, it prints a traceback.
 """
 
 import logging
@@ -25,15 +25,15 @@ logger = logging.getLogger("bentoml.fashion_lenet")
 CHECK_SECONDS = 1.0
 BUSY_SECONDS = 0.05
 
-REPLACED = "LENET_REPLACED"  # tells a worker how many started in the place of another
+REPLACED = "LENET_REPLACED"  # variable with the number of workers that replaced another
 
 
 class Supervisor(Arbiter):
-    """Replaces workers that die, passes SIGHUP on to them, and ends at once if told to twice."""
+    """Replace dead workers, pass SIGHUP on to them, and kill them at the second stop signal."""
 
     def __init__(self, *args: Any, say: Callable[[Address], None], **kwargs: Any) -> None:
-        """Take what BentoML's arbiter takes, and what to call when the workers start."""
-        self._terminal = Terminal()  # first: circus takes the signals
+        """Take the arguments of BentoML's arbiter, and a callback for when the workers start."""
+        self._terminal = Terminal()  # first, before circus installs its signal handlers
         super().__init__(*args, **{**kwargs, "check_delay": CHECK_SECONDS})
         self._say = say
         for watcher in self.watchers:
@@ -44,18 +44,18 @@ class Supervisor(Arbiter):
             watcher.hooks["after_spawn"] = _take_hangups
 
     def start(self, cb: Callable[[Any], Any] | None = None) -> None:
-        """Run until told to stop; BentoML would have its own line written instead of `say`."""
+        """Run until stopped; `say` replaces the line that BentoML would log."""
         super().start(lambda _: self._say(self._address()))
 
     def initialize(self) -> None:
-        """Listen.
+        """Listen on the address of the service.
 
         Raises:
-            BentoMLConfigException: that cannot be.
+            BentoMLConfigException: listening fails.
         """
         circus = logging.getLogger("circus")
         level = circus.level
-        circus.setLevel(logging.CRITICAL)  # its line for the same, which stands in no place of ours
+        circus.setLevel(logging.CRITICAL)  # hides circus's own line for the same error
         try:
             super().initialize()
         except OSError as error:
@@ -69,7 +69,7 @@ class Supervisor(Arbiter):
     async def manage_watchers(self) -> None:
         """Replace workers that died; called every second.
 
-        Where none can be started, for want of memory or descriptors, circus would end the server.
+        circus would stop the server if a worker cannot start for lack of memory or descriptors.
         """
         if not self._stopping:
             self._terminal.look()
@@ -78,21 +78,21 @@ class Supervisor(Arbiter):
                 await watcher.manage_processes()
 
     def reload(self, graceful: bool = True, sequential: bool = False) -> None:
-        """Have each worker load the model again; end if it is the terminal that was closed."""
+        """Make each worker reload the model; stop if the SIGHUP is from a closed terminal."""
         if self._stopping:
             return
         if self._terminal.has_just_closed():
             logger.info("The terminal is closed: the server stops.")
             self.loop.add_callback(self.stop)
         else:
-            self._tell_workers(signal.SIGHUP)
+            self._signal_workers(signal.SIGHUP)
 
     def stop(self) -> Any:
-        """End the workers with SIGTERM and then the server; at the second time with SIGKILL."""
+        """Stop the workers with SIGTERM and then the server; at the second call with SIGKILL."""
         if self._stopping:
-            self._tell_workers(signal.SIGKILL)
+            self._signal_workers(signal.SIGKILL)
             return None
-        if self._exclusive_running_command is not None:  # circus would forget what it was told
+        if self._exclusive_running_command is not None:  # circus would drop the command
             self.loop.call_later(BUSY_SECONDS, self.stop)
             return None
         return super().stop()
@@ -101,26 +101,26 @@ class Supervisor(Arbiter):
         (listener,) = self.sockets.values()
         return Address(listener.host, listener.port)
 
-    def _tell_workers(self, number: int) -> None:
+    def _signal_workers(self, number: int) -> None:
         for watcher in self.watchers:
             for process in watcher.get_active_processes():
                 process.send_signal(number)
 
 
 def install_supervisor(say: Callable[[Address], None]) -> None:
-    """Have the arbiter that BentoML makes next be a Supervisor, which says where it listens."""
+    """Make BentoML create a Supervisor as its arbiter, which calls say with its address."""
     if sys.platform != "win32":  # which has neither SIGHUP nor SIGKILL
         bentoml_circus.Arbiter = partial(Supervisor, say=say)  # type: ignore[assignment,misc]
 
 
 def _try_to_start(start: Callable[..., Any], *args: Any) -> Any:
-    """Start a worker, or later: where that fails circus would end the others too."""
+    """Start a worker, or let circus retry later: on False it would stop the other workers too."""
     started = start(*args)
     return None if started is False else started
 
 
-# A worker inherits which signals are held back: SIGHUP waits until it can be taken, where it would
-# have ended a worker that is still starting.
+# A worker inherits the blocked signals: SIGHUP then waits until the worker can handle it. Not
+# blocked, it would end a worker that is still starting.
 
 
 def _before_spawn(watcher: Any, **_: Any) -> bool:

@@ -1,32 +1,32 @@
-"""Whether the terminal that a server was started in has just been closed.
+"""Detection of a terminal that was just closed.
 
-Its SIGHUP then means what it means to any program, the end. Sent by an operator it means to load
-the model again; so it does to a server that outlived its terminal, or was started with `nohup`.
+SIGHUP from a closed terminal stops the server, as it stops any program. SIGHUP from an operator
+reloads the model, also in a server that outlived its terminal or was started with `nohup`.
 """
 
 import os
 import signal
 import time
 
-CLOSING_SECONDS = 5.0  # in which a shell passes on to its jobs that the terminal is closed
+CLOSING_SECONDS = 5.0  # within which a shell passes the SIGHUP of a closed terminal to its jobs
 
 
 class Terminal:
-    """The one that controls this process, if any does."""
+    """The controlling terminal of this process, if it has one."""
 
     def __init__(self) -> None:
-        """Look at what this process was started with, before it takes signals."""
-        # What `nohup` starts shall outlive its terminal.
+        """Note whether there is a terminal; call before signal handlers are installed."""
+        # A process started with `nohup` outlives its terminal.
         self._matters = _is_there() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-        self._closed: float | None = None  # when that was first seen
+        self._closed: float | None = None  # when the terminal was first seen closed
 
     def look(self) -> None:
-        """Note it if the terminal is closed by now; to be called every second or so."""
+        """Check whether the terminal is closed; to be called about once a second."""
         if self._matters and self._closed is None and not _is_there():
             self._closed = time.monotonic()
 
     def has_just_closed(self) -> bool:
-        """Whether a SIGHUP that comes now is that of the terminal."""
+        """Whether a SIGHUP that arrives now comes from the terminal."""
         self.look()
         return self._closed is not None and time.monotonic() - self._closed < CLOSING_SECONDS
 
@@ -34,6 +34,6 @@ class Terminal:
 def _is_there() -> bool:
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
-    except OSError:  # ENXIO: there is none, or it has been closed
+    except OSError:  # ENXIO: there is no terminal, or it is closed
         return False
     return True

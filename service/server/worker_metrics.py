@@ -1,6 +1,6 @@
-"""What workers and their decoders use of the machine, and how often a worker is replaced.
+"""Metrics of the CPU time and memory of workers and their decoders, and of worker restarts.
 
-Prometheus's client has metrics of a process, but not where several count into one folder.
+Prometheus's client has process metrics, but not in multi-process mode.
 """
 
 import asyncio
@@ -12,20 +12,20 @@ from prometheus_client import Counter, Gauge
 
 from service.server.supervisor import REPLACED
 
-SECONDS = 5.0  # to look through a busy machine's processes takes some 20 ms of a processor
+SECONDS = 5.0  # listing the processes of a busy machine takes about 20 ms of CPU time
 
 CPU_SECONDS = Counter(
     "fashion_cpu_seconds",
-    "CPU time of the workers and of the processes that decode for them, also of those that ended.",
+    "CPU time of the workers and their decoder processes, including those that ended.",
 )
 MEMORY = Gauge(
     "fashion_memory_bytes",
-    "Memory of the workers and of the processes that decode for them.",
+    "Memory of the workers and their decoder processes.",
     multiprocess_mode="livesum",
 )
 RESTARTS = Gauge(
     "fashion_worker_restarts",
-    "Workers that took the place of another since the server started.",
+    "Workers that replaced another one since the server started.",
     multiprocess_mode="livemax",
 )
 START_TIME = Gauge(
@@ -36,29 +36,29 @@ START_TIME = Gauge(
 
 
 async def sample_process() -> None:
-    """Tell Prometheus again and again what this worker uses; never returns."""
+    """Update the metrics of this worker every 5 seconds; never returns."""
     START_TIME.set(psutil.Process(os.getppid()).create_time())
     RESTARTS.set(max(0, int(os.environ.get(REPLACED, "0"))))
-    told = 0.0
+    counted = 0.0
     while True:
         seconds, memory = await asyncio.to_thread(used)
-        CPU_SECONDS.inc(max(0.0, seconds - told))  # what has just ended may not be counted yet
-        told = max(told, seconds)
+        CPU_SECONDS.inc(max(0.0, seconds - counted))  # a process that just ended may be missing
+        counted = max(counted, seconds)
         MEMORY.set(memory)
         await asyncio.sleep(SECONDS)
 
 
 def used() -> tuple[float, int]:
-    """Return the CPU time in seconds and the memory in bytes of this process and those below it.
+    """Return the CPU time in seconds and the memory in bytes of this process and its descendants.
 
-    What processes share is divided among them where the system tells (Linux: PSS in proc(5));
-    those that are forked share most.
+    Shared memory is divided among the processes if the system reports it (Linux: PSS in proc(5));
+    forked processes share most of theirs.
     """
     seconds, memory = 0.0, 0
     this = psutil.Process()
     for process in (this, *this.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):
-            seconds += sum(process.cpu_times()[:4])  # its own, and of those below it that ended
+            seconds += sum(process.cpu_times()[:4])  # its own, and its children's that ended
             found = process.memory_full_info()
             memory += getattr(found, "pss", found.rss)
     return seconds, memory

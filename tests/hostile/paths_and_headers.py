@@ -30,7 +30,7 @@ def headed(name: str, status: int, says: str, *headers: tuple[str, str], body: b
     return Case(f"a header: {name}", status, says, body, path=path, headers=headers)
 
 
-def raw(name: str, head: bytes, body: bytes = b"", says: str = "no HTTP/1.1 request", status: int = 400) -> Case:
+def raw(name: str, head: bytes, body: bytes = b"", says: str = "not an HTTP/1.1 request", status: int = 400) -> Case:
     return Case(f"HTTP: {name}", status, says, body, head=head)
 
 
@@ -60,14 +60,14 @@ PATHS = [
 ]
 
 QUERIES = [
-    asks("mode=other", says="mode is 'other', one of auto, raw, photo is right"),
+    asks("mode=other", says="mode is 'other', expected one of auto, raw, photo"),
     asks("mode=", says="mode is ''"),
     asks("mode=AUTO", says="mode is 'AUTO'"),
     asks("mode=auto%0a", says="mode is 'auto\\n'"),
     asks("mode=" + "a" * 9000, says="mode is 'aaaa"),
     asks("mode=raw&mode=x", says="mode is given twice"),
     asks("mode[]=raw", says="the query has parameter 'mode[]'"),
-    asks("top_k=0", says="top_k is '0', one of 1, 2"),
+    asks("top_k=0", says="top_k is '0', expected one of 1, 2"),
     asks("top_k=11", says="top_k is '11'"),
     asks("top_k=-1", says="top_k is '-1'"),
     asks("top_k=1e1", says="top_k is '1e1'"),
@@ -77,7 +77,7 @@ QUERIES = [
     asks("top_k=NaN", says="top_k is 'NaN'"),
     asks("&&&==&%&%zz&=", says="the query has parameter ''"),
     asks("a=b&" * 3000, says="the query has parameter 'a'"),
-    asks("url=http://127.0.0.1/a.png", says="the parameters known here: mode and top_k"),
+    asks("url=http://127.0.0.1/a.png", says="known parameters: mode and top_k"),
 ]
 
 METHODS = [
@@ -160,8 +160,8 @@ HTTP = [
     raw("gzip in one header, chunked in another", POST + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n", CODING, 501),
     raw("chunked twice", POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n"),
     raw("chunks in HTTP/1.0", b"POST /classify HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n", "Transfer-Encoding is of HTTP/1.1"),
-    raw("no Host", b"GET /livez HTTP/1.1\r\n\r\n", b"", "0 headers Host, expected one"),
-    raw("two Hosts", b"GET /livez HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", b"", "2 headers Host, expected one"),
+    raw("no Host", b"GET /livez HTTP/1.1\r\n\r\n", b"", "0 Host headers, expected one"),
+    raw("two Hosts", b"GET /livez HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", b"", "2 Host headers, expected one"),
     raw("lines of a zero", b"\0\r\n" * 50),
     raw("a chunk of -1", CHUNKED, b"-1\r\n\r\n"),
     raw("a chunk of no number", CHUNKED, b"xyz\r\n\r\n"),
@@ -169,8 +169,8 @@ HTTP = [
     raw("a chunk longer than it says", CHUNKED, b"3\r\nabcdef\r\n0\r\n\r\n"),
     raw("chunks of a byte", CHUNKED, b"1\r\nx\r\n" * 3000 + b"0\r\n\r\n", NO_PICTURE),
     raw("no chunk", CHUNKED, b"0\r\n\r\n", "the image is empty"),
-    raw("a Host of noise", b"GET /nothing HTTP/1.1\r\nHost: \xff[\r\n\r\n", b"", "the header Host is"),
-    raw("a Host that is none", b"GET /nothing HTTP/1.1\r\nHost: a b/c?d#e\r\n\r\n", b"", "the header Host is"),
+    raw("a Host of noise", b"GET /nothing HTTP/1.1\r\nHost: \xff[\r\n\r\n", b"", "the Host header is"),
+    raw("a Host that is none", b"GET /nothing HTTP/1.1\r\nHost: a b/c?d#e\r\n\r\n", b"", "the Host header is"),
     raw("a WebSocket", b"GET /classify HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", b"", "does not take GET", 405),
     raw("a WebSocket without a key", b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", b"", "", 200),
     raw("an offer of HTTP/2", b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n", b"", "", 200),

@@ -105,9 +105,7 @@ def test_whatever_the_unknown_path_it_is_404_and_shown(
     answer = get_as_it_stands(client, path)
     assert answer.status_code == 404
     assert answer.headers["Content-Type"] == "application/json"
-    assert answer.json() == {
-        "error": f"there is no {shown} here: GET /docs.json lists what there is"
-    }
+    assert answer.json() == {"error": f"there is no route {shown}: GET /docs.json lists the routes"}
     assert "set-cookie" not in answer.headers
 
 
@@ -145,7 +143,7 @@ def test_bentomls_other_routes_are_not_there(path: str, client: httpx.Client) ->
 @pytest.mark.parametrize("host", ["", "[::1]:1", "x" * 5000])
 def test_a_strange_host_header_changes_nothing(host: str, client: httpx.Client) -> None:
     headers = {"Host": host.encode()}
-    assert error(client.get("/nothing", headers=headers)).startswith("there is no /nothing")
+    assert error(client.get("/nothing", headers=headers)).startswith("there is no route /nothing")
     assert client.get("/livez", headers=headers).status_code == 200
 
 
@@ -156,7 +154,9 @@ def test_what_is_no_http_is_refused_in_json(server: Server) -> None:
             head, _, body = file.read().partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 ")
     assert b"content-type: application/json" in head
-    assert json.loads(body) == {"error": "this is no HTTP/1.1 request: Invalid method encountered"}
+    assert json.loads(body) == {
+        "error": "this is not an HTTP/1.1 request: Invalid method encountered"
+    }
 
 
 @pytest.fixture(scope="module")

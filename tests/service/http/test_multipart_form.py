@@ -100,7 +100,7 @@ def test_a_missing_boundary_is_told(content_type: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         parse_multipart(form(("image", b"abc")), content_type)
     assert str(caught.value) == (
-        "the Content-Type multipart/form-data names no boundary: let your client set it"
+        "the Content-Type multipart/form-data has no boundary: let your client set it"
     )
 
 

@@ -100,7 +100,9 @@ def test_more_than_the_limit_are_refused_at_once_and_probes_never(host: Host) ->
         with connected(port, post("/echo", b"", length=10)) as connection:  # and before its body
             status, headers, content = read_answer(connection)
         assert (status, headers["retry-after"]) == (429, "1")
-        assert content == {"error": "this worker has 4 requests in hand, its most is 3: try again"}
+        assert content == {
+            "error": "this worker has 4 requests in flight, the maximum is 3: try again"
+        }
         with connected(port, LIVEZ) as connection:
             assert read_answer(connection)[0] == 200
         host.leave.set()
@@ -158,7 +160,7 @@ def test_uploads_together_are_no_larger_than_they_may_be(host: Host) -> None:
         status, headers, content = read_answer(held)
         assert (status, headers["retry-after"]) == (429, "1")
         assert content["error"].endswith(
-            "bytes of requests in hand, its most is 1,600,000: try again"
+            "bytes of request bodies, the maximum is 1,600,000: try again"
         )
         eventually(lambda: host.admission.bodies.bytes == 0)
 
@@ -198,7 +200,7 @@ def test_a_body_that_is_not_whole_in_time_is_408(host: Host) -> None:
     ):
         status, headers, content = read_answer(connection)
         assert (status, headers["connection"]) == (408, "close")
-        assert content == {"error": "the body was not whole after 0.1 s"}
+        assert content == {"error": "the body was not complete after 0.1 s"}
         assert read_all(connection) == b""
         eventually(lambda: (host.admission.exempt, host.admission.bodies.bytes) == (0, 0))
 

@@ -154,7 +154,7 @@ def test_it_is_refused_before_its_body_comes(closed: Server) -> None:
     with connected(closed.port, head) as connection:
         status, headers, content = read_answer(connection)
     assert status == 401
-    assert "there is no key" in content["error"]
+    assert "the request has no key" in content["error"]
     assert headers["www-authenticate"] == "bearer"
 
 
@@ -189,7 +189,7 @@ def test_tritons_client_has_headers(closed: Server, images: NDArray[np.uint8]) -
         headers = {"Authorization": f"Bearer {FIRST}"}
         answer = client.infer("fashion_lenet", [entry], headers=headers)
         assert answer.as_numpy("probabilities").argmax() == 9
-        with pytest.raises(InferenceServerException, match="there is no key") as caught:
+        with pytest.raises(InferenceServerException, match="the request has no key") as caught:
             client.infer("fashion_lenet", [entry])
     assert caught.value.status() == "401"
 

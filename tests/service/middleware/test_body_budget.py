@@ -69,7 +69,7 @@ def test_who_is_the_slowest_is_refused_itself() -> None:
         budget = BodyBudget(MOST)
         budget.hold(body(0.1), MOST, whole=False)
         late = body(100)
-        with pytest.raises(Overloaded, match="bytes of requests in hand, its most is 1,310,720"):
+        with pytest.raises(Overloaded, match="bytes of request bodies, the maximum is 1,310,720"):
             budget.hold(late, LARGE, whole=False)
         assert (given_up, late.bytes, budget.bytes) == ([], 0, MOST)
 

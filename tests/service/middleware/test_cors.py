@@ -59,7 +59,7 @@ def test_another_origin_gets_nothing(shared: Server, origin: str) -> None:
     refused = preflight(shared.url, origin)
     assert refused.status_code == 400
     assert refused.json() == {
-        "error": f"pages of {origin!r} may not ask: it is none of FASHION_CORS_ORIGINS"
+        "error": f"origin {origin!r} is not allowed: add it to FASHION_CORS_ORIGINS"
     }
     assert "Access-Control-Allow-Origin" not in refused.headers
     answer = httpx.get(f"{shared.url}/livez", headers={"Origin": origin})
@@ -69,7 +69,7 @@ def test_another_origin_gets_nothing(shared: Server, origin: str) -> None:
 def test_no_other_method_is_allowed(shared: Server) -> None:
     refused = preflight(shared.url, SHOP, method="DELETE")
     assert refused.status_code == 400
-    assert refused.json() == {"error": "pages may ask by GET, HEAD, POST, got 'DELETE'"}
+    assert refused.json() == {"error": "the method is 'DELETE', expected one of GET, HEAD, POST"}
     assert refused.headers["Access-Control-Allow-Origin"] == SHOP  # so that the page can read it
     assert refused.headers["Vary"].startswith("Origin, ")
 

@@ -60,7 +60,7 @@ def test_what_is_too_much_is_refused_and_the_rest_is_done(
     for status, headers, content in answers:
         if status == 429:
             assert headers["retry-after"] == "1"
-            assert content["error"].endswith("requests in hand, its most is 2: try again")
+            assert content["error"].endswith("requests in flight, the maximum is 2: try again")
     eventually(lambda: counted(busy, 429) == statuses.count(429))
     content = encode(ankle_boot)
     answer = httpx.post(f"{busy.url}/classify", files={"image": content}, timeout=60)

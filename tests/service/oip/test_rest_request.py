@@ -257,7 +257,7 @@ def test_a_wrong_field_is_named(fields: dict[str, Any], message: str) -> None:
 )
 def test_what_is_no_json_is_refused(body: bytes) -> None:
     message = refused(body)
-    assert message.startswith("the body is no JSON: ")
+    assert message.startswith("the body is not JSON: ")
     assert len(message) < 300
 
 
@@ -282,7 +282,7 @@ def test_a_header_length_that_lies_is_refused(length: str) -> None:
 def test_a_header_length_that_is_off_is_refused() -> None:
     body, length = binary()
     for other in (int(length) - 1, int(length) + 1, len(body)):
-        assert refused(body, str(other)).startswith("the body is no JSON")
+        assert refused(body, str(other)).startswith("the body is not JSON")
 
 
 @pytest.mark.parametrize("change", [b"x", b"", bytes(784)])

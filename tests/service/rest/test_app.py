@@ -240,7 +240,7 @@ def test_an_unknown_path_is_404_in_json(client: httpx.Client, method: str, path:
     answer = client.request(method, path)
     assert answer.status_code == 404
     assert set(answer.json()) == {"error"}
-    assert "GET /docs.json lists what there is" in answer.json()["error"]
+    assert "GET /docs.json lists the routes" in answer.json()["error"]
 
 
 def test_an_address_with_a_query_is_the_same_address(

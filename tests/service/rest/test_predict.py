@@ -49,9 +49,9 @@ def test_images_come_out_as_they_went_in(count: int, seed: int) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("", "the body is no JSON: "),
-        ("{", "the body is no JSON: "),
-        ('{"images": [[[[NaN]]]]}', "the body is no JSON: "),
+        ("", "the body is not JSON: "),
+        ("{", "the body is not JSON: "),
+        ('{"images": [[[[NaN]]]]}', "the body is not JSON: "),
         ("[1]", f'the body is a list, {{"images": {RIGHT}}} is right'),
         ("null", "the body is null"),
         ("{}", "the body's keys are none: 'images' alone is right"),
@@ -63,7 +63,7 @@ def test_images_come_out_as_they_went_in(count: int, seed: int) -> None:
         ('{"images": []}', f"images has shape (0), {RIGHT} are right"),
         ('{"images": [[]]}', "images has shape (1, 0)"),
         ('{"images": ' + "[" * 900 + "]" * 900 + "}", "images has shape (1, 1, 1, 1, 1, 1, 1, 1)"),
-        ('{"images": ' + "[" * 9000 + "]" * 9000 + "}", "the body is no JSON: "),
+        ('{"images": ' + "[" * 9000 + "]" * 9000 + "}", "the body is not JSON: "),
     ],
 )
 def test_what_is_no_such_json(content: str, reason: str) -> None:

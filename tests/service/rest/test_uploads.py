@@ -76,7 +76,7 @@ def test_an_empty_form(client: httpx.Client) -> None:
 
 def test_a_form_without_a_boundary(client: httpx.Client) -> None:
     headers = {"Content-Type": "multipart/form-data"}
-    refused(client.post("/classify", content=b"--b--", headers=headers), 400, "names no boundary")
+    refused(client.post("/classify", content=b"--b--", headers=headers), 400, "has no boundary")
 
 
 def test_a_form_that_is_none(client: httpx.Client) -> None:
@@ -166,8 +166,8 @@ def test_a_form_may_choose(client: httpx.Client, path: str, field: str, png: byt
         assert by_form.status_code == 200, by_form.text
         assert by_form.content == by_query.content
     assert ask(mode="null", top_k="null").content == ask().content
-    refused(ask(mode="other"), 400, "mode is 'other', one of auto, raw, photo is right")
-    refused(ask(top_k="11"), 400, "top_k is '11', one of 1, 2")
+    refused(ask(mode="other"), 400, "mode is 'other', expected one of auto, raw, photo")
+    refused(ask(top_k="11"), 400, "top_k is '11', expected one of 1, 2")
     refused(ask("?mode=raw", mode="raw"), 400, "mode is given twice")
 
 

@@ -94,8 +94,8 @@ def test_200_megabytes_of_headers_are_not_kept(server: Server) -> None:
     [
         ([GET + header(HEAD_BYTES) + b"\r\n"], 431, "the headers are too long"),
         ([GET] + [header(1000)] * 40, 431, "the headers are too long"),
-        ([b"GET /" + b"a" * HEAD_BYTES + b" HTTP/1.1\r\n\r\n"], 414, "the address is too long"),
-        ([b"GET /"] + [b"a" * 1000] * 40, 414, "the address is too long"),
+        ([b"GET /" + b"a" * HEAD_BYTES + b" HTTP/1.1\r\n\r\n"], 414, "the URL is too long"),
+        ([b"GET /"] + [b"a" * 1000] * 40, 414, "the URL is too long"),
         ([ONE_BYTE + b"0\r\n"] + [header(1000)] * 400, 431, "the headers are too long"),
     ],
 )
@@ -146,13 +146,16 @@ def test_a_large_body_beside_its_head_is_no_long_head(port: int) -> None:
 @pytest.mark.parametrize(
     ("sent", "message"),
     [
-        (b"NONSENSE\r\n\r\n", "this is no HTTP/1.1 request: Invalid method encountered"),
-        (b"BREW /pot HTTP/1.1\r\n\r\n", "this is no HTTP/1.1 request: Invalid method"),
-        (b"GET /livez HTTP/9.9\r\n\r\n", "this is no HTTP/1.1 request: Invalid HTTP version"),
-        (b"GET /livez HTTP/1.1\r\nno colon\r\n\r\n", "this is no HTTP/1.1 request: Invalid header"),
-        (b"\x16\x03\x01\x02\x00\x01", "this is no HTTP/1.1 request: Invalid method"),
+        (b"NONSENSE\r\n\r\n", "this is not an HTTP/1.1 request: Invalid method encountered"),
+        (b"BREW /pot HTTP/1.1\r\n\r\n", "this is not an HTTP/1.1 request: Invalid method"),
+        (b"GET /livez HTTP/9.9\r\n\r\n", "this is not an HTTP/1.1 request: Invalid HTTP version"),
+        (
+            b"GET /livez HTTP/1.1\r\nno colon\r\n\r\n",
+            "this is not an HTTP/1.1 request: Invalid header",
+        ),
+        (b"\x16\x03\x01\x02\x00\x01", "this is not an HTTP/1.1 request: Invalid method"),
         (b"GET http://host HTTP/1.1\r\nHost: host\r\n\r\n", "the request line's target is no path"),
-        (CHUNKED + b"zz\r\n", "this is no HTTP/1.1 request: Invalid character in chunk size"),
+        (CHUNKED + b"zz\r\n", "this is not an HTTP/1.1 request: Invalid character in chunk size"),
     ],
 )
 def test_what_is_no_http_is_400_in_json(server: Server, sent: bytes, message: str) -> None:
@@ -191,7 +194,7 @@ def test_a_head_that_comes_a_byte_at_a_time_is_cut_off(port: int, sent: bytes) -
         content = read_dribbling(connection, b"\r\n" if sent == b"\r\n" else b"a")
     if sent != b"\r\n":
         content = content[content.rindex(b"HTTP/1.1 4") :]
-        assert error(408, content) == "the request's head was not whole after 0.2 s"
+        assert error(408, content) == "the request head was not complete after 0.2 s"
 
 
 @pytest.mark.usefixtures("impatient")
@@ -249,7 +252,7 @@ def test_one_connection_too_many_is_told_so(port: int, monkeypatch: pytest.Monke
         with connected(port, GET + b"\r\n") as refused:
             status, headers, content = read_answer(refused)
             assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
-            assert content == {"error": "this worker has 3 connections, its most: try again"}
+            assert content == {"error": "this worker has 3 connections, the maximum: try again"}
             with connected(port) as dropped, suppress(ConnectionError):
                 assert dropped.recv(1) == b""
 

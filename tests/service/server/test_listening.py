@@ -39,7 +39,7 @@ def test_a_host_that_is_none_is_named(host: str) -> None:
 
 @pytest.mark.parametrize("port", [-1, 65536, 70000, 2**40])
 def test_a_port_that_is_none_is_named(port: int) -> None:
-    with pytest.raises(StartError, match=f"there is no port {port}: 0 to 65535 are right"):
+    with pytest.raises(StartError, match=f"^--port is {port}, expected 0 to 65535$"):
         Address.find("127.0.0.1", port)
 
 
@@ -74,11 +74,11 @@ def test_why_nobody_can_listen_there_is_said_with_a_remedy() -> None:
             socket.create_server((address.host, address.port))
     where = f"cannot listen on {address}"
     assert str(cannot_listen(where, caught.value)) == (
-        f"cannot listen on 127.0.0.1:{address.port}: Address already in use; another program has "
-        "it, take another"
+        f"cannot listen on 127.0.0.1:{address.port}: Address already in use; another program uses "
+        "it, choose another port"
     )
     denied = PermissionError(errno.EACCES, "Permission denied")
-    assert "take one from 1024 on" in str(cannot_listen(where, denied))
+    assert "choose a port from 1024 up" in str(cannot_listen(where, denied))
     other = OSError(errno.EINVAL, "Invalid argument")
     where = f"cannot listen on {Address('::1', 80)}"
     assert str(cannot_listen(where, other)) == "cannot listen on [::1]:80: Invalid argument"
@@ -97,7 +97,10 @@ def test_without_a_file_there_is_nothing_to_see() -> None:
     [
         ({"ssl_certfile": "missing.pem"}, "--ssl-certfile missing.pem: No such file or directory"),
         ({"ssl_certfile": str(ROOT)}, f"--ssl-certfile {ROOT}: Is a directory"),
-        ({"ssl_certfile": str(ROOT / "README.md")}, "no TLS with --ssl-certfile .*README.md: "),
+        (
+            {"ssl_certfile": str(ROOT / "README.md")},
+            "TLS cannot be set up with --ssl-certfile .*README.md: ",
+        ),
         ({"ssl_keyfile": "server.key"}, "--ssl-keyfile needs --ssl-certfile too"),
         ({"ssl_ca_certs": "clients.pem"}, "--ssl-ca-certs needs --ssl-certfile too"),
     ],

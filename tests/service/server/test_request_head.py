@@ -48,8 +48,8 @@ def test_anything_else_is_none(value: str) -> None:
 
 
 def test_one_host_is_named_and_no_more() -> None:
-    assert str(refused()) == "the request has 0 headers Host, expected one"
-    assert str(refused(HOST, HOST)) == "the request has 2 headers Host, expected one"
+    assert str(refused()) == "the request has 0 Host headers, expected one"
+    assert str(refused(HOST, HOST)) == "the request has 2 Host headers, expected one"
     assert refused(HOST, HOST, version="1.0").status == 400
 
 
