@@ -86,7 +86,7 @@ def test_ragged_nesting_is_refused_with_its_axis(data: list[Any], axis: int) -> 
 
 
 def test_nested_values_are_checked_as_flat_ones_are() -> None:
-    with pytest.raises(InvalidInput, match="at index 783: .* got 300"):
+    with pytest.raises(InvalidInput, match=r"at index 783: .* got 300"):
         images_from_json([[[*ROWS[:27], [*ZEROS[:27], 300]]]], ONE)
     with pytest.raises(InvalidInput, match=r"at index 0: .* got \[\.*.*"):
         images_from_json([[[[[0]] * 28] * 28]], ONE)
