@@ -1,4 +1,4 @@
-"""What goes through the service: images, and what a network finds in them."""
+"""Types of the arrays that go through the service: images, and the network's outputs."""
 
 from collections.abc import Callable, Sequence
 

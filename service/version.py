@@ -1,4 +1,4 @@
-"""What this server is called, and which version of it runs."""
+"""The server's name and version."""
 
 SERVER = "fashion-lenet-bn"
-SERVER_VERSION = "1.0.0"  # as in pyproject.toml, which is not where the service runs
+SERVER_VERSION = "1.0.0"  # as in pyproject.toml, which is not deployed with the service

@@ -1,1 +1,1 @@
-"""The model as requests use it, whatever protocol they come by."""
+"""Inference for requests, independent of their protocol."""

@@ -1,6 +1,6 @@
-"""What every transport asks of a worker: its model, and what it finds in images.
+"""The interface between the transports and the model: which model is served, and inference.
 
-Nothing here knows HTTP or BentoML: routes call it, as a server of another protocol would.
+It does not depend on HTTP or BentoML: routes call it, and so could a server of another protocol.
 """
 
 import logging
@@ -24,17 +24,17 @@ logger = logging.getLogger("bentoml.fashion_lenet")
 
 
 class DataPlane:
-    """The model of a worker, loaded, exchanged and asked."""
+    """A worker's model: loads it, replaces it and runs it."""
 
     def __init__(
         self, settings: ServiceSettings, stopping: Callable[[], str], end: Callable[[], None]
     ) -> None:
-        """Load the model; where that fails, the worker is not ready, and says why.
+        """Load the model; if that fails, the worker stays not ready and reports the reason.
 
         Args:
-            settings: name the model's file, and what it runs on.
-            stopping: says why a server that is about to stop is not ready; empty where it is not.
-            end: ends this worker, whose model can no longer be run.
+            settings: have the model's file and the device.
+            stopping: returns why a server that is about to stop is not ready; else an empty text.
+            end: ends this worker when its model can no longer be run.
         """
         self.settings = settings
         self.not_ready_reason = ""
@@ -45,17 +45,17 @@ class DataPlane:
         try:
             self._served = within_time(self._load)
         except ModelError as error:
-            # An exception here would have the worker started again and again. It stays, not
-            # ready, and says why.
+            # An exception here would make the supervisor restart the worker again and again.
+            # Instead it stays, not ready, and reports the reason.
             self.not_ready_reason = str(error)
             logger.error("Not ready: %s", error)
 
     @property
     def served(self) -> ServedModel:
-        """The model that answers; a request takes it once, and is answered by it to the end.
+        """The served model; a request reads it once, and uses the same model to its end.
 
         Raises:
-            NotReady: it could not be loaded, failed its check, or can no longer be run.
+            NotReady: the model could not be loaded, failed its check, or can no longer be run.
         """
         if self._served is None:
             raise NotReady(self.not_ready_reason)
@@ -63,29 +63,29 @@ class DataPlane:
 
     @property
     def model(self) -> OnnxModel:
-        """The same without its batches.
+        """The served model, without its batcher.
 
         Raises:
-            NotReady: there is none.
+            NotReady: there is no model.
         """
         return self.served.model
 
     @property
     def ready_model(self) -> OnnxModel:
-        """The same for probes.
+        """The served model, for probes.
 
         Raises:
-            NotReady: there is none, or the server is about to stop.
+            NotReady: there is no model, or the server is about to stop.
         """
         if reason := self._stopping():
             raise NotReady(reason)
         return self.model
 
     def named(self, name: str, version: str | None = None) -> ServedModel:
-        """Return the model of that name, and that version if one is asked for.
+        """Return the model with this name, and this version if one is given.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is no such model.
             NotReady: the model could not be loaded.
         """
         served = self.served
@@ -101,12 +101,12 @@ class DataPlane:
     async def classify(
         self, seen: Sequence[PreprocessedImage], timing: RequestTiming, top_k: int | None = None
     ) -> list[Classification]:
-        """Classify decoded pictures.
+        """Return the classifications of preprocessed images, in order.
 
         Args:
-            seen: as `service.preprocessing.pipeline.preprocess` gives them.
-            timing: takes the time of inference.
-            top_k: how many classes an answer names, the most probable first; None for all.
+            seen: the images, as `service.preprocessing.pipeline.preprocess` returns them.
+            timing: records the time of inference.
+            top_k: how many classes an answer has, the most probable first; None for all.
 
         Raises:
             NotReady: there is no model to classify them.
@@ -122,7 +122,7 @@ class DataPlane:
         return classifications(served.model, images, probabilities, preprocessings, shifts, top_k)
 
     async def predict(self, images: NDArray[np.uint8], timing: RequestTiming) -> Predictions:
-        """Classify images (N, 1, 28, 28), and note how long it took.
+        """Return the predictions for images (N, 1, 28, 28), and record the time of inference.
 
         Raises:
             NotReady: there is no model to classify them.
@@ -132,19 +132,19 @@ class DataPlane:
         return predictions(served.model, probabilities)
 
     def start(self) -> None:
-        """In a worker: tell Prometheus which model is served."""
+        """Report the served model to Prometheus; called in a worker only."""
         try:
             self._report()
         except NotReady:
             logger.warning("No model to report to Prometheus.")
 
     async def close(self) -> None:
-        """Answer what waits, and end the thread that infers."""
+        """Finish all waiting requests, and end the inference thread."""
         if self._served is not None:
             await self._served.close()
 
     def _load(self) -> ServedModel | None:
-        """Load the file; None if it is the one that is served."""
+        """Return the model loaded from its file; None if the file has not changed."""
         settings = self.settings
         content = read_model(settings.model)
         if self._served is not None and sha256(content) == self._served.model.sha256:
@@ -165,16 +165,16 @@ class DataPlane:
             model.sha256,
         )
         if settings.watch and model.input_statistics is None:
-            logger.info("The model has no input statistics: nobody watches what comes in.")
+            logger.info("The model has no input statistics: the input is not monitored.")
         return ServedModel(model, settings.max_batch, self._on_model_failed, settings.watch)
 
     def _swap_model(self, served: ServedModel) -> None:
-        """Answer with another model from now on."""
+        """Serve another model from now on."""
         before, self._served = self._served, served
         self._report(None if before is None else before.model)
 
     def _report(self, before: OnnxModel | None = None) -> None:
-        from service.telemetry.metrics import (  # only a worker has a folder for them
+        from service.telemetry.metrics import (  # only a worker has a metrics folder
             ModelLabels,
             set_model_info,
         )
@@ -182,8 +182,8 @@ class DataPlane:
         labels = [ModelLabels(m.name, m.version, m.device) for m in (self.model, before) if m]
         set_model_info(*labels)
 
-    def _on_model_failed(self, fault: str) -> None:
-        """End this worker, for another to take its place: its model can no longer be run."""
-        logger.critical("This worker ends, another takes its place: %s", fault)
-        self._served, self.not_ready_reason = None, fault
+    def _on_model_failed(self, reason: str) -> None:
+        """End this worker because its model can no longer be run; another replaces it."""
+        logger.critical("This worker ends, another takes its place: %s", reason)
+        self._served, self.not_ready_reason = None, reason
         self._end()

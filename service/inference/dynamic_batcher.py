@@ -1,7 +1,7 @@
 """Natural batching: requests that arrive while a batch runs form the next one.
 
-Nothing ever waits for company that has not come: where the network is idle a request runs as soon
-as a turn of the event loop, some 10 us, has brought no more that were there to be read.
+No request waits for others that have not arrived. If the network is idle, a batch runs as soon as
+one turn of the event loop, about 10 us, has brought no further request.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ from service.arrays import Arrays, Images, Infer
 
 Running = Callable[[int], object]
 
-# On the event loop, in images: a run takes a millisecond at most, and more images at a time would
-# lie outside the CPU's caches. So many run before the first of them is answered: what Python does
-# for one request after the other finds in the caches what the last one left, and not the network's
-# images, which costs a tenth of a request for 64 and an eighth of one for a single image.
+# Both in images, on the event loop. A run takes at most 1 ms, and a larger batch would not fit into
+# the CPU's caches. Up to the second number of images run before the first response is sent, so that
+# Python's work for one request after the other finds its own data in the caches. With the network's
+# images there instead, a request of 64 images takes a tenth longer, one of one image an eighth.
 INLINE_BATCH_SIZE, MAX_INLINE_IMAGES_PER_TICK = 64, 512
 
 
 class _PendingRequest(NamedTuple):
-    """A request, or a piece of a large one, that has not run yet."""
+    """A request, or a chunk of a large one, that has not run yet."""
 
     images: Images
     outputs: Sequence[str]
@@ -33,52 +33,52 @@ class _PendingRequest(NamedTuple):
 
 
 class DynamicBatcher:
-    """Runs a network for many requests at a time, first come, first served."""
+    """Runs a network on the images of many requests at a time, first come, first served."""
 
     def __init__(self, infer: Infer, max_batch: int, inline: int = 0) -> None:
-        """Run infer for all that ask.
+        """Batch the calls of a function.
 
         Args:
-            infer: gives the outputs named, (N, K) each, of images (N, 1, 28, 28).
-            max_batch: the most images that run at once; a request for more runs in pieces.
-            inline: requests for so many images and fewer run on the event loop, those that came
-                together in one go, which is quicker than handing them to a thread.
+            infer: returns the named outputs, (N, K) each, for images (N, 1, 28, 28).
+            max_batch: the most images in one run; a larger request runs in chunks.
+            inline: requests of at most so many images run on the event loop, which is faster than
+                a switch to a thread; those that arrived together run together.
         """
         self._infer = infer
         self._max_batch = max_batch
         self._inline = min(inline, max_batch)
         self._inline_batch = min(max_batch, max(inline, INLINE_BATCH_SIZE))
-        self._small: deque[_PendingRequest] = deque()  # what runs on the event loop
-        self._large: deque[_PendingRequest] = deque()  # what runs in the thread
+        self._small: deque[_PendingRequest] = deque()  # run on the event loop
+        self._large: deque[_PendingRequest] = deque()  # run in the thread
         self._worker: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "inference")
 
     async def infer(
         self, images: Images, outputs: Sequence[str], running: Running = lambda _: None
     ) -> Arrays:
-        """Return the outputs named, each (N, K), for images (N, 1, 28, 28), in the order named.
+        """Return the named outputs, each (N, K), for images (N, 1, 28, 28), in the given order.
 
         Args:
             images: uint8.
             outputs: their names.
-            running: is told when the network begins to run, and on how many images in all.
+            running: called when the network starts to run, with the number of images in the batch.
 
         Raises:
-            Exception: what infer raised for these images; the faults of others are theirs.
+            Exception: raised by infer for these images; other requests' errors do not appear here.
         """
         if len(images) <= self._inline:
             return await self._on_the_loop(images, outputs, running)
-        # One piece after the other, so that others get their turn between them.
-        pieces = [
+        # Chunk by chunk, so that other requests can run in between.
+        chunks = [
             await self._in_the_thread(images[start : start + self._max_batch], outputs, running)
             for start in range(0, len(images), self._max_batch)
         ]
-        return pieces[0] if len(pieces) == 1 else _joined(pieces)
+        return chunks[0] if len(chunks) == 1 else _joined(chunks)
 
     async def close(self) -> None:
-        """Finish what waits, and end the thread."""
+        """Finish all waiting requests, and end the thread."""
         while self._small:
-            await asyncio.sleep(0)  # a turn, in which some of it runs
+            await asyncio.sleep(0)  # one turn of the event loop runs some of them
         if self._worker is not None:
             await self._worker
         self._thread.shutdown()
@@ -94,7 +94,7 @@ class DynamicBatcher:
         return waiting.answer
 
     def _collect_until_quiet(self, before: int) -> None:
-        """Read on for as long as each turn of the loop brings more, and then run."""
+        """Run once a turn of the event loop brings no more requests."""
         if before < len(self._small) < MAX_INLINE_IMAGES_PER_TICK:
             asyncio.get_running_loop().call_soon(self._collect_until_quiet, len(self._small))
         else:
@@ -130,7 +130,7 @@ class DynamicBatcher:
 
 
 def _next_batch(queue: deque[_PendingRequest], room: int) -> list[_PendingRequest]:
-    """Take the requests that fit into a batch, in order, less those nobody waits for."""
+    """Take the requests that fit into a batch, in order, and drop the cancelled ones."""
     batch: list[_PendingRequest] = []
     while queue:
         waiting = queue[0]
@@ -144,7 +144,7 @@ def _next_batch(queue: deque[_PendingRequest], room: int) -> list[_PendingReques
 
 
 def _begin(batch: Sequence[_PendingRequest]) -> int:
-    """Tell each that the network begins to run; return on how many images."""
+    """Return the number of images of a batch, after a call of each request's `running`."""
     size = sum([len(waiting.images) for waiting in batch])
     for waiting in batch:
         waiting.running(size)
@@ -162,7 +162,7 @@ def _answer(batch: Sequence[_PendingRequest], outcomes: Sequence[Arrays | Except
 
 
 def _outcomes(infer: Infer, batch: Sequence[_PendingRequest]) -> Sequence[Arrays | Exception]:
-    """Run several requests as one; where that fails each alone, so that a fault is its owner's."""
+    """Run several requests as one; if it fails, each alone, so that only its own error counts."""
     if not batch:
         return []
     try:
@@ -174,7 +174,7 @@ def _outcomes(infer: Infer, batch: Sequence[_PendingRequest]) -> Sequence[Arrays
 
 
 def _infer_all(infer: Infer, batch: Sequence[_PendingRequest]) -> list[Arrays]:
-    """Run several requests as one, and give each its own rows of the outputs it names."""
+    """Run several requests as one; return each one's rows of the outputs that it names."""
     if len(batch) == 1:
         return [infer(batch[0].images, batch[0].outputs)]
     names = list(dict.fromkeys(name for waiting in batch for name in waiting.outputs))
@@ -189,5 +189,5 @@ def _infer_all(infer: Infer, batch: Sequence[_PendingRequest]) -> list[Arrays]:
     return answers
 
 
-def _joined(pieces: Sequence[Arrays]) -> Arrays:
-    return [np.concatenate(arrays) for arrays in zip(*pieces, strict=True)]  # (N, K) each
+def _joined(chunks: Sequence[Arrays]) -> Arrays:
+    return [np.concatenate(arrays) for arrays in zip(*chunks, strict=True)]  # (N, K) each

@@ -1,4 +1,4 @@
-"""SIGHUP: a worker loads its model's file again, and serves it from then on if it is right."""
+"""Reload on SIGHUP: a worker loads its model's file again, and serves it if it passes its check."""
 
 import asyncio
 import logging
@@ -14,17 +14,17 @@ logger = logging.getLogger("bentoml.fashion_lenet")
 
 
 class ModelReloader:
-    """Exchanges a model while requests go on: those that have begun finish on the old one."""
+    """Replaces a model while requests run; requests in flight finish on the old model."""
 
     def __init__(
         self, load: Callable[[], ServedModel | None], serve: Callable[[ServedModel], None]
     ) -> None:
-        """Reload with these.
+        """Reload with two functions.
 
         Args:
-            load: opens, checks and warms up the model, in a thread, and raises what is
-                wrong. None: it is the same.
-            serve: takes it, on the event loop.
+            load: opens, checks and warms up the model, in a thread; returns None if the file has
+                not changed, and raises an error if the model cannot be served.
+            serve: replaces the served model, on the event loop.
         """
         self._load = load
         self._serve = serve
@@ -32,13 +32,13 @@ class ModelReloader:
         self._task: asyncio.Task[None] | None = None
 
     def install_signal_handlers(self) -> None:
-        """Take SIGHUP, on the running event loop, and one that came before too."""
+        """Handle SIGHUP on the running event loop, also one that arrived before this call."""
         if sys.platform != "win32":
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.request_reload)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def request_reload(self) -> asyncio.Task[None]:
-        """Reload; once more at the end if it is asked for meanwhile."""
+        """Start a reload; if one is running, reload once more after it."""
         self._asked = True
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._work())
@@ -56,7 +56,7 @@ class ModelReloader:
             raise overdue() from None
 
     async def _reload(self) -> None:
-        from service.telemetry.metrics import RELOADS  # only a worker has a folder for metrics
+        from service.telemetry.metrics import RELOADS  # only a worker has a metrics folder
 
         try:
             served = await self._load_in_time()

@@ -1,4 +1,4 @@
-"""What a model has found, as the service and the command line give it."""
+"""Results of the model, in the form that the service and the command line return."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, NotRequired
@@ -7,7 +7,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 from pydantic import Field
-from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from service.drift.report import InputReport, input_reports
 from service.preprocessing.pipeline import Preprocessing
@@ -30,7 +30,7 @@ class Classification(TypedDict):
     probabilities: Annotated[dict[str, float], Field(description="by the classes' names")]
     preprocessing: Preprocessing
     model: ModelName
-    input: NotRequired[InputReport]  # where there is a watchman
+    input: NotRequired[InputReport]  # if the input is monitored
 
 
 class Predictions(TypedDict):
@@ -51,15 +51,15 @@ def classifications(
     squared_shifts: Sequence[float] | None,
     top_k: int | None = None,
 ) -> list[Classification]:
-    """Turn the probabilities of N pictures into answers.
+    """Return the classifications of N images.
 
     Args:
-        model: found them.
-        images: (N, 1, 28, 28), what it was given.
+        model: the model that computed the probabilities.
+        images: (N, 1, 28, 28), the model's input.
         probabilities: (N, K), of all classes.
-        preprocessings: N, what was done to each picture.
-        squared_shifts: N, or None where the input is not compared with the training set.
-        top_k: as `classification` takes it.
+        preprocessings: N, how each image was preprocessed.
+        squared_shifts: N, or None if the input is not compared with the training set.
+        top_k: as in `classification`.
     """
     answers = [
         classification(model, row, preprocessing, top_k)
@@ -78,14 +78,14 @@ def classification(
     preprocessing: Preprocessing,
     top_k: int | None = None,
 ) -> Classification:
-    """Turn one picture's probabilities (K,) into an answer.
+    """Return the classification of one image.
 
     Args:
-        model: found them.
+        model: the model that computed the probabilities.
         probabilities: (K,), of all classes.
-        preprocessing: what was done to the picture.
-        top_k: how many classes the answer names, the most probable first; None for all of
-            them, in the model's order.
+        preprocessing: how the image was preprocessed.
+        top_k: how many classes the result has, the most probable first; None for all, in the
+            model's order.
     """
     values: list[float] = shortest(probabilities)
     class_id = int(probabilities.argmax())
@@ -104,7 +104,7 @@ def classification(
 
 
 def predictions(model: OnnxModel, probabilities: NDArray[np.float32]) -> Predictions:
-    """Turn the probabilities (N, K) of N images into an answer."""
+    """Return the predictions for N images, of their probabilities (N, K)."""
     class_ids: list[int] = probabilities.argmax(axis=1).tolist()
     return {
         "probabilities": shortest(probabilities),
@@ -114,14 +114,14 @@ def predictions(model: OnnxModel, probabilities: NDArray[np.float32]) -> Predict
 
 
 def shortest(values: NDArray[np.float32]) -> Any:
-    """Return values as nested lists of floats, written with the fewest digits that tell them apart.
+    """Return float32 values as nested lists of floats, with the fewest digits that identify them.
 
-    To a float64 its nearest float32 is a number of 17 digits: 0.1 becomes 0.10000000149011612.
+    Converted to float64, a float32 has up to 17 digits: 0.1 becomes 0.10000000149011612.
     """
     return orjson.loads(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def most_probable(probabilities: NDArray[np.float32], count: int) -> list[int]:
-    """Return classes by values (K,), the highest first; of equals the first first, like argmax."""
+    """Return the classes with the count highest values (K,), highest first; ties as in argmax."""
     order: list[int] = np.argsort(-probabilities, kind="stable")[:count].tolist()
     return order

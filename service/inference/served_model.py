@@ -1,4 +1,4 @@
-"""A model as requests use it: in batches, and no longer once it cannot be run."""
+"""A model with its batcher and its metrics, which ends its worker when it can no longer be run."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -18,15 +18,15 @@ from service.telemetry.request_timing import RequestTiming
 if TYPE_CHECKING:
     from service.telemetry.metrics import RunCounter
 
-# So many images take the CPU a millisecond, and handing them to a thread and back a tenth more.
+# So many images take 1 ms on the CPU; a switch to a thread and back would add a tenth.
 INLINE_IMAGES = 64
 
-# More images at a time than this lie outside the CPU's caches, and take 14 % longer.
+# A larger batch does not fit into the CPU's caches, and takes 14 % longer for each image.
 CPU_BATCH = 128
 
 
 class ServedModel:
-    """A model and its batches; when the last request lets go of it, it is gone, with its thread."""
+    """A model and its batcher; both are freed, with their thread, after the last request."""
 
     def __init__(
         self,
@@ -35,15 +35,15 @@ class ServedModel:
         on_model_failed: Callable[[str], None],
         watch: bool = False,
     ) -> None:
-        """Serve a model, warmed up.
+        """Warm up a model and serve it.
 
         Args:
-            model: has passed its check.
-            max_batch: the most images that run at once.
-            on_model_failed: is told why, when the model can no longer be run.
-            watch: whether to score the images, where the model knows its training set.
+            model: a model that has passed its check.
+            max_batch: the most images in one run.
+            on_model_failed: called with the reason when the model can no longer be run.
+            watch: whether to compute the images' outlier scores, if the model has input statistics.
         """
-        from service.telemetry.metrics import RunCounter  # only a worker has a folder for metrics
+        from service.telemetry.metrics import RunCounter  # only a worker has a metrics folder
 
         model.warm_up(max_batch)
         self.model = model
@@ -51,13 +51,13 @@ class ServedModel:
         self._on_model_failed = on_model_failed
         counter = RunCounter(model.labels)
         run = _counted(model, counter)
-        tell = [counter.flush]
+        flushes = [counter.flush]
         statistics = model.input_statistics if watch else None
         self.watchman = InputMonitor(statistics, run) if statistics else None
         if self.watchman:
             run = self.watchman.infer
-            tell.append(self.watchman.flush)
-        self._telling = MetricsFlusher(*tell)  # which do not refer to self
+            flushes.append(self.watchman.flush)
+        self._flusher = MetricsFlusher(*flushes)  # none of them refers to self
         if model.device == "cpu":
             self._batcher = DynamicBatcher(run, min(max_batch, CPU_BATCH), INLINE_IMAGES)
         else:
@@ -66,16 +66,16 @@ class ServedModel:
     async def infer(
         self, images: NDArray[np.uint8], outputs: Sequence[str], timing: RequestTiming
     ) -> Arrays:
-        """Run the network, with the images of others where they come at the same time.
+        """Return the outputs for images, which may run in one batch with other requests' images.
 
         Args:
             images: (N, 1, 28, 28).
-            outputs: the names of those wanted, in this order, (N, K) each; `squared_shift` (N, 1)
-                among them where there is a watchman.
-            timing: takes the time, that of waiting for the batch before among it, and the version.
+            outputs: names of the outputs, in the order to return them, (N, K) each; also
+                `squared_shift` (N, 1) if the input is monitored.
+            timing: records the time, including the wait for the batch before, and the version.
 
         Raises:
-            Exception: ONNX Runtime's own, which have no base.
+            Exception: any of ONNX Runtime's exceptions, which have no common base class.
         """
         timing.model_version = self._header
         try:
@@ -84,16 +84,16 @@ class ServedModel:
         except Exception:
             await self._recheck_health()
             raise
-        self._telling.schedule()
+        self._flusher.schedule()
         return found
 
     async def close(self) -> None:
-        """Answer what waits, and end the thread that infers."""
+        """Finish all waiting requests, and end the inference thread."""
         await self._batcher.close()
-        self._telling.flush()
+        self._flusher.flush()
 
     async def _recheck_health(self) -> None:
-        """Tell one bad run from a device that is lost: CUDA then fails until the process ends."""
+        """Check the model after a failed run: a lost CUDA device fails until the process ends."""
         try:
             await asyncio.to_thread(self.model.check)
         except ModelError as error:
@@ -101,9 +101,9 @@ class ServedModel:
 
 
 def _counted(model: OnnxModel, counter: "RunCounter") -> Infer:
-    """Return what runs a model and counts the runs.
+    """Return a function that runs a model and counts the runs.
 
-    A function, since what refers to itself would outlive its last request.
+    It is not a method: a reference cycle would keep the model alive after its last request.
     """
 
     def run(images: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:

@@ -1,4 +1,4 @@
-"""The image tensor of a request: UINT8 (N, 1, 28, 28), from JSON numbers or from bytes."""
+"""The image tensor of a request, UINT8 (N, 1, 28, 28), read from JSON numbers or from bytes."""
 
 import math
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from service.runtime.onnx_model import INPUT
 
 IMAGE_SHAPE = (1, SIDE, SIDE)
 IMAGE_BYTES = math.prod(IMAGE_SHAPE)
-SEEN = 60  # characters of a wrong value that an error repeats
+SEEN = 60  # characters of a wrong value that an error message shows
 
 
 def image_shape(shape: Any) -> tuple[int, ...]:
-    """Return a request's shape, (N, 1, 28, 28) with N of at least 1.
+    """Return a request's shape, (N, 1, 28, 28) with N at least 1.
 
     Raises:
-        InvalidInput: it is another one, or none.
+        InvalidInput: it is a different shape, or not a shape.
     """
     whole = isinstance(shape, list) and all(type(axis) is int for axis in shape)
     if not whole or len(shape) != 1 + len(IMAGE_SHAPE) or tuple(shape[1:]) != IMAGE_SHAPE:
@@ -33,21 +33,19 @@ def image_shape(shape: Any) -> tuple[int, ...]:
 
 
 def images_from_json(data: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Turn JSON numbers into images.
+    """Return JSON numbers as images (N, 1, 28, 28).
 
     Args:
-        data: whole numbers from 0 to 255 in row-major order, as one list, or nested as the
-            shape is.
+        data: integers from 0 to 255 in row-major order, as one list, or nested like the shape.
         shape: (N, 1, 28, 28), as `image_shape` returns it.
 
-    Returns:
-        Images (N, 1, 28, 28).
-
     Raises:
-        InvalidInput: the numbers are too few or too many, or a value is none of them.
+        InvalidInput: there are too few or too many numbers, or a value is not such a number.
     """
     if not isinstance(data, list):
-        raise InvalidInput(f"the data of {INPUT!r} is {shorten(data)}, a list of numbers is right")
+        raise InvalidInput(
+            f"the data of {INPUT!r}: expected a list of numbers, got {shorten(data)}"
+        )
     values = _flatten(data, shape) if data and isinstance(data[0], list) else data
     if len(values) != math.prod(shape):
         raise InvalidInput(
@@ -58,19 +56,19 @@ def images_from_json(data: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def images_from_bytes(content: bytes, offset: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return the images (N, 1, 28, 28) that lie in a body from offset on; nothing is copied."""
+    """Return the images (N, 1, 28, 28) that start at offset in a body, without a copy."""
     count = math.prod(shape)
     return np.frombuffer(content, np.uint8, count, offset).reshape(shape)  # (N, 1, 28, 28)
 
 
 def shorten(value: Any) -> str:
-    """Write a value that a client sent for an error message, in short."""
+    """Return a client's value for an error message, cut to 60 characters."""
     text = repr(value)
     return text if len(text) <= SEEN else f"{text[:SEEN]}..."
 
 
 def _flatten(data: list[Any], shape: tuple[int, ...]) -> Sequence[Any]:
-    """Flatten lists that must be nested as shape is."""
+    """Return the elements of lists, which must be nested like shape."""
     lists: list[Any] = data
     for axis, length in enumerate(shape[1:], start=1):
         if set(map(type, lists)) != {list} or set(map(len, lists)) != {length}:
@@ -87,8 +85,8 @@ def _as_bytes(values: Sequence[Any]) -> bytes:
         content = bytes(values)
     except (TypeError, ValueError):
         raise _wrong_value(values) from None
-    # bytes() takes true and false as 1 and 0. Looking for the letter that both have, in the
-    # numbers written as JSON again, takes a fifth of what looking at each number's type takes.
+    # bytes() accepts true and false as 1 and 0. To write the numbers as JSON and search for the
+    # letter that both contain takes a fifth of the time of a look at each number's type.
     if b"e" in orjson.dumps(values):
         raise _wrong_value(values)
     return content
@@ -101,14 +99,14 @@ def _wrong_value(values: Sequence[Any]) -> InvalidInput:
         if type(value) is not int or not 0 <= value <= 255
     )
     return InvalidInput(
-        f"the data of {INPUT!r} has {shorten(value)} at index {index}, a whole number from 0 to "
-        "255 is right"
+        f"the data of {INPUT!r} at index {index}: expected an integer from 0 to 255, got "
+        f"{shorten(value)}"
     )
 
 
 def _wrong_shape(shape: Any) -> InvalidInput:
     expected = ", ".join(map(str, IMAGE_SHAPE))
     return InvalidInput(
-        f"the shape of {INPUT!r} is {shorten(shape)}, [N, {expected}] is right, N being the number "
+        f"the shape of {INPUT!r}: expected [N, {expected}], got {shorten(shape)}; N is the number "
         f"of images, at least 1; one image is [1, {expected}]"
     )

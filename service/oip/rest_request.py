@@ -1,4 +1,4 @@
-"""An inference request of the Open Inference Protocol, read and checked.
+"""The inference request of the Open Inference Protocol: its parts, and how they are parsed.
 
 Sources: the protocol's `inference_rest.md`, "Inference Request JSON Object"; Triton's extensions
 "Binary tensor data" (with its raw binary request) and "Classification".
@@ -28,8 +28,8 @@ from service.runtime.onnx_model import INPUT, LOGITS, PROBABILITIES
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
-# A client that sends binary tensors sends the same JSON before them again and again: so many of
-# them are remembered as they were understood, if they have no more bytes.
+# A client that sends binary tensors repeats the same JSON before them. Up to so many parsed heads
+# are cached, each of at most so many bytes.
 HEAD_CACHE_SIZE, HEAD_CACHE_BYTES = 128, 1024
 
 LENGTH = re.compile("[0-9]{1,18}")
@@ -38,24 +38,24 @@ OUTPUTS = (LOGITS, PROBABILITIES)
 KINDS = {
     bool: "true or false",
     dict: "an object",
-    int: "a whole number",
+    int: "an integer",
     list: "a list",
-    str: "text",
+    str: "a string",
 }
 
 
 @dataclass(frozen=True)
 class RequestedOutput:
-    """An output as a client wants it."""
+    """An output that a client requests, and its form."""
 
     name: str
-    binary: bool  # behind the JSON rather than in it
-    classes: int | None = None  # that many best classes as text, instead of the tensor
+    binary: bool  # after the JSON, not in it
+    classes: int | None = None  # so many top classes as text, instead of the tensor
 
 
 @dataclass(frozen=True)
 class InferenceRequest:
-    """What a client asks the network."""
+    """A parsed inference request."""
 
     identity: str | None
     images: NDArray[np.uint8]  # (N, 1, 28, 28)
@@ -64,32 +64,32 @@ class InferenceRequest:
 
 @dataclass(frozen=True)
 class _Head:
-    """What a request's JSON says."""
+    """The content of a request's JSON."""
 
     identity: str | None
     shape: tuple[int, ...]  # (N, 1, 28, 28)
-    size: int | None  # of the binary tensor behind it
-    data: Any  # the numbers, where there is none
+    size: int | None  # bytes of the binary tensor after the JSON
+    data: Any  # the numbers, if there is no binary tensor
     outputs: Sequence[RequestedOutput]
 
 
 def parse_request(body: bytes, header_length: str | None) -> InferenceRequest:
-    """Read a request.
+    """Return the parsed request.
 
     Args:
         body: the JSON object, followed by binary tensors if there are any.
         header_length: the header Inference-Header-Content-Length, if it was sent: the bytes of
-            the JSON object. 0 makes the whole body the images, and all outputs binary.
+            the JSON object. If 0, the whole body is the images, and all outputs are binary.
 
     Raises:
-        InvalidInput: the request is not what the protocol asks for, or asks for what the
+        InvalidInput: the request does not follow the protocol, or asks for something that the
             network does not have.
     """
     length = _json_length(body, header_length)
     if length == 0 and header_length is not None:
         return InferenceRequest(None, _raw_images(body), _all_outputs(binary=True))
     if length < len(body) and length <= HEAD_CACHE_BYTES:
-        head = _remembered(body[:length])
+        head = _parse_head_cached(body[:length])
     else:
         head = _parse_head(body, length)
     return InferenceRequest(head.identity, _images(head, body, length), head.outputs)
@@ -100,8 +100,8 @@ def _json_length(body: bytes, header_length: str | None) -> int:
         return len(body)
     if not LENGTH.fullmatch(header_length) or int(header_length) > len(body):
         raise InvalidInput(
-            f"{HEADER_LENGTH} is {shorten(header_length)}, the number of the body's bytes that are "
-            f"JSON is right, at most all {len(body):,}"
+            f"{HEADER_LENGTH}: expected the number of the body's bytes that are JSON, at most all "
+            f"{len(body):,}, got {shorten(header_length)}"
         )
     return int(header_length)
 
@@ -118,7 +118,7 @@ def _parse_head(body: bytes, length: int) -> _Head:
 
 
 @lru_cache(HEAD_CACHE_SIZE)
-def _remembered(text: bytes) -> _Head:
+def _parse_head_cached(text: bytes) -> _Head:
     return _parse_head(text, len(text))
 
 
@@ -126,9 +126,9 @@ def _parse_json(body: bytes, length: int) -> Mapping[str, Any]:
     try:
         content = read_json(body, length)
     except InvalidInput as error:
-        raise InvalidInput(f"{error}; binary tensors behind it need {HEADER_LENGTH}") from None
+        raise InvalidInput(f"{error}; binary tensors after it need {HEADER_LENGTH}") from None
     if not isinstance(content, dict):
-        raise InvalidInput(f"the body is {shorten(content)}, an object with inputs is right")
+        raise InvalidInput(f"the body: expected an object with inputs, got {shorten(content)}")
     return content
 
 
@@ -136,19 +136,21 @@ def _raw_images(body: bytes) -> NDArray[np.uint8]:
     count, rest = divmod(len(body), IMAGE_BYTES)
     if rest or not count:
         raise InvalidInput(
-            f"the body is one tensor, {INPUT!r}, as {HEADER_LENGTH} is 0; it has {len(body):,} "
-            f"bytes, {IMAGE_BYTES} for each image, and at least one image, are right"
+            f"the body is one tensor, {INPUT!r}, because {HEADER_LENGTH} is 0: expected "
+            f"{IMAGE_BYTES} bytes for each image, and at least one image, got {len(body):,} bytes"
         )
     return images_from_bytes(body, 0, (count, *IMAGE_SHAPE))
 
 
 def _input(content: Mapping[str, Any]) -> tuple[tuple[int, ...], int | None, Any]:
-    """Read the one input's shape, binary_data_size and data, of which one is None."""
+    """Return the input's shape, binary_data_size and data; one of the last two is None."""
     entry = _only_input(content)
     where = f"the input {INPUT!r}"
     datatype = _required(entry, "datatype", str, where)
     if datatype != DATATYPE:
-        raise InvalidInput(f"the datatype of {INPUT!r} is {shorten(datatype)}, {DATATYPE} is right")
+        raise InvalidInput(
+            f"the datatype of {INPUT!r}: expected {DATATYPE}, got {shorten(datatype)}"
+        )
     shape = image_shape(_required(entry, "shape", list, where))
     parameters = _optional(entry, "parameters", dict, where, {})
     _refuse_shared_memory(parameters, where)
@@ -158,13 +160,13 @@ def _input(content: Mapping[str, Any]) -> tuple[tuple[int, ...], int | None, Any
     if (size is None) == (entry.get("data") is None):
         raise InvalidInput(
             f"{where} has {'neither data nor' if size is None else 'both data and'} "
-            "binary_data_size; one of them is right"
+            "binary_data_size; expected exactly one of them"
         )
     return shape, size, entry.get("data")
 
 
 def _images(head: _Head, body: bytes, offset: int) -> NDArray[np.uint8]:
-    """Return the images; offset is where the JSON ends."""
+    """Return the images (N, 1, 28, 28); offset is the end of the JSON."""
     if head.size is None:
         _check_sizes(0, 0, len(body) - offset)
         return images_from_json(head.data, head.shape)
@@ -176,19 +178,19 @@ def _only_input(content: Mapping[str, Any]) -> Mapping[str, Any]:
     entries = _entries(content, "inputs")
     names = [_required(entry, "name", str, "an input") for entry in entries]
     if names != [INPUT]:
-        raise InvalidInput(f"the inputs are {shorten(names)}, one called {INPUT!r} is right")
+        raise InvalidInput(f"the inputs: expected one called {INPUT!r}, got {shorten(names)}")
     return entries[0]
 
 
-def _check_sizes(said: int, needed: int, found: int) -> None:
-    """Compare a tensor's binary_data_size with its shape and with the bytes behind the JSON."""
-    if said != needed:
+def _check_sizes(declared: int, needed: int, found: int) -> None:
+    """Compare a tensor's binary_data_size with its shape and with the bytes after the JSON."""
+    if declared != needed:
         raise InvalidInput(
-            f"the binary_data_size of {INPUT!r} is {shorten(said)}, its shape needs {needed:,}"
+            f"the binary_data_size of {INPUT!r} is {shorten(declared)}, its shape needs {needed:,}"
         )
-    if found != said:
+    if found != declared:
         raise InvalidInput(
-            f"{found:,} bytes follow the JSON, the inputs need {said:,}; {HEADER_LENGTH} says "
+            f"{found:,} bytes follow the JSON, the inputs need {declared:,}; {HEADER_LENGTH} says "
             "where the JSON ends"
         )
 
@@ -198,7 +200,7 @@ def _outputs(content: Mapping[str, Any], binary: bool) -> Sequence[RequestedOutp
     outputs = [_output(entry, binary) for entry in entries]
     names = [output.name for output in outputs]
     if len(set(names)) < len(names):
-        raise InvalidInput(f"the outputs are {shorten(names)}, each at most once is right")
+        raise InvalidInput(f"the outputs: expected each at most once, got {shorten(names)}")
     return outputs
 
 
@@ -213,7 +215,8 @@ def _output(entry: Mapping[str, Any], binary: bool) -> RequestedOutput:
     classes = _optional(parameters, "classification", int, where, None)
     if classes is not None and classes < 1:
         raise InvalidInput(
-            f"the classification of {name!r} is {classes}, a number of classes from 1 on is right"
+            f"the classification of {name!r}: expected a number of classes, at least 1, got "
+            f"{classes}"
         )
     return RequestedOutput(name, _optional(parameters, "binary_data", bool, where, binary), classes)
 
@@ -224,31 +227,33 @@ def _all_outputs(binary: bool) -> Sequence[RequestedOutput]:
 
 def _refuse_shared_memory(parameters: Mapping[str, Any], where: str) -> None:
     if parameters.get("shared_memory_region") is not None:
-        raise InvalidInput(f"{where} is to be in shared memory, which is not served: send it here")
+        raise InvalidInput(
+            f"{where} asks for shared memory, which is not served: leave out shared_memory_region"
+        )
 
 
 def _entries(content: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
     entries: list[Any] = _required(content, key, list, "the request")
     for entry in entries:
         if not isinstance(entry, dict):
-            raise InvalidInput(f"{key} has {shorten(entry)}, objects with a name are right")
+            raise InvalidInput(f"{key}: expected objects with a name, got {shorten(entry)}")
     return entries
 
 
 def _required(content: Mapping[str, Any], key: str, kind: type[Any], where: str) -> Any:
     value = _optional(content, key, kind, where, None)
     if value is None:
-        raise InvalidInput(f"{where} has no {key}: {KINDS[kind]} is right")
+        raise InvalidInput(f"{where} has no {key}: expected {KINDS[kind]}")
     return value
 
 
 def _optional(
     content: Mapping[str, Any], key: str, kind: type[Any], where: str, default: Any
 ) -> Any:
-    # KServe's SDK sends null for what it has not. (`in` is no call, as `get` would be.)
+    # KServe's SDK sends null for a missing value. (`in` is not a call, unlike `get`.)
     value = content[key] if key in content else None  # noqa: SIM401
     if value is None:
         return default
-    if type(value) is not kind:  # isinstance would take true for a whole number
-        raise InvalidInput(f"{where} has {key} {shorten(value)}, {KINDS[kind]} is right")
+    if type(value) is not kind:  # isinstance would accept true as an integer
+        raise InvalidInput(f"{key} of {where}: expected {KINDS[kind]}, got {shorten(value)}")
     return value

@@ -1,4 +1,4 @@
-"""An inference response of the Open Inference Protocol.
+"""The inference response of the Open Inference Protocol, as JSON with binary tensors.
 
 Sources: the protocol's `inference_rest.md`, "Inference Response JSON Object"; Triton's extensions
 "Binary tensor data" and "Classification".
@@ -21,23 +21,23 @@ from service.runtime.onnx_model import OnnxModel
 def write_response(
     model: OnnxModel, request: InferenceRequest, arrays: Sequence[NDArray[np.float32]]
 ) -> Answer:
-    """Write what the network found, as the client wants it.
+    """Return the response to a request, in the form that the client asked for.
 
     Args:
-        model: found it.
-        request: names the outputs.
-        arrays: what they are, (N, K) each.
+        model: the model that computed the outputs.
+        request: the outputs requested.
+        arrays: the outputs, (N, K) each.
     """
     content: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
     if request.identity is not None:
         content["id"] = request.identity
-    tensors: list[bytes] = []  # behind the JSON
+    tensors: list[bytes] = []  # after the JSON
     content["outputs"] = [
         _describe(output, array, model.labels, tensors)
         for output, array in zip(request.outputs, arrays, strict=True)
     ]
-    # orjson writes a float32 with as many digits as tell it from its neighbours, so that what a
-    # client reads is the same number, to the last bit.
+    # orjson writes the fewest digits that identify a float32, so that the client reads the same
+    # number, to the last bit.
     text = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
     if not tensors:
         return Answer(text, "application/json")
@@ -54,7 +54,7 @@ def _describe(
     labels: Sequence[str],
     tensors: list[bytes],
 ) -> dict[str, Any]:
-    """Describe one output with its data, or append the data to the binary tensors."""
+    """Return one output with its data, or append the data to the binary tensors."""
     data: Any
     if output.classes is None:
         kind, shape, data = "FP32", list(array.shape), array.ravel()  # (N * K,)
@@ -69,7 +69,7 @@ def _describe(
 
 
 def _best(values: NDArray[np.float32], count: int, labels: Sequence[str]) -> list[str]:
-    """Return the count highest of values (K,), each as Triton writes it: `value:index:label`."""
+    """Return the count highest of values (K,), each in Triton's format `value:index:label`."""
     best = most_probable(values, count)
     return [f"{values[index]:f}:{index}:{labels[index]}" for index in best]
 
@@ -79,6 +79,6 @@ def _floats(values: NDArray[np.float32]) -> bytes:
 
 
 def _strings(texts: Sequence[str]) -> bytes:
-    """Return each text in UTF-8 behind its length, 4 bytes, little-endian."""
+    """Return each text in UTF-8 after its length, 4 bytes, little-endian."""
     encoded = [text.encode() for text in texts]
     return b"".join(len(text).to_bytes(4, "little") + text for text in encoded)

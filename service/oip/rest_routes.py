@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, over REST.
+"""The REST routes of the Open Inference Protocol, version 2.
 
 Source: `specification/protocol/inference_rest.md` of kserve/open-inference-protocol.
 """
@@ -38,41 +38,41 @@ PLATFORM = "onnxruntime_onnx"  # Triton's name for it
 
 LENGTH_NAME = HEADER_LENGTH.lower().encode()
 MEDIA_TYPES = ("application/json", "application/octet-stream")
-# A client that names none, and curl, which names a form for any --data, are taken too.
+# Also accepted: no type, and the form type that curl sends with any --data.
 UNNAMED = ("", "application/x-www-form-urlencoded")
 
-# Five images as JSON, or what stands before any number of them in binary: reading that is not worth
-# handing it to a thread. Nor is writing what was found for so many images.
+# Five images as JSON, or the JSON before any number of binary images: too little to parse for the
+# switch to a thread. The same holds for a response to so many images.
 INLINE_BYTES = 16 * 1024
 INLINE_IMAGES = 64
 
 
 async def server_metadata(request: Request) -> Response:
-    """Answer `GET /v2`: what server this is."""
+    """Serve `GET /v2`: the server's name, version and extensions."""
     return json_response({"name": SERVER, "version": SERVER_VERSION, "extensions": EXTENSIONS})
 
 
 async def server_live(request: Request) -> Response:
-    """Answer `GET /v2/health/live`: the process runs."""
+    """Serve `GET /v2/health/live`: the process runs."""
     return json_response({"live": True})
 
 
 async def server_ready(request: Request) -> Response:
-    """Answer `GET /v2/health/ready`: the model is loaded and has passed its check."""
+    """Serve `GET /v2/health/ready`: the model is loaded and has passed its check."""
     _ = request.app.state.data_plane.ready_model
-    # The protocol's text says live here, and KServe's server and client say ready.
+    # The protocol's text has the key live here, KServe's server and client have ready.
     return json_response({"live": True, "ready": True})
 
 
 async def model_ready(request: Request) -> Response:
-    """Answer `GET /v2/models/NAME[/versions/VERSION]/ready`."""
+    """Serve `GET /v2/models/NAME[/versions/VERSION]/ready`."""
     _ = request.app.state.data_plane.ready_model
     model = _named(request).model
     return json_response({"name": model.name, "ready": True})
 
 
 async def model_metadata(request: Request) -> Response:
-    """Answer `GET /v2/models/NAME[/versions/VERSION]`: what goes in and what comes out."""
+    """Serve `GET /v2/models/NAME[/versions/VERSION]`: the model's inputs and outputs."""
     model = _named(request).model
     outputs = [_tensor(name, "FP32", len(model.labels)) for name in OUTPUTS]
     return json_response(
@@ -87,7 +87,7 @@ async def model_metadata(request: Request) -> Response:
 
 
 async def infer(request: Request) -> Response:
-    """Answer `POST /v2/models/NAME[/versions/VERSION]/infer`."""
+    """Serve `POST /v2/models/NAME[/versions/VERSION]/infer`."""
     data_plane: DataPlane = request.app.state.data_plane
     served = _named(request)
     read_query(request.scope["query_string"])
@@ -103,31 +103,31 @@ async def infer(request: Request) -> Response:
         if compressed:
             body = await read_in_thread(inflate, body, encoding, max_bytes)
             request.scope[INFLATED](len(body))
-        asked = await _parse(body, header_length)
-    names = [output.name for output in asked.outputs]
-    arrays = await served.infer(asked.images, names, watch)  # (N, K) each
-    if len(asked.images) <= INLINE_IMAGES:
-        return write_response(served.model, asked, arrays)
-    return await asyncio.to_thread(write_response, served.model, asked, arrays)
+        parsed = await _parse(body, header_length)
+    names = [output.name for output in parsed.outputs]
+    arrays = await served.infer(parsed.images, names, watch)  # (N, K) each
+    if len(parsed.images) <= INLINE_IMAGES:
+        return write_response(served.model, parsed, arrays)
+    return await asyncio.to_thread(write_response, served.model, parsed, arrays)
 
 
 async def _parse(body: bytes, header_length: str | None) -> InferenceRequest:
-    """Read a request: at once where its JSON is short, else in a thread."""
+    """Return the parsed request; long JSON is parsed in a thread."""
     if _json_bytes(body, header_length) <= INLINE_BYTES:
         return parse_request(body, header_length)
     return await read_in_thread(parse_request, body, header_length)
 
 
 def _named(request: Request) -> ServedModel:
-    """Return the model that a request's path names."""
+    """Return the model named in the request's path."""
     data_plane: DataPlane = request.app.state.data_plane
     return data_plane.named(request.path_params["name"], request.path_params.get("version"))
 
 
 def _json_bytes(body: bytes, header_length: str | None) -> int:
-    """Say how much of a body is JSON, before it is known to be right."""
-    told = LENGTH.fullmatch(header_length) if header_length else None
-    return int(told[0]) if told else len(body)
+    """Return the bytes of a body that are JSON, by a header that is not validated yet."""
+    length = LENGTH.fullmatch(header_length) if header_length else None
+    return int(length[0]) if length else len(body)
 
 
 def _check_media_type(content_type: str) -> None:
@@ -148,7 +148,7 @@ ROUTES = [
     Route("/v2", server_metadata),
     Route("/v2/health/live", server_live),
     Route("/v2/health/ready", server_ready),
-    # The shorter path stands last: it is what the metrics call both.
+    # The shorter path comes last: it is the route label of both in the metrics.
     Route(MODEL + VERSION, model_metadata),
     Route(MODEL, model_metadata),
     Route(MODEL + VERSION + "/ready", model_ready),

@@ -1,4 +1,4 @@
-"""The description of `/classify`, `/classify_batch` and `/predict`."""
+"""The OpenAPI description of `/classify`, `/classify_batch` and `/predict`."""
 
 from typing import Any, get_args
 
@@ -26,22 +26,22 @@ from service.preprocessing.pipeline import SIDE, Mode
 from service.rest.uploads import BATCH_FIELD, FIELD, FORM
 
 TAG = "Classification"
-REFUSALS = (RequestTimeout, Overloaded, NotReady, Timeout)  # of any request that costs
+REFUSALS = (RequestTimeout, Overloaded, NotReady, Timeout)  # of all inference requests
 ERRORS = (InvalidInput, TooLarge, UnsupportedType, *REFUSALS)
 
 MODE: OpenAPIObject = {
     "name": "mode",
     "in": "query",
-    "description": "How a picture becomes 28 x 28 in grey. raw: squeezed, no more, 0 being "
-    "background. photo: through the pipeline of the data set, which trims, centres, and negates a "
+    "description": "How a picture becomes 28 x 28 in grey. raw: it is only resized; 0 is "
+    "background. photo: the pipeline of the data set, which trims, centres, and negates a "
     "light background. auto: raw for a grey picture of 28 x 28, photo for any other.",
     "schema": {"type": "string", "enum": list(get_args(Mode)), "default": "auto"},
 }
 TOP_K: OpenAPIObject = {
     "name": "top_k",
     "in": "query",
-    "description": "How many classes `probabilities` names, the most probable first; all in the "
-    "model's order if not given.",
+    "description": "How many classes `probabilities` has, the most probable first. If not given: "
+    "all, in the model's order.",
     "schema": {"type": "integer", "minimum": 1, "maximum": 10},
     "example": 3,
 }
@@ -61,7 +61,7 @@ PREDICTIONS = {
     "labels": ["Trouser"],
 }
 
-# A pair of trousers, as far as 28 x 28 numbers can be read.
+# A pair of trousers in 28 x 28 pixels.
 WAIST, LEGS = range(9, 19), (*range(9, 13), *range(15, 19))
 TROUSERS = [
     [200 if column in (WAIST if row < 8 else LEGS) else 0 for column in range(SIDE)]
@@ -74,12 +74,12 @@ def _form(field: str, schema: OpenAPIObject) -> OpenAPIObject:
     return {FORM: {"schema": fields, "encoding": {field: {"contentType": ", ".join(MEDIA_TYPES)}}}}
 
 
-# One picture, as a form's field or as the body.
+# One image, as a form field or as the body.
 PICTURE = _form(FIELD, BINARY) | {kind: {"schema": BINARY} for kind in (*MEDIA_TYPES, OCTETS)}
 
 
 def paths() -> OpenAPIObject:
-    """Describe the routes that classify."""
+    """Return the paths of the classification routes."""
     return {
         "/classify": {"post": _classify()},
         "/classify_batch": {"post": _classify_batch()},
@@ -95,7 +95,7 @@ def _classify() -> OpenAPIObject:
         answers("What the picture shows.", _json("Classification", CLASSIFICATION), ERRORS),
         [MODE, TOP_K],
         PICTURE,
-        f"The picture is the field `{FIELD}` of a form, or the body itself.",
+        f"The picture is the form field `{FIELD}`, or the body itself.",
     )
 
 
@@ -109,8 +109,8 @@ def _classify_batch() -> OpenAPIObject:
         answers("The answers, in order.", content(JSON, schema, [CLASSIFICATION]), ERRORS),
         [MODE, TOP_K],
         _form(BATCH_FIELD, many),
-        f"Each picture is a field `{BATCH_FIELD}` of one form. One that is broken has the whole "
-        "form refused, with an error that names it.",
+        f"Each picture is a field `{BATCH_FIELD}` of one form. If one is broken, the whole form is "
+        "refused, with an error that names it.",
     )
 
 
@@ -121,7 +121,7 @@ def _predict() -> OpenAPIObject:
         "Classify images given as numbers",
         answers("The answers, in order.", _json("Predictions", PREDICTIONS), ERRORS),
         body=content(JSON, _images(), {"images": [[TROUSERS]]}),
-        description=f"Images are N x 1 x {SIDE} x {SIDE}, 0 being background and 255 garment.",
+        description=f"Images are N x 1 x {SIDE} x {SIDE}; 0 is background and 255 is garment.",
     )
 
 

@@ -1,4 +1,4 @@
-"""What the descriptions of all routes are made of (OpenAPI 3.0.3, sections 4.7.9 to 4.7.20)."""
+"""The parts of all route descriptions (OpenAPI 3.0.3, sections 4.7.9 to 4.7.20)."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,8 +12,8 @@ JSON, OCTETS = "application/json", "application/octet-stream"
 TEXT: OpenAPIObject = {"type": "string"}
 BINARY: OpenAPIObject = {"type": "string", "format": "binary"}
 
-# Every request may have the first. Every answer has both of the others, and what a model answered
-# the third.
+# Any request may send the first. Every response has the first two of HEADERS, and a response by a
+# model also has the third.
 REQUEST_ID: OpenAPIObject = {"$ref": "#/components/parameters/RequestID"}
 HEADERS: OpenAPIObject = {
     "X-Request-ID": {"$ref": "#/components/headers/RequestID"},
@@ -26,24 +26,24 @@ COMPONENTS: OpenAPIObject = {
         "RequestID": {
             "name": "X-Request-ID",
             "in": "header",
-            "description": "Names the request in the answer and in the service's log. Another "
-            "value than the pattern allows is replaced.",
+            "description": "Identifies the request in the answer and in the service's log. A value "
+            "that does not match the pattern is replaced.",
             "schema": {"type": "string", "pattern": f"^{ACCEPTED.pattern.decode()}$"},
             "example": "order-1742",
         }
     },
     "headers": {
         "RequestID": {
-            "description": "The request's own X-Request-ID, or one made for it.",
+            "description": "The request's own X-Request-ID, or a generated one.",
             "schema": TEXT,
         },
         "ServerTiming": {
-            "description": "Milliseconds of decoding, inference and the whole (W3C Server Timing).",
+            "description": "Milliseconds of decoding, inference and in total (W3C Server Timing).",
             "schema": TEXT,
             "example": "decode;dur=0.139, inference;dur=0.313, total;dur=0.631",
         },
         "ModelVersion": {
-            "description": "Of the model that answered; left out where none was asked.",
+            "description": "Version of the model that answered; absent if no model was used.",
             "schema": TEXT,
             "example": "1.1.0",
         },
@@ -55,7 +55,7 @@ COMPONENTS: OpenAPIObject = {
             "properties": {
                 "error": {
                     "type": "string",
-                    "description": "What was wrong, and what would be right.",
+                    "description": "What was wrong, and what is expected.",
                 }
             },
             "example": {"error": "top_k is '0', expected one of 1, 2, 3, 4, 5, 6, 7, 8, 9, 10"},
@@ -65,19 +65,19 @@ COMPONENTS: OpenAPIObject = {
 
 
 def reference(schema: str) -> OpenAPIObject:
-    """Refer to a schema of the components by its name."""
+    """Return a reference to a schema of the components."""
     return {"$ref": f"#/components/schemas/{schema}"}
 
 
 def content(media_type: str, schema: OpenAPIObject, example: Any = None) -> OpenAPIObject:
-    """Describe a body of one type."""
+    """Return the description of a body of one media type."""
     return {media_type: {"schema": schema} | ({} if example is None else {"example": example})}
 
 
 def answers(
     description: str, body: OpenAPIObject, errors: Iterable[type[RequestError]] = ()
 ) -> OpenAPIObject:
-    """Describe what a route answers: 200, the errors of its own, and any other error."""
+    """Return a route's responses: 200, its own errors, and any other error."""
     refusals = {str(int(error.status)): error_answer(error.__doc__ or "") for error in errors}
     return {
         "200": {"description": description, "headers": HEADERS, "content": body},
@@ -95,15 +95,15 @@ def operation(
     body: Mapping[str, Any] | None = None,
     description: str = "",
 ) -> OpenAPIObject:
-    """Describe what one method of a route does.
+    """Return the description of one method of a route.
 
     Args:
-        name: of the function in a generated client.
-        tag: which group of the documentation it stands in.
+        name: the function's name in a generated client.
+        tag: group in the documentation.
         summary: one line.
-        responses: as `answers` makes them.
+        responses: as `answers` returns them.
         parameters: of the path and the query.
-        body: the request's types, as `content` makes them.
+        body: the request's media types, as `content` returns them.
         description: more lines, in Markdown.
     """
     described = {
@@ -118,7 +118,7 @@ def operation(
 
 
 def error_answer(description: str) -> OpenAPIObject:
-    """Describe an answer that is an error."""
+    """Return the description of an error response."""
     return {
         "description": description,
         "headers": HEADERS,

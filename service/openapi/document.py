@@ -1,7 +1,7 @@
 """The OpenAPI description of the whole service.
 
-BentoML's own knows the forms that its clients send. It knows nothing of pictures sent as the body
-itself, of our errors, headers and probes, or of the routes that are not its own.
+BentoML's own description covers only the forms that its clients send. It lacks images sent as the
+body, our errors, headers and probes, and all routes that are not BentoML's.
 """
 
 from typing import Any
@@ -15,34 +15,34 @@ from service.openapi.security import with_keys
 from service.settings import ServiceSettings
 from service.version import SERVER_VERSION
 
-VERSION = "3.0.3"  # of OpenAPI; most generators of clients know no newer one
+VERSION = "3.0.3"  # of OpenAPI; most client generators support no newer one
 INFO = {
     "title": "Fashion LeNet-BN",
     "version": SERVER_VERSION,
     "description": "Says what garment a picture shows. Every error is "
-    '`{"error": "what was wrong and what would be right"}`.',
+    '`{"error": "what was wrong and what is expected"}`.',
 }
 TAGS = {
-    classification.TAG: "Pictures and numbers in, garments out.",
-    open_inference.TAG: "What tritonclient and KServe's client speak.",
+    classification.TAG: "Classify pictures, or images as numbers.",
+    open_inference.TAG: "The protocol of tritonclient and KServe's client.",
     operations.TAG: "Probes and metrics.",
-    operations.PAGE_TAG: "A page to try the model on.",
+    operations.PAGE_TAG: "A page to try the model.",
 }
 
 
 class OpenAPI:
-    """A finished description, in the shape that BentoML asks for."""
+    """The description, with the interface that BentoML expects."""
 
     def __init__(self, settings: ServiceSettings | None = None) -> None:
-        """Describe the service; nothing of BentoML's own description is in it.
+        """Build the description, without BentoML's own.
 
         Args:
-            settings: of the server; None for one with the defaults.
+            settings: of the server; None for the defaults.
         """
         self.content: OpenAPIObject = {
             "openapi": VERSION,
             "info": INFO,
-            # Where the description was loaded from, be it behind a proxy that strips a prefix.
+            # Relative to the description's URL, so that a proxy may strip a prefix.
             "servers": [{"url": "./"}],
             "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
             "paths": {
@@ -60,12 +60,12 @@ class OpenAPI:
             self.content = with_keys(self.content)
 
     def asdict(self) -> dict[str, Any]:
-        """Return the description as what JSON is made of."""
+        """Return the description as JSON types."""
         return self.content
 
 
 def _answers() -> OpenAPIObject:
-    """Return the schemas of the answers that are typed."""
+    """Return the schemas of the typed responses."""
     kinds: tuple[Any, ...] = (Classification, Predictions)
     _, schemas = TypeAdapter.json_schemas(
         [(kind, "serialization", TypeAdapter(kind)) for kind in kinds],

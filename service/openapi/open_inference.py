@@ -1,7 +1,7 @@
-"""The description of the Open Inference Protocol's routes.
+"""The OpenAPI description of the Open Inference Protocol's routes.
 
 Schemas as in the protocol's `inference_rest.md`, and Triton's extensions "Binary tensor data" and
-"Classification", narrowed to what this model takes and gives.
+"Classification", narrowed to this model's inputs and outputs.
 """
 
 from service.errors import InvalidInput, NotFound, NotReady, TooLarge, UnsupportedType
@@ -30,7 +30,7 @@ YES: OpenAPIObject = {"type": "boolean", "description": "true; an error says no"
 WHOLE: OpenAPIObject = {"type": "integer", "minimum": 0}
 SHAPE: OpenAPIObject = {"type": "array", "items": {"type": "integer"}}
 FREE: OpenAPIObject = {"type": "object", "additionalProperties": True}
-NULL: OpenAPIObject = {"nullable": True}  # which means the same as to leave it out
+NULL: OpenAPIObject = {"nullable": True}  # null means the same as a missing value
 
 
 def _object(required: str, **properties: OpenAPIObject) -> OpenAPIObject:
@@ -69,7 +69,7 @@ SCHEMAS: OpenAPIObject = {
         shape=_list(WHOLE, minItems=4, maxItems=4)
         | {"description": f"N, 1, {SIDE}, {SIDE}; N is at least 1"},
         data=_list({})
-        | {"description": "whole numbers from 0 to 255, as one list or nested as the shape is"}
+        | {"description": "integers from 0 to 255, as one list or nested like the shape"}
         | NULL,
         parameters=_object("", binary_data_size=WHOLE | NULL) | NULL,
     ),
@@ -142,14 +142,14 @@ PATH_VERSION: OpenAPIObject = PATH_NAME | {
 JSON_LENGTH: OpenAPIObject = {
     "name": HEADER_LENGTH,
     "in": "header",
-    "description": "How many bytes of the body are its JSON object, which tensors in binary "
-    "follow. 0: the body is the images alone.",
+    "description": "How many bytes of the body are its JSON object; binary tensors follow. "
+    "0: the body is only the images.",
     "schema": WHOLE,
 }
 
 
 def paths() -> OpenAPIObject:
-    """Describe the protocol's routes; those of a model also stand under its version."""
+    """Return the paths of the protocol; a model's paths are also listed with its version."""
     routes = {
         "/v2": {"get": _server_metadata("v2_server_metadata")},
         "/v2/": {"get": _server_metadata("v2_server_metadata_slash")},
@@ -168,7 +168,7 @@ def paths() -> OpenAPIObject:
 
 def _server_metadata(name: str) -> OpenAPIObject:
     body = content(JSON, reference("ServerMetadata"), SERVER_METADATA)
-    return operation(name, TAG, "What server this is", answers("The server.", body))
+    return operation(name, TAG, "Name and version of the server", answers("The server.", body))
 
 
 def _health(what: str, summary: str, *errors: type[NotReady]) -> OpenAPIObject:
@@ -181,7 +181,7 @@ def _model_metadata(suffix: str, parameters: list[OpenAPIObject]) -> OpenAPIObje
     body = content(JSON, reference("ModelMetadata"), MODEL_METADATA)
     responses = answers("The model's inputs and outputs.", body, [NotFound, NotReady])
     return operation(
-        f"v2_model{suffix}_metadata", TAG, "What goes in, what comes out", responses, parameters
+        f"v2_model{suffix}_metadata", TAG, "The model's inputs and outputs", responses, parameters
     )
 
 
@@ -201,7 +201,7 @@ def _infer(suffix: str, parameters: list[OpenAPIObject]) -> OpenAPIObject:
         f"v2_model{suffix}_infer",
         TAG,
         "Run the network on images",
-        answers("The outputs asked for; in binary where asked for.", body, errors),
+        answers("The requested outputs; in binary if requested.", body, errors),
         [*parameters, JSON_LENGTH],
         content(JSON, reference("InferRequest"), REQUEST) | octets,
     )

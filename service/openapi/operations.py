@@ -1,4 +1,4 @@
-"""The description of the probes, the metrics and the demonstration."""
+"""The OpenAPI description of the probes, the metrics and the demonstration."""
 
 from service.errors import InvalidInput, NotReady, TooLarge, UnsupportedType
 from service.openapi.classification import MODE, PICTURE
@@ -46,7 +46,7 @@ READY_TEXT = "The model is loaded and has passed its check."
 
 
 def paths() -> OpenAPIObject:
-    """Describe the routes for those who run the service, and the page to try it on."""
+    """Return the paths of the operators' routes and of the demonstration page."""
     live = answers("The process runs.", content(JSON, LIVE_SCHEMA, LIVE))
     ready = answers(READY_TEXT, content(JSON, READY_SCHEMA, READY), [NotReady])
     metrics = answers("The metrics.", content("text/plain", TEXT, METRICS))
@@ -78,7 +78,7 @@ def _demonstration() -> OpenAPIObject:
         [InvalidInput, TooLarge, UnsupportedType],
     )
     return {
-        "/ui": {"get": operation("ui", PAGE_TAG, "A page to try the model on", page)},
+        "/ui": {"get": operation("ui", PAGE_TAG, "A page to try the model", page)},
         "/ui/{path}": {"get": operation("ui_file", PAGE_TAG, "The page's own files", file, [path])},
         "/ui/seen": {
             "post": operation(

@@ -1,4 +1,4 @@
-"""The description of the API keys, for a service that has them (OpenAPI 3.0.3, section 4.7.27)."""
+"""The OpenAPI description of the API keys, if there are any (OpenAPI 3.0.3, section 4.7.27)."""
 
 from service.errors import Unauthorized
 from service.middleware.authentication import needs_key
@@ -11,7 +11,7 @@ SCHEMES: OpenAPIObject = {
 
 
 def with_keys(description: OpenAPIObject) -> OpenAPIObject:
-    """Return the description of a service with what asks for a key, and is refused without."""
+    """Return a description in which protected routes have the key and the answer without one."""
     components = description["components"] | {"securitySchemes": SCHEMES}
     paths = {
         path: {method: _closed(path, method, found) for method, found in methods.items()}

@@ -1,1 +1,1 @@
-"""The service's own routes, and the application that has them all."""
+"""The service's own REST routes, and the application that combines all routes."""

@@ -16,14 +16,14 @@ from service.rest import classify, health, predict, ui
 
 BENTOMLS = ("/docs.json", "/schema.json", "/static_content/{path:path}")
 
-# Swagger's page on BentoML's copy of Swagger. BentoML's own page reports its visitors to Google.
+# A page that uses BentoML's copy of Swagger UI. BentoML's own page reports its visitors to Google.
 PAGE = Path(__file__).parent / "documentation.html"
 
 
 def build_app(
     bentoml_app: Starlette, lifespan: Lifespan[Starlette], with_metrics: bool = True
 ) -> Starlette:
-    """Put our routes in front of BentoML's application, /metrics among them or not."""
+    """Return an application with our routes in front of BentoML's; /metrics is optional."""
     app = Starlette(
         routes=[
             Route("/", page),
@@ -40,11 +40,11 @@ def build_app(
     )
     app.router.redirect_slashes = False
     for route in app.routes:
-        if isinstance(route, Route):  # its $ would take /livez%0A for /livez
+        if isinstance(route, Route):  # its $ would match /livez%0A as /livez
             route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")
     return app
 
 
 async def page(request: Request) -> Response:
-    """Answer `GET /`: the API to read and to try."""
+    """Serve `GET /`: the page that documents the API and sends requests to it."""
     return FileResponse(PAGE, headers=DOCUMENTATION, media_type="text/html")

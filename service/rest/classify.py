@@ -1,4 +1,4 @@
-"""The routes that take pictures as people have them."""
+"""`POST /classify` and `POST /classify_batch`: image files in any served format."""
 
 from collections.abc import Sequence
 
@@ -22,9 +22,9 @@ from service.preprocessing.pipeline import (
 from service.rest.uploads import Upload, read_upload, read_uploads
 from service.telemetry.request_timing import timing
 
-# A picture of the network's own size is decoded on the event loop, in some 40 us, if it is a PNG or
-# JPEG: their readers take no more memory and time than their pixels and bytes, where a TIFF's tiles
-# and a WebP's codes may claim gigabytes.
+# A PNG or JPEG of the network's input size is decoded on the event loop, in about 40 us: its memory
+# and time depend only on its pixels and bytes. A TIFF's tiles and a WebP's codes can claim
+# gigabytes.
 INLINE_PIXELS = SIDE * SIDE
 INLINE_BYTES = 4096
 INLINE_BEGINNINGS = tuple(
@@ -33,7 +33,7 @@ INLINE_BEGINNINGS = tuple(
 
 
 async def classify(request: Request) -> Response:
-    """Answer `POST /classify`: one picture, as a form's field or as the body."""
+    """Serve `POST /classify`: one image, as a form field or as the body."""
     data_plane: DataPlane = request.app.state.data_plane
     content, (mode, top_k) = await read_upload(
         request, data_plane.settings.max_body_bytes, len(data_plane.model.labels)
@@ -47,7 +47,7 @@ async def classify(request: Request) -> Response:
 
 
 async def classify_batch(request: Request) -> Response:
-    """Answer `POST /classify_batch`: the pictures of a form."""
+    """Serve `POST /classify_batch`: the images of a form."""
     data_plane: DataPlane = request.app.state.data_plane
     uploads, (mode, top_k) = await read_uploads(
         request, data_plane.settings.max_body_bytes, len(data_plane.model.labels)
@@ -62,10 +62,10 @@ async def classify_batch(request: Request) -> Response:
 async def preprocess_async(
     content: bytes, decoders: Decoders, max_pixels: int, mode: Mode
 ) -> PreprocessedImage:
-    """Decode one picture: at once where it is small and plain, else in a process of its own.
+    """Preprocess one image: inline if it is small and plain, else in a decoder process.
 
     Raises:
-        RequestError: as `service.decoder_pool.pool` does.
+        RequestError: as in `service.decoder_pool.pool`.
     """
     if seen := preprocess_inline(content, max_pixels, mode):
         return seen
@@ -76,10 +76,10 @@ async def preprocess_async(
 async def preprocess_batch(
     uploads: Sequence[Upload], decoders: Decoders, max_pixels: int, mode: Mode
 ) -> list[PreprocessedImage]:
-    """Decode the pictures of one form, in order.
+    """Preprocess the images of one form, in order.
 
     Raises:
-        RequestError: as `service.decoder_pool.pool` does; the message names the picture.
+        RequestError: as in `service.decoder_pool.pool`; the message names the image.
     """
     contents = [upload.content for upload in uploads]
     if sum(map(len, contents)) <= INLINE_BYTES:
@@ -95,10 +95,10 @@ async def preprocess_batch(
 
 
 def preprocess_inline(content: bytes, max_pixels: int, mode: Mode) -> PreprocessedImage | None:
-    """Decode a picture for which that takes next to nothing; None for any other.
+    """Preprocess an image that is cheap to decode; return None for any other.
 
     Raises:
-        InvalidInput, TooLarge: as `service.preprocessing.pipeline` does.
+        InvalidInput, TooLarge: as in `service.preprocessing.pipeline`.
     """
     if seen := preprocess_fast_path(content, mode):
         return seen

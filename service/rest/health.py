@@ -1,4 +1,4 @@
-"""The routes for those who run the service: probes and metrics."""
+"""The routes for operators: probes and metrics."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -8,24 +8,24 @@ from service.http.responses import json_response
 
 
 async def livez(request: Request) -> Response:
-    """Answer `GET /livez`: the process runs."""
+    """Serve `GET /livez`: the process runs."""
     return json_response({"status": "live"})
 
 
 async def readyz(request: Request) -> Response:
-    """Answer `GET /readyz`: the model is loaded and has passed its check, or why not."""
+    """Serve `GET /readyz`: the model is loaded and has passed its check, or why not."""
     return json_response({"status": "ready", **request.app.state.data_plane.ready_model.describe()})
 
 
 async def healthz(request: Request) -> Response:
-    """Answer `GET /healthz`, BentoML's name for the same."""
+    """Serve `GET /healthz`, BentoML's name for `/readyz`."""
     return await readyz(request)
 
 
 async def metrics(request: Request) -> Response:
-    """Answer `GET /metrics`, in Prometheus's text format."""
-    # Imported here because Prometheus's client looks for a multi-process folder when it is
-    # imported, and only a worker has one.
+    """Serve `GET /metrics`, in Prometheus's text format."""
+    # Imported here because Prometheus's client looks for its multi-process folder at import, and
+    # only a worker has one.
     from prometheus_client import CONTENT_TYPE_LATEST
 
     from service.telemetry.metrics import exposition
@@ -38,4 +38,4 @@ ROUTES = [
     Route("/readyz", readyz),
     Route("/healthz", healthz),
 ]
-METRICS = [Route("/metrics", metrics)]  # where they have no port of their own
+METRICS = [Route("/metrics", metrics)]  # if they have no port of their own

@@ -1,4 +1,4 @@
-"""`POST /predict`: images as numbers."""
+"""`POST /predict`: images as JSON numbers."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -20,12 +20,12 @@ from service.preprocessing.pipeline import SIDE
 from service.telemetry.request_timing import timing
 
 JSON = "application/json"
-RIGHT = f"N x 1 x {SIDE} x {SIDE} whole numbers from 0 to 255"
+EXPECTED = f"N x 1 x {SIDE} x {SIDE} integers from 0 to 255"
 
-# About an image's worth, which takes 0.1 ms. For more, handing it to a thread pays.
+# About one image, which is parsed in 0.1 ms. A larger body is worth the switch to a thread.
 INLINE_BYTES = 4096
 
-# JSON's kinds by what orjson makes of them.
+# JSON's types, by the Python types that orjson returns.
 KINDS = {
     float: "a number with a fraction or exponent",
     int: "a number",
@@ -38,7 +38,7 @@ KINDS = {
 
 
 async def predict(request: Request) -> Response:
-    """Answer `POST /predict`: images as JSON, uint8 N x 1 x 28 x 28."""
+    """Serve `POST /predict`: images as JSON, uint8 N x 1 x 28 x 28."""
     data_plane: DataPlane = request.app.state.data_plane
     read_query(request.scope["query_string"])
     kind = media_type(header(request, b"content-type") or "")
@@ -57,85 +57,84 @@ async def predict(request: Request) -> Response:
 
 
 def read_images(body: bytes) -> NDArray[np.uint8]:
-    """Read `{"images": [[[[...]]]]}`.
-
-    Returns:
-        (N, 1, 28, 28), N being 1 or more.
+    """Return the images (N, 1, 28, 28) of `{"images": [[[[...]]]]}`, N at least 1.
 
     Raises:
-        InvalidInput: it is no such JSON.
+        InvalidInput: the body is not such JSON.
     """
     content = read_json(body)
     if not isinstance(content, dict):
-        raise InvalidInput(f'the body is {_kind(content)}, {{"images": {RIGHT}}} is right')
+        raise InvalidInput(f'the body: expected {{"images": {EXPECTED}}}, got {_kind(content)}')
     if list(content) != ["images"]:
         keys = ", ".join(repr(key[:40]) for key in list(content)[:5]) or "none"
-        raise InvalidInput(f"the body's keys are {keys}: 'images' alone is right")
+        raise InvalidInput(f"the body's keys: expected 'images' alone, got {keys}")
     return _array(content["images"])
 
 
 def _array(images: Any) -> NDArray[np.uint8]:
-    """Make nested lists an array, and take nothing for a whole number that is none.
+    """Return nested lists as an array; only JSON integers are accepted as integers.
 
-    One image after the other, so that other threads have their turn between.
+    Images are converted one by one, so that other threads can run in between.
     """
     if wrong := _wrong_shape(images):
-        raise InvalidInput(f"images {wrong}, {RIGHT} are right")
+        raise InvalidInput(f"images: expected {EXPECTED}, got {wrong}")
     content = bytearray()
     for image in images:
         pixels = _pixels(image)
         if pixels is None:
-            raise InvalidInput(f"images {_fault([image])}, {RIGHT} are right")
+            raise InvalidInput(f"images: expected {EXPECTED}, got {_wrong_content([image])}")
         content += pixels
     return np.frombuffer(content, np.uint8).reshape(-1, 1, SIDE, SIDE)  # (N, 1, 28, 28)
 
 
 def _pixels(image: Any) -> bytes | None:
-    """Return the bytes of one image; None where it is not 1 x 28 x 28 whole numbers to 255."""
+    """Return the bytes of one image; None if it is not 1 x 28 x 28 integers from 0 to 255."""
     try:
         (rows,) = image
         numbers = list(chain.from_iterable(rows))
         if len(rows) != SIDE or set(map(len, rows)) != {SIDE} or set(map(type, numbers)) != {int}:
             return None
         return bytes(numbers)
-    except (TypeError, ValueError):  # no lists, not one, or a number beyond 255
+    except (TypeError, ValueError):  # not lists, not one channel, or a number beyond 255
         return None
 
 
-def _fault(images: list[Any]) -> str:
-    """Say what is wrong with images that have the shape that they should have, or are ragged."""
+def _wrong_content(images: list[Any]) -> str:
+    """Return what is wrong with images that have the expected shape, or are ragged."""
     if wrong := _wrong_kind(images):
         return wrong
     number = next((number for number in _numbers(images) if not 0 <= number <= 255), None)
-    return "is ragged" if number is None else f"holds {number}"
+    return "ragged lists" if number is None else f"the element {number}"
 
 
 def _wrong_shape(images: Any) -> str:
-    """Say what is wrong with the first list at each depth; empty for nothing."""
+    """Return what is wrong with the first list at each depth; empty if nothing is."""
     if not isinstance(images, list):
-        return f"is {_kind(images)}"
+        return _kind(images)
     shape: list[int] = []
     inner: Any = images
     while isinstance(inner, list):
         shape.append(len(inner))
         inner = inner[0] if inner else None
-    right = shape[0] > 0 and shape[1:] == [1, SIDE, SIDE]
-    return "" if right else f"has shape ({', '.join(map(str, shape[:8]))})"
+    expected = shape[0] > 0 and shape[1:] == [1, SIDE, SIDE]
+    return "" if expected else f"shape ({', '.join(map(str, shape[:8]))})"
 
 
 def _wrong_kind(images: list[Any]) -> str:
-    """Say what stands where a whole number should; empty for nothing."""
+    """Return which element is not an integer; empty if all are."""
     try:
         kinds = set(map(type, _numbers(images)))
-    except TypeError:  # a number where a list should be
-        return "is ragged"
+    except TypeError:  # a number in place of a list
+        return "ragged lists"
     if list in kinds:
-        return "is ragged"
-    return "".join(f"holds {KINDS[kind]}" for kind in sorted(kinds - {int}, key=str)[:1])
+        return "ragged lists"
+    return "".join(
+        f"an element that is {KINDS[kind]}" for kind in sorted(kinds - {int}, key=str)[:1]
+    )
 
 
 def _numbers(images: list[Any]) -> Iterator[Any]:
-    """What is in nested lists, four deep."""
+    """Return the elements of lists nested four deep."""
     rows = chain.from_iterable(chain.from_iterable(images))
     return chain.from_iterable(rows)
 

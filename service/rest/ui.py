@@ -1,4 +1,4 @@
-"""The page at `/ui`, and what it needs beyond the API: the 28 x 28 pixels that the model saw."""
+"""The page at `/ui`, and a route that the page needs: the 28 x 28 pixels that the model gets."""
 
 from hashlib import sha256
 from http import HTTPStatus
@@ -21,33 +21,33 @@ UI = Path(__file__).parents[1] / "ui"
 FILES = StaticFiles(directory=UI)
 PAGE = (UI / "index.html").read_bytes().replace(b"MEDIA_TYPES", ",".join(MEDIA_TYPES).encode())
 
-# The page runs its own scripts, talks to its own service and loads nothing else. blob: are the
-# pictures that its user gave it.
+# The page runs its own scripts, calls its own service and loads nothing else. blob: allows the
+# images that the user has chosen.
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
         "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
     ),
-    "Cache-Control": "no-cache",  # ask with If-None-Match: a new version's page is seen at once
+    "Cache-Control": "no-cache",  # revalidate with If-None-Match: a new version shows at once
 }
 
 
 async def page(request: Request) -> Response:
-    """Answer `GET /ui`; its user may choose files of the formats served."""
+    """Serve `GET /ui`; the page's file dialog offers the formats served."""
     headers = {**HEADERS, "ETag": f'"{sha256(PAGE).hexdigest()}"'}
     response = Response(PAGE, headers=headers, media_type="text/html")
     if FILES.is_not_modified(response.headers, request.headers):
         response = NotModifiedResponse(response.headers)
-        response.headers.update(HEADERS)  # it drops the policy, which a browser takes from it
+        response.headers.update(HEADERS)  # it drops the policy, which browsers take from a 304
     return response
 
 
 async def file(request: Request) -> Response:
-    """Answer `GET /ui/...` with one of the page's files."""
+    """Serve `GET /ui/...`: one of the page's files."""
     path = request.path_params["path"]
-    if path == "index.html":  # the file on the disk lacks the formats
+    if path == "index.html":  # the file on disk lacks the formats
         return await page(request)
-    if path == "seen":  # no file, but the route below for POST
+    if path == "seen":  # not a file, but the POST route below
         raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
     response = await FILES.get_response(path, request.scope)
     response.headers.update(HEADERS)
@@ -55,9 +55,9 @@ async def file(request: Request) -> Response:
 
 
 async def seen(request: Request) -> Response:
-    """Answer `POST /ui/seen`: what the model sees of a picture that `/classify` would take.
+    """Serve `POST /ui/seen`: the model's input for an image that `/classify` accepts.
 
-    The answer is a grey PNG of 28 x 28.
+    The response is a grey PNG of 28 x 28 pixels.
     """
     data_plane: DataPlane = request.app.state.data_plane
     content, choices = await read_upload(

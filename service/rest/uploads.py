@@ -1,4 +1,4 @@
-"""The pictures in a request: the body itself, or parts of a form."""
+"""The images in a request: the body itself, or the parts of a form."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,31 +18,31 @@ FIELD, BATCH_FIELD = "image", "images"
 FORM = "multipart/form-data"
 INLINE_BYTES = 64 * 1024  # of a form that is split on the event loop
 FORMS = ThreadPoolExecutor(1, "forms")
-# Besides any image/...: what clients send that do not know what they have. The bytes decide.
+# Accepted besides any image/...: what clients send if they do not know the type. The bytes decide.
 UNKNOWN = ("", "*/*", "application/octet-stream", "binary/octet-stream")
-LONGEST_CHOICE = 100  # bytes of a form's field that chooses
+LONGEST_CHOICE = 100  # bytes of a form field with an option
 
 
 class Upload(NamedTuple):
-    """One of a form's pictures."""
+    """One image of a form."""
 
-    name: str  # its file's, as the client has it; may be empty
+    name: str  # the client's file name; may be empty
     content: bytes
 
 
 async def read_upload(request: Request, max_bytes: int, classes: int) -> tuple[bytes, QueryOptions]:
-    """Return the bytes of the one picture that a request carries, and what it chooses.
+    """Return the bytes of a request's one image, and the request's options.
 
     Args:
-        request: its query chooses, or its form.
-        max_bytes: the largest body taken.
-        classes: how many the model has.
+        request: has the options in its query or its form.
+        max_bytes: limit of the body.
+        classes: number of the model's classes.
 
     Raises:
-        UnsupportedType: the body is neither a form nor what may be a picture, or encoded.
-        TooLarge: the body has more bytes than the limit, or the form more parts than its.
-        InvalidInput: the form has no field `image`, more than one, or is malformed; or as
-            `parse_query_options` does.
+        UnsupportedType: the body is neither a form nor possibly an image, or it is encoded.
+        TooLarge: the body has more bytes, or the form more parts, than the limit.
+        InvalidInput: the form has no field `image`, has several, or is malformed; or as in
+            `parse_query_options`.
     """
     query = request.scope["query_string"]
     choices = parse_query_options(query, classes)
@@ -71,18 +71,18 @@ async def read_upload(request: Request, max_bytes: int, classes: int) -> tuple[b
 async def read_uploads(
     request: Request, max_bytes: int, classes: int
 ) -> tuple[Sequence[Upload], QueryOptions]:
-    """Return the pictures of a request for a batch, in order, at least one, and what it chooses.
+    """Return the images of a batch request, in order, at least one, and the request's options.
 
     Args:
-        request: its query chooses, or its form.
-        max_bytes: the largest body taken.
-        classes: how many the model has.
+        request: has the options in its query or its form.
+        max_bytes: limit of the body.
+        classes: number of the model's classes.
 
     Raises:
-        UnsupportedType: the body is no form, or encoded.
-        TooLarge: the body has more bytes than the limit, or the form more parts than its.
-        InvalidInput: the form has no field `images`, or is malformed; or as
-            `parse_query_options` does.
+        UnsupportedType: the body is not a form, or it is encoded.
+        TooLarge: the body has more bytes, or the form more parts, than the limit.
+        InvalidInput: the form has no field `images`, or is malformed; or as in
+            `parse_query_options`.
     """
     query = request.scope["query_string"]
     parse_query_options(query, classes)  # before the body
@@ -104,7 +104,7 @@ async def read_uploads(
 
 
 async def _parse(body: bytes, content_type: str) -> Sequence[Part]:
-    """Split a form; a large one in a thread, since its parts take up to 20 ms, one at a time."""
+    """Return a form's parts; a large form is split in a thread, since this takes up to 20 ms."""
     if len(body) <= INLINE_BYTES:
         return parse_multipart(body, content_type)
     loop = asyncio.get_running_loop()
@@ -112,7 +112,7 @@ async def _parse(body: bytes, content_type: str) -> Sequence[Part]:
 
 
 def _choosing(parts: Sequence[Part]) -> list[tuple[str, str]]:
-    """Return the fields of a form that choose."""
+    """Return the fields of a form that are options."""
     return [
         (part.name, part.content[:LONGEST_CHOICE].decode("utf-8", "replace"))
         for part in parts

@@ -1,1 +1,1 @@
-"""A model file as a checked ONNX Runtime session."""
+"""The model file, loaded as an ONNX Runtime session and checked."""

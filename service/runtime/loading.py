@@ -1,6 +1,6 @@
-"""Loading a model in a time that ends, whatever its file holds.
+"""Loading a model with a time limit, whatever its file contains.
 
-A thread cannot be stopped in which ONNX Runtime opens a file: it is left to itself, and the process
+A thread in which ONNX Runtime opens a file cannot be stopped. It is a daemon thread: the process
 ends without waiting for it.
 """
 
@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 
 def begin(work: Callable[[], T]) -> "Future[T]":
-    """Do some work in a thread of its own, for which no process waits as it ends."""
+    """Return the future of some work in a daemon thread."""
     future: Future[T] = Future()
 
     def run() -> None:
         try:
             future.set_result(work())
-        except BaseException as error:  # for whoever waits
+        except BaseException as error:  # raised where the future is awaited
             future.set_exception(error)
 
     Thread(target=run, name="loading", daemon=True).start()
@@ -31,11 +31,11 @@ def begin(work: Callable[[], T]) -> "Future[T]":
 
 
 def within_time(load: Callable[[], T]) -> T:
-    """Load a model, and wait for it.
+    """Return what load returns, within the time limit.
 
     Raises:
-        ModelError: it takes too long.
-        Exception: what the load raises.
+        ModelError: the load takes too long.
+        Exception: any exception of the load.
     """
     future = begin(load)
     try:
@@ -47,5 +47,5 @@ def within_time(load: Callable[[], T]) -> T:
 
 
 def overdue() -> ModelError:
-    """Say that it takes too long."""
+    """Return the error for a load that takes too long."""
     return ModelError(f"the model is not loaded after {LOAD_SECONDS:g} s")

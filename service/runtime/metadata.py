@@ -1,6 +1,7 @@
-"""What `export.metadata` wrote into a model's file, read as what a stranger may have written.
+"""The metadata that `export.metadata` writes into a model's file, read as untrusted input.
 
-All of it comes back in answers, in metrics or in the log: what cannot be shown there is refused.
+All of it appears in responses, in metrics or in the log, so names with invisible characters are
+refused.
 """
 
 import base64
@@ -19,14 +20,14 @@ from service.drift.statistics import InputStatistics
 from service.errors import ModelError
 
 SIDE = 28
-LONGEST_TEXT = 2**22  # characters of one piece of metadata; the released model's longest has 30,000
+LONGEST_TEXT = 2**22  # characters of one metadata entry; the released model's longest has 30,000
 LONGEST_NAME = 200  # characters
 MOST_SAMPLES = 1000
 
-# A check whose tolerance is larger than this share of the largest logit would pass another network.
+# With a tolerance above this share of the largest logit, a different network would pass the check.
 LARGEST_TOLERANCE = 0.01
 
-# Control and format characters and separators of lines do not show; joiners are parts of words.
+# Control and format characters and line separators are invisible; joiners are parts of words.
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
 
@@ -35,7 +36,7 @@ Parsed = TypeVar("Parsed")
 
 @dataclass(frozen=True)
 class GoldenSamples:
-    """A few real images, and the logits that every device must find for them."""
+    """A few real images, and the logits that every device must compute for them."""
 
     images: NDArray[np.uint8]  # (G, 1, 28, 28)
     logits: NDArray[np.float64]  # (G, K)
@@ -43,11 +44,12 @@ class GoldenSamples:
 
     @classmethod
     def parse(cls, text: str, classes: int) -> Self:
-        """Read the `golden_samples` of a model's metadata.
+        """Return the `golden_samples` of a model's metadata.
 
         Raises:
-            ValueError, LookupError, TypeError, ArithmeticError: it is no such JSON, does not fit
-                the number of classes, or could hardly fail.
+            ValueError, LookupError, TypeError, ArithmeticError: the text is not such JSON, does not
+                fit the number of classes, or has a tolerance with which the check could hardly
+                fail.
         """
         content = json.loads(text)
         images = np.frombuffer(base64.b64decode(content["images"], validate=True), np.uint8)
@@ -59,19 +61,20 @@ class GoldenSamples:
                 f"there are {classes} labels"
             )
         if not np.isfinite(logits).all():
-            raise ValueError("it has a logit that is no finite number")
+            raise ValueError("it has a logit that is not a finite number")
         tolerance = float(content["tolerance"])
         most = LARGEST_TOLERANCE * float(np.abs(logits).max())
         if not 0 < tolerance <= most:
             raise ValueError(
-                f"its tolerance is {tolerance:g}, a positive number of at most {most:.3g} is right"
+                f"its tolerance: expected a positive number of at most {most:.3g}, "
+                f"got {tolerance:g}"
             )
         return cls(images, logits, tolerance)
 
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """All that is served of a model but the network."""
+    """All of a served model except the network."""
 
     name: str
     version: str
@@ -81,15 +84,15 @@ class ModelMetadata:
 
     @classmethod
     def read(cls, session: ort.InferenceSession) -> Self:
-        """Read what an opened model has.
+        """Return the metadata of an opened model.
 
         Raises:
-            ModelError: a piece is missing, or is not what `python -m export` writes.
+            ModelError: an entry is missing, or is not as `python -m export` writes it.
         """
         try:
             metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
         except UnicodeDecodeError as error:
-            raise ModelError(f"the model's metadata is no UTF-8: {error}") from error
+            raise ModelError(f"the model's metadata is not UTF-8: {error}") from error
         name, version = (_parse(metadata, key, _shown) for key in ("name", "version"))
         labels = _parse(metadata, "labels", _labels)
         classes = len(labels)
@@ -102,14 +105,14 @@ class ModelMetadata:
 
 
 def _parse(metadata: Mapping[str, str], key: str, parse: Callable[[str], Parsed]) -> Parsed:
-    """Read one entry of a model's metadata."""
+    """Return one entry of a model's metadata, parsed."""
     if key not in metadata:
         raise ModelError(f"the model's metadata has no {key}: `python -m export` writes it")
     text = metadata[key]
     try:
         if len(text) > LONGEST_TEXT:
-            raise ValueError(f"it has {len(text):,} characters, at most {LONGEST_TEXT:,} are right")
-        # NumPy only warns of numbers that do not fit.
+            raise ValueError(f"expected at most {LONGEST_TEXT:,} characters, got {len(text):,}")
+        # By default NumPy only warns of overflow and invalid values.
         with np.errstate(over="raise", invalid="raise"):
             return parse(text)
     except (LookupError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
@@ -120,32 +123,31 @@ def _parse(metadata: Mapping[str, str], key: str, parse: Callable[[str], Parsed]
 
 
 def _statistics(text: str, images: NDArray[np.uint8]) -> InputStatistics:
-    """Read input statistics, and see that they say something of images (G, 1, 28, 28)."""
+    """Return input statistics that give finite values for images (G, 1, 28, 28)."""
     statistics = InputStatistics.parse(text)
     whitened = statistics.whitened(images)  # (G, 3C)
     means = statistics.channel_means(whitened.mean(axis=0, dtype=np.float64))  # (C,)
     if not (np.isfinite(whitened).all() and np.isfinite(means).all()):
-        raise ValueError("a number that they give for the golden samples is not finite")
+        raise ValueError("a value computed from them for the golden samples is not finite")
     return statistics
 
 
 def _labels(text: str) -> tuple[str, ...]:
     labels = json.loads(text)
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise TypeError(f"it is {text[:60]!r}, a list of names is right")
+        raise TypeError(f"expected a list of names, got {text[:60]!r}")
     if len(set(labels)) < len(labels):
-        raise ValueError(f"two classes have one name: {text[:300]!r}")
+        raise ValueError(f"two classes have the same name: {text[:300]!r}")
     return tuple(map(_shown, labels))
 
 
 def _shown(name: str) -> str:
-    """Return a name that can be shown everywhere."""
+    """Return a name, if all its characters are visible and it is not too long."""
     if not name.strip() or len(name) > LONGEST_NAME:
         raise ValueError(
-            f"it has a name of {len(name):,} characters, 1 to {LONGEST_NAME} are right: "
-            f"{name[:60]!r}"
+            f"expected a name of 1 to {LONGEST_NAME} characters, got {len(name):,}: {name[:60]!r}"
         )
     for character in name:
         if unicodedata.category(character) in UNSEEN and character not in JOINERS:
-            raise ValueError(f"it has {character!r} in a name, which does not show: {name!r}")
+            raise ValueError(f"it has {character!r} in a name, which is not visible: {name!r}")
     return name

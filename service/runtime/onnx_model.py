@@ -1,4 +1,4 @@
-"""The network that is served, with the metadata that `export.metadata` put into its file."""
+"""The served network, with the metadata that `export.metadata` wrote into its file."""
 
 import hashlib
 import logging
@@ -37,15 +37,15 @@ class OnnxModel:
     """A folded network on a device."""
 
     def __init__(self, session: ort.InferenceSession, sha256: str = "") -> None:
-        """Read the metadata of an opened model, and see that it takes and gives what is served.
+        """Read the metadata of an opened model, and check its inputs and outputs.
 
         Args:
             session: of ONNX Runtime.
-            sha256: of the model's file, where there is one.
+            sha256: of the model's file, if there is one.
 
         Raises:
-            ModelError: a piece of metadata is missing or broken, or its inputs or outputs
-                are not those that `python -m export` writes.
+            ModelError: a metadata entry is missing or broken, or the inputs or outputs are not
+                as `python -m export` writes them.
         """
         self.session = session
         self.sha256 = sha256
@@ -56,17 +56,17 @@ class OnnxModel:
             self._check_signature()
         except UnicodeDecodeError as error:
             raise ModelError(
-                f"a name of the model's inputs or outputs is no UTF-8: {error}"
+                f"a name of the model's inputs or outputs is not UTF-8: {error}"
             ) from error
 
     @cached_property
     def execution_provider(self) -> str:
-        """ONNX Runtime's name for what the session really runs on."""
+        """ONNX Runtime's name of the provider that the session really uses."""
         return str(self.session.get_providers()[0])
 
     @cached_property
     def device(self) -> Literal["cpu", "cuda"]:
-        """The same in a word."""
+        """The device of that provider."""
         return "cuda" if self.execution_provider == CUDA else "cpu"
 
     def _check_signature(self) -> None:
@@ -76,7 +76,7 @@ class OnnxModel:
         _check_signature("output", self.session.get_outputs(), outputs)
 
     def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the probabilities (N, K) of images (N, 1, 28, 28), 0 being background."""
+        """Return the probabilities (N, K) of images (N, 1, 28, 28); 0 is background."""
         return self.infer(images, [PROBABILITIES])[0]  # (N, K)
 
     def infer(
@@ -85,7 +85,7 @@ class OnnxModel:
         outputs: Sequence[str],
         options: ort.RunOptions | None = None,
     ) -> list[NDArray[np.float32]]:
-        """Return the outputs named, each (N, K), for images (N, 1, 28, 28), in the order named."""
+        """Return the named outputs, each (N, K), for images (N, 1, 28, 28), in the given order."""
         if self.device == "cuda":
             return run_with_io_binding(self.session, INPUT, images, outputs, options)
         feed = {INPUT: images}
@@ -93,13 +93,13 @@ class OnnxModel:
         return arrays
 
     def warm_up(self, max_batch: int) -> None:
-        """On CUDA, run every size of batch once, so that no request waits for its first run.
+        """Run and check every batch size once on CUDA, so that no request waits for a first run.
 
-        And check it: cuDNN chooses for each size how to compute a convolution, and where it finds
-        no other way, with TF32.
+        cuDNN chooses for each size how to compute a convolution; if it finds no other way, it uses
+        TF32. So each size is checked.
 
         Raises:
-            ModelError: as `check`.
+            ModelError: as in `check`.
         """
         if self.device != "cuda":
             return
@@ -108,16 +108,16 @@ class OnnxModel:
         for size in sizes:
             self.check(size)
         logger.info(
-            "Batches of 1 to %d images ran and were right, once each size, in %.1f s.",
+            "Batches of 1 to %d images, once each size, ran and passed the check in %.1f s.",
             sizes[-1],
             time.perf_counter() - start,
         )
 
     def check(self, size: int | None = None) -> None:
-        """Run the golden samples on the device that will serve.
+        """Run the golden samples on the serving device.
 
         Args:
-            size: of the batch, for which they are repeated or cut; None for as many as they are.
+            size: of the batch, to which they are repeated or cut; None for their own number.
 
         Raises:
             ModelError: the model cannot be run, or a logit differs from the expected one by
@@ -129,25 +129,25 @@ class OnnxModel:
         try:
             with _ended_after(CHECK_SECONDS) as options:
                 logits = self.infer(images, [LOGITS, PROBABILITIES], options)[0]  # (G, K)
-        except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+        except Exception as error:  # ONNX Runtime's exceptions have no common base class
             raise ModelError(
                 f"the model cannot be run on {self.execution_provider}: {one_line(error)}"
             ) from error
         if logits.shape != expected.shape:
             raise ModelError(
-                f"the model's golden samples come out as logits of shape {logits.shape}, "
-                f"{expected.shape} is right"
+                f"the logits of the model's golden samples: expected shape {expected.shape}, got "
+                f"{logits.shape}"
             )
         worst = float(np.abs(logits - expected).max())
-        if not worst <= self.golden.tolerance:  # so that one that is no number fails too
+        if not worst <= self.golden.tolerance:  # NaN fails too
             raise ModelError(
                 f"the model's golden samples come out wrong on {self.execution_provider}, in a "
-                f"batch of {len(order)}: a logit is off by {worst:.3g}, at most "
-                f"{self.golden.tolerance:g} is right"
+                f"batch of {len(order)}: a logit is off by {worst:.3g}, expected at most "
+                f"{self.golden.tolerance:g}"
             )
 
     def describe(self) -> dict[str, Any]:
-        """Say what is served and where, for people and probes."""
+        """Return the model's name and version and its device, for people and probes."""
         return {
             "model": {"name": self.name, "version": self.version},
             "device": self.device,
@@ -156,15 +156,15 @@ class OnnxModel:
 
 
 def load_model(settings: ServiceSettings, content: bytes | None = None) -> OnnxModel:
-    """Open the model that the settings name, and see that it computes what it should.
+    """Return the model of the settings, checked with its golden samples.
 
     Args:
-        settings: the file and the device.
-        content: of the file, where it has been read.
+        settings: have the file and the device.
+        content: of the file, if it has been read already.
 
     Raises:
-        ModelError: the file cannot be read, is no such model, or fails its golden samples.
-        DeviceError: the device asked for is not to be had.
+        ModelError: the file cannot be read, is not such a model, or fails its golden samples.
+        DeviceError: the requested device is not available.
     """
     if content is None:
         content = read_model(settings.model)
@@ -175,7 +175,7 @@ def load_model(settings: ServiceSettings, content: bytes | None = None) -> OnnxM
 
 @contextmanager
 def _ended_after(seconds: float) -> Iterator[ort.RunOptions]:
-    """Yield options with which a run fails that takes longer, as that of an endless loop."""
+    """Yield options that end a longer run with an error, for example an endless loop."""
     options = ort.RunOptions()
     timer = Timer(seconds, setattr, (options, "terminate", True))
     timer.start()
@@ -191,21 +191,21 @@ def _ended_after(seconds: float) -> Iterator[ort.RunOptions]:
 
 
 def sha256(content: bytes) -> str:
-    """Return the digest of a model's file, in hexadecimal digits, as `sha256sum` gives it."""
+    """Return the SHA-256 of a model's file in hexadecimal digits, as `sha256sum` prints it."""
     return hashlib.sha256(content).hexdigest()
 
 
 def read_model(path: Path) -> bytes:
-    """Return what is in a model's file.
+    """Return the bytes of a model's file.
 
     Raises:
-        ModelError: it cannot be read, or is too large.
+        ModelError: the file cannot be read, or is too large.
     """
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
-            raise ModelError(f"the model {path} has more than {MOST_BYTES:,} bytes, the most")
+            raise ModelError(f"the model {path} has more than {MOST_BYTES:,} bytes, the limit")
         return content
     except OSError as error:
         raise ModelError(
@@ -215,9 +215,9 @@ def read_model(path: Path) -> bytes:
 
 
 def _check_signature(kind: str, values: Sequence[ort.NodeArg], expected: Sequence[str]) -> None:
-    """See that the inputs or outputs of a model are those expected, each `name type (shape)`.
+    """Check that a model's inputs or outputs are as expected, each `name type (shape)`.
 
-    N stands for an axis of any length.
+    N is an axis of any length.
     """
     found = [
         f"{value.name} {value.type.removeprefix('tensor(').removesuffix(')')} {_shape(value)}"

@@ -1,4 +1,4 @@
-"""Where the network is computed: an ONNX Runtime session on the GPU, or on the CPU."""
+"""ONNX Runtime sessions, on the GPU or on the CPU."""
 
 import ctypes
 import logging
@@ -23,30 +23,30 @@ DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
 def create_session(model: bytes, device: Device) -> ort.InferenceSession:
-    """Open a model on the device asked for; with `auto`, on CUDA where there is one.
+    """Return a session on the requested device; with `auto`, on CUDA if it is available.
 
-    ONNX Runtime lists the CUDA execution provider on machines that have no GPU, and
-    falls back to the CPU by itself, so only the session can tell what it runs on.
+    ONNX Runtime lists the CUDA execution provider also on machines without a GPU, and falls back
+    to the CPU by itself. So only the session shows which device it uses.
 
     Raises:
-        DeviceError: `cuda` was asked for and the session did not get it.
-        ModelError: the bytes are no ONNX model.
+        DeviceError: `cuda` was requested and the session did not get it.
+        ModelError: the bytes are not an ONNX model.
     """
     if device == "cpu":
         return _open(model, [CPU])
-    fault = missing_part()
-    if fault is None:
+    reason = missing_part()
+    if reason is None:
         ort.preload_dlls()  # finds CUDA and cuDNN in the cuda extra's wheels
         session = _open(model, [(CUDA, CUDA_OPTIONS), CPU])
         if session.get_providers()[0] == CUDA:
             return session
-        fault = "ONNX Runtime could not start its CUDA execution provider (its log says why)"
+        reason = "ONNX Runtime could not start its CUDA execution provider (its log says why)"
     if device == "cuda":
         raise DeviceError(
-            f"FASHION_DEVICE is cuda, but {fault}: install NVIDIA's driver and the cuda extra "
+            f"FASHION_DEVICE is cuda, but {reason}: install NVIDIA's driver and the cuda extra "
             "(in a container, --gpus all), or set FASHION_DEVICE to cpu or auto"
         )
-    logger.warning("Serving on the CPU, because %s.", fault)
+    logger.warning("Serving on the CPU, because %s.", reason)
     return _open(model, [CPU])
 
 
@@ -57,16 +57,16 @@ def run_with_io_binding(
     outputs: Sequence[str],
     options: ort.RunOptions | None = None,
 ) -> list[NDArray[np.float32]]:
-    """Run a session on a batch that lies on its device, as do the outputs until all are there.
+    """Return the outputs for a batch; input and outputs stay on the device until all are computed.
 
-    The batch is padded to a size of `bucket_sizes`: for each size that it has not seen, CUDA looks
-    for ways to compute the convolutions.
+    The batch is padded to a size of `bucket_sizes`, because for each new size CUDA searches for a
+    way to compute the convolutions.
 
     Args:
         session: on CUDA, or on the CPU.
         name: of the one input.
         batch: (N, ...).
-        outputs: the names of those wanted, (N, ...) each, in this order.
+        outputs: names of the outputs, (N, ...) each, in the order to return them.
         options: of ONNX Runtime.
     """
     device = "cuda" if session.get_providers()[0] == CUDA else "cpu"
@@ -79,12 +79,12 @@ def run_with_io_binding(
 
 
 def bucket_sizes(most: int) -> list[int]:
-    """Return the batch sizes that are computed for up to so many images: 1, 2, 4 and so on."""
+    """Return the batch sizes that are run for up to so many images: 1, 2, 4 and so on."""
     return [2**power for power in range((most - 1).bit_length() + 1)]
 
 
 def missing_part() -> str | None:
-    """Say what CUDA lacks here; None where nothing does."""
+    """Return what CUDA lacks here; None if nothing is missing."""
     if CUDA not in ort.get_available_providers():
         return "this build of ONNX Runtime has no CUDA execution provider"
     try:
@@ -103,17 +103,17 @@ def _padded(batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _open(model: bytes, providers: list[str | tuple[str, dict[str, str]]]) -> ort.InferenceSession:
     options = ort.SessionOptions()
-    # One image takes 36 us: handing parts of it to other threads takes longer.
+    # One image takes 36 us: to give parts of it to other threads takes longer.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     try:
         return ort.InferenceSession(model, options, providers=providers)
-    except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+    except Exception as error:  # ONNX Runtime's exceptions have no common base class
         raise ModelError(
-            f"the model is no ONNX model that can be run here: {one_line(error)}"
+            f"the model is not an ONNX model that can be run here: {one_line(error)}"
         ) from error
 
 
 def one_line(error: Exception) -> str:
-    """Give an error's message as one line of a log; ONNX Runtime's can have several."""
+    """Return an error's message as one line of a log; ONNX Runtime's can have several lines."""
     return " ".join(str(error).split())

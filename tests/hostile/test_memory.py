@@ -139,7 +139,7 @@ def test_what_inflates_to_the_limit_is_taken(server: Server) -> None:
         INFER, "application/json", "Content-Encoding: gzip", f"Content-Length: {len(body)}"
     )
     answer = exchange(server.port, [first, body])
-    assert (answer.status, answer.error) == (400, "the request has no inputs: a list is right")
+    assert (answer.status, answer.error) == (400, "the request has no inputs: expected a list")
 
 
 @pytest.mark.parametrize("side", [8000, 60_000, 2**31])

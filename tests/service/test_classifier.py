@@ -115,7 +115,7 @@ def test_bentomls_clients_take_paths_pil_images_and_arrays(
     assert by_array["probabilities"] == [list(expected["probabilities"].values())]
     assert f"is no {SERVED} file" in no_picture
     assert "images[1] 'client.py': the image" in broken_batch
-    assert "images has shape (0), N x 1 x 28 x 28" in no_images
+    assert "expected N x 1 x 28 x 28 integers from 0 to 255, got shape (0)" in no_images
 
 
 def test_the_service_classifies_without_a_server(

@@ -197,7 +197,7 @@ def test_channels_and_drift_are_told(
     wait_until(lambda: drift() > 1, server)
 
 
-LINE = "The model has no input statistics: nobody watches what comes in."
+LINE = "The model has no input statistics: the input is not monitored."
 
 
 def answers_without_input(server: Server, image: NDArray[np.uint8]) -> None:

@@ -171,7 +171,7 @@ def test_a_file_that_changes_or_vanishes_changes_nothing_before(
     ("spoil", "why"),
     [
         (Path.unlink, "cannot read the model .*: No such file"),
-        (lambda model: model.write_bytes(b"no model"), "the model is no ONNX model"),
+        (lambda model: model.write_bytes(b"no model"), "the model is not an ONNX model"),
         (with_wrong_golden_samples, "golden samples come out wrong"),
         (lambda model: write_model(model, labels=None), "metadata has no labels"),
     ],

@@ -151,7 +151,7 @@ def test_triton_says_what_was_wrong(
     with pytest.raises(InferenceServerException) as caught:
         triton.infer(MODEL, [tensor(images[:1])])
     assert caught.value.status() == "400"
-    assert "the shape of 'image' is [1, 28, 28], [N, 1, 28, 28] is right" in str(caught.value)
+    assert "the shape of 'image': expected [N, 1, 28, 28], got [1, 28, 28]" in str(caught.value)
 
 
 @SENT
@@ -201,7 +201,7 @@ def test_kserve_gets_the_same_bits(
     found = json.loads(done.stdout.splitlines()[-1])
     ready = {name: found[name] for name in ("live", "ready", "model_ready", "other_model_ready")}
     assert ready == {"live": True, "ready": True, "model_ready": True, "other_model_ready": False}
-    assert "the shape of 'image' is [1, 28, 28]" in found["refusal"]
+    assert "the shape of 'image': expected [N, 1, 28, 28], got [1, 28, 28]" in found["refusal"]
     for name, expected in zip(NAMES, same_session.run(NAMES, {"image": batch}), strict=True):
         for way in ("json", "binary", "mixed"):
             assert bytes.fromhex(found[way][name]) == expected.tobytes()

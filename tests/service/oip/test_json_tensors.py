@@ -44,7 +44,7 @@ def test_a_wrong_value_is_named_with_its_place(value: Any, index: int) -> None:
     with pytest.raises(InvalidInput) as caught:
         images_from_json(data, ONE)
     assert str(caught.value) == (
-        f"the data of 'image' has {value!r} at index {index}, a whole number from 0 to 255 is right"
+        f"the data of 'image' at index {index}: expected an integer from 0 to 255, got {value!r}"
     )
 
 
@@ -59,7 +59,7 @@ def test_a_wrong_number_of_values_is_named(data: list[int], count: str) -> None:
 
 @pytest.mark.parametrize("data", [None, "0" * 784, {"0": 0}, 7, True])
 def test_data_that_is_no_list_is_refused(data: Any) -> None:
-    with pytest.raises(InvalidInput, match="a list of numbers is right"):
+    with pytest.raises(InvalidInput, match="expected a list of numbers, got"):
         images_from_json(data, ONE)
 
 
@@ -86,9 +86,9 @@ def test_ragged_nesting_is_refused_with_its_axis(data: list[Any], axis: int) -> 
 
 
 def test_nested_values_are_checked_as_flat_ones_are() -> None:
-    with pytest.raises(InvalidInput, match="has 300 at index 783"):
+    with pytest.raises(InvalidInput, match=r"at index 783: .* got 300"):
         images_from_json([[[*ROWS[:27], [*ZEROS[:27], 300]]]], ONE)
-    with pytest.raises(InvalidInput, match=r"has \[\.*.* at index 0"):
+    with pytest.raises(InvalidInput, match=r"at index 0: .* got \[\.*.*"):
         images_from_json([[[[[0]] * 28] * 28]], ONE)
 
 
@@ -111,7 +111,7 @@ def test_any_other_shape_is_refused(shape: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         image_shape(shape)
     assert str(caught.value).startswith(
-        f"the shape of 'image' is {shape!r}, [N, 1, 28, 28] is right"
+        f"the shape of 'image': expected [N, 1, 28, 28], got {shape!r}"
     )
 
 

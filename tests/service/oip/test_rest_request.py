@@ -60,7 +60,7 @@ def test_the_same_json_before_other_images_is_another_request() -> None:
         np.testing.assert_array_equal(parse_request(body, length).images, images)
         assert "2,351 bytes follow the JSON" in refused(body[:-1], length)
         wrong, length = binary(images, id=7)
-        assert "id 7" in refused(wrong, length)
+        assert "got 7" in refused(wrong, length)
 
 
 def test_a_header_length_of_0_makes_the_body_the_images() -> None:
@@ -72,7 +72,9 @@ def test_a_header_length_of_0_makes_the_body_the_images() -> None:
         ("probabilities", True),
     ]
     for body in (b"", bytes(783), bytes(785)):
-        assert f"it has {len(body)} bytes, 784 for each image" in refused(body, "0")
+        message = refused(body, "0")
+        assert "expected 784 bytes for each image" in message
+        assert message.endswith(f"got {len(body)} bytes")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,9 @@ def test_null_data_are_no_data() -> None:
     content["inputs"][0]["data"] = None
     text = orjson.dumps(content)
     np.testing.assert_array_equal(parse_request(text + ONE.tobytes(), str(len(text))).images, ONE)
-    message = "the input 'image' has neither data nor binary_data_size; one of them is right"
+    message = (
+        "the input 'image' has neither data nor binary_data_size; expected exactly one of them"
+    )
     assert refused({"inputs": [image(data=None)]}) == message
 
 
@@ -145,33 +149,33 @@ def test_what_the_protocol_does_not_name_is_passed_over() -> None:
 
 
 WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
-    ({"id": 7}, "the request has id 7, text is right"),
-    ({"parameters": []}, "the request has parameters [], an object is right"),
+    ({"id": 7}, "id of the request: expected a string, got 7"),
+    ({"parameters": []}, "parameters of the request: expected an object, got []"),
     (
         {"parameters": {"binary_data_output": 1}},
-        "the parameters object has binary_data_output 1, true or false is right",
+        "binary_data_output of the parameters object: expected true or false, got 1",
     ),
-    ({"inputs": {}}, "the request has inputs {}, a list is right"),
-    ({"inputs": []}, "the inputs are [], one called 'image' is right"),
-    ({"inputs": [7]}, "inputs has 7, objects with a name are right"),
-    ({"inputs": [{}]}, "an input has no name: text is right"),
-    ({"inputs": [{"name": 7}]}, "an input has name 7, text is right"),
-    ({"inputs": [{"name": "x"}]}, "the inputs are ['x'], one called 'image' is right"),
+    ({"inputs": {}}, "inputs of the request: expected a list, got {}"),
+    ({"inputs": []}, "the inputs: expected one called 'image', got []"),
+    ({"inputs": [7]}, "inputs: expected objects with a name, got 7"),
+    ({"inputs": [{}]}, "an input has no name: expected a string"),
+    ({"inputs": [{"name": 7}]}, "name of an input: expected a string, got 7"),
+    ({"inputs": [{"name": "x"}]}, "the inputs: expected one called 'image', got ['x']"),
     (
         {"inputs": [image(), image()]},
-        "the inputs are ['image', 'image'], one called 'image' is right",
+        "the inputs: expected one called 'image', got ['image', 'image']",
     ),
-    ({"inputs": [{"name": "image"}]}, "the input 'image' has no datatype: text is right"),
+    ({"inputs": [{"name": "image"}]}, "the input 'image' has no datatype: expected a string"),
     (
         {"inputs": [image(datatype="FP32")]},
-        "the datatype of 'image' is 'FP32', UINT8 is right",
+        "the datatype of 'image': expected UINT8, got 'FP32'",
     ),
-    ({"inputs": [image(datatype=None)]}, "the input 'image' has no datatype: text is right"),
-    ({"inputs": [image(shape="1")]}, "the input 'image' has shape '1', a list is right"),
+    ({"inputs": [image(datatype=None)]}, "the input 'image' has no datatype: expected a string"),
+    ({"inputs": [image(shape="1")]}, "shape of the input 'image': expected a list, got '1'"),
     (
         {"inputs": [image(shape=[28, 28])]},
-        "the shape of 'image' is [28, 28], [N, 1, 28, 28] is right, N being the number of "
-        "images, at least 1; one image is [1, 1, 28, 28]",
+        "the shape of 'image': expected [N, 1, 28, 28], got [28, 28]; N is the number of images, "
+        "at least 1; one image is [1, 1, 28, 28]",
     ),
     (
         {"inputs": [image(shape=[2**62, 1, 28, 28], data=[0] * 784)]},
@@ -180,19 +184,19 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"inputs": [image()]},
-        "the input 'image' has neither data nor binary_data_size; one of them is right",
+        "the input 'image' has neither data nor binary_data_size; expected exactly one of them",
     ),
     (
         {"inputs": [image(data=[], parameters={"binary_data_size": 784})]},
-        "the input 'image' has both data and binary_data_size; one of them is right",
+        "the input 'image' has both data and binary_data_size; expected exactly one of them",
     ),
     (
         {"inputs": [image(parameters={"binary_data_size": "784"})]},
-        "the parameters object of 'image' has binary_data_size '784', a whole number is right",
+        "binary_data_size of the parameters object of 'image': expected an integer, got '784'",
     ),
     (
         {"inputs": [image(parameters={"binary_data_size": True})]},
-        "the parameters object of 'image' has binary_data_size True, a whole number is right",
+        "binary_data_size of the parameters object of 'image': expected an integer, got True",
     ),
     (
         {"inputs": [image(parameters={"binary_data_size": -784})]},
@@ -205,40 +209,43 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"inputs": [image(parameters={"shared_memory_region": "mine"})]},
-        "the input 'image' is to be in shared memory, which is not served: send it here",
+        "the input 'image' asks for shared memory, which is not served: leave out "
+        "shared_memory_region",
     ),
-    ({"outputs": ["logits"]}, "outputs has 'logits', objects with a name are right"),
-    ({"outputs": [{}]}, "an output has no name: text is right"),
+    ({"outputs": ["logits"]}, "outputs: expected objects with a name, got 'logits'"),
+    ({"outputs": [{}]}, "an output has no name: expected a string"),
     (
         {"outputs": [{"name": "labels"}]},
         "there is no output 'labels': there are logits, probabilities",
     ),
     (
         {"outputs": [{"name": "logits"}, {"name": "logits"}]},
-        "the outputs are ['logits', 'logits'], each at most once is right",
+        "the outputs: expected each at most once, got ['logits', 'logits']",
     ),
     (
         {"outputs": [{"name": "logits", "parameters": {"binary_data": "true"}}]},
-        "the parameters object of 'logits' has binary_data 'true', true or false is right",
+        "binary_data of the parameters object of 'logits': expected true or false, got 'true'",
     ),
     *(
         (
             {"outputs": [{"name": "logits", "parameters": {"classification": count}}]},
-            f"the classification of 'logits' is {count}, a number of classes from 1 on is right",
+            "the classification of 'logits': expected a number of classes, at least 1, got "
+            f"{count}",
         )
         for count in (0, -1)
     ),
     *(
         (
             {"outputs": [{"name": "logits", "parameters": {"classification": count}}]},
-            f"the parameters object of 'logits' has classification {count!r}, a whole number is "
-            "right",
+            "classification of the parameters object of 'logits': expected an integer, got "
+            f"{count!r}",
         )
         for count in ("3", 3.0, True)
     ),
     (
         {"outputs": [{"name": "logits", "parameters": {"shared_memory_region": "mine"}}]},
-        "the output 'logits' is to be in shared memory, which is not served: send it here",
+        "the output 'logits' asks for shared memory, which is not served: leave out "
+        "shared_memory_region",
     ),
 ]
 
@@ -263,7 +270,7 @@ def test_what_is_no_json_is_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("body", [[], "x", 7, None, True])
 def test_json_that_is_no_object_is_refused(body: Any) -> None:
-    assert refused(body) == f"the body is {body!r}, an object with inputs is right"
+    assert refused(body) == f"the body: expected an object with inputs, got {body!r}"
 
 
 @pytest.mark.parametrize(
@@ -272,9 +279,9 @@ def test_json_that_is_no_object_is_refused(body: Any) -> None:
 def test_a_header_length_that_lies_is_refused(length: str) -> None:
     body, _ = binary()
     message = refused(body, length)
-    assert message.startswith("Inference-Header-Content-Length is ")
-    assert message.endswith(
-        f"the number of the body's bytes that are JSON is right, at most all {len(body):,}"
+    assert message.startswith(
+        "Inference-Header-Content-Length: expected the number of the body's bytes that are JSON, "
+        f"at most all {len(body):,}, got '"
     )
     assert len(message) < 300
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from service.errors import InvalidInput
 from service.rest.predict import INLINE_BYTES, read_images
 
-RIGHT = "N x 1 x 28 x 28 whole numbers from 0 to 255"
+EXPECTED = "N x 1 x 28 x 28 integers from 0 to 255"
 JSON = {"Content-Type": "application/json"}
 
 
@@ -52,17 +52,23 @@ def test_images_come_out_as_they_went_in(count: int, seed: int) -> None:
         ("", "the body is not JSON: "),
         ("{", "the body is not JSON: "),
         ('{"images": [[[[NaN]]]]}', "the body is not JSON: "),
-        ("[1]", f'the body is a list, {{"images": {RIGHT}}} is right'),
-        ("null", "the body is null"),
-        ("{}", "the body's keys are none: 'images' alone is right"),
-        ('{"image": []}', "the body's keys are 'image': 'images' alone is right"),
-        ('{"images": [], "model": 1}', "the body's keys are 'images', 'model': 'images' alone"),
-        ('{"images": 7}', f"images is a number, {RIGHT} are right"),
-        ('{"images": "http://x/y.png"}', "images is a string"),
-        ('{"images": {}}', "images is an object"),
-        ('{"images": []}', f"images has shape (0), {RIGHT} are right"),
-        ('{"images": [[]]}', "images has shape (1, 0)"),
-        ('{"images": ' + "[" * 900 + "]" * 900 + "}", "images has shape (1, 1, 1, 1, 1, 1, 1, 1)"),
+        ("[1]", f'the body: expected {{"images": {EXPECTED}}}, got a list'),
+        ("null", f'the body: expected {{"images": {EXPECTED}}}, got null'),
+        ("{}", "the body's keys: expected 'images' alone, got none"),
+        ('{"image": []}', "the body's keys: expected 'images' alone, got 'image'"),
+        (
+            '{"images": [], "model": 1}',
+            "the body's keys: expected 'images' alone, got 'images', ",
+        ),
+        ('{"images": 7}', f"images: expected {EXPECTED}, got a number"),
+        ('{"images": "http://x/y.png"}', f"images: expected {EXPECTED}, got a string"),
+        ('{"images": {}}', f"images: expected {EXPECTED}, got an object"),
+        ('{"images": []}', f"images: expected {EXPECTED}, got shape (0)"),
+        ('{"images": [[]]}', f"images: expected {EXPECTED}, got shape (1, 0)"),
+        (
+            '{"images": ' + "[" * 900 + "]" * 900 + "}",
+            f"images: expected {EXPECTED}, got shape (1, 1, 1, 1, 1, 1, 1, 1)",
+        ),
         ('{"images": ' + "[" * 9000 + "]" * 9000 + "}", "the body is not JSON: "),
     ],
 )
@@ -80,24 +86,27 @@ def test_another_shape_is_told(shape: tuple[int, ...]) -> None:
     with pytest.raises(InvalidInput) as caught:
         read_images(content)
     seen = ", ".join(map(str, shape))
-    assert str(caught.value) == f"images has shape ({seen}), {RIGHT} are right"
+    assert str(caught.value) == f"images: expected {EXPECTED}, got shape ({seen})"
 
 
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (-1, "holds -1"),
-        (256, "holds 256"),
-        (2**63, f"holds {2**63}"),
-        (2**70, "holds a number with a fraction or exponent"),  # which orjson makes of it
-        (1.0, "holds a number with a fraction or exponent"),
-        (0.5, "holds a number with a fraction or exponent"),
-        (True, "holds true or false"),
-        (False, "holds true or false"),
-        ("7", "holds a string"),
-        (None, "holds null"),
-        ({}, "holds an object"),
-        ([1], "is ragged"),
+        (-1, "the element -1"),
+        (256, "the element 256"),
+        (2**63, f"the element {2**63}"),
+        (
+            2**70,
+            "an element that is a number with a fraction or exponent",
+        ),  # to orjson
+        (1.0, "an element that is a number with a fraction or exponent"),
+        (0.5, "an element that is a number with a fraction or exponent"),
+        (True, "an element that is true or false"),
+        (False, "an element that is true or false"),
+        ("7", "an element that is a string"),
+        (None, "an element that is null"),
+        ({}, "an element that is an object"),
+        ([1], "ragged lists"),
     ],
 )
 @pytest.mark.parametrize("place", [(0, 0, 0, 0), (1, 0, 27, 27)])
@@ -108,17 +117,17 @@ def test_a_value_that_is_no_pixel_is_told(
     n, c, row, column = place
     content["images"][n][c][row][column] = value
     if place == (0, 0, 0, 0) and value == [1]:
-        reason = "has shape (2, 1, 28, 28, 1)"
+        reason = "shape (2, 1, 28, 28, 1)"
     with pytest.raises(InvalidInput) as caught:
         read_images(json.dumps(content).encode())
-    assert str(caught.value) == f"images {reason}, {RIGHT} are right"
+    assert str(caught.value) == f"images: expected {EXPECTED}, got {reason}"
 
 
 @pytest.mark.parametrize("wrong", [[0] * 27, [0] * 29, [], 0, None])
 def test_a_row_of_another_length_is_told(wrong: Any) -> None:
     content = body()
     content["images"][1][0][5] = wrong
-    with pytest.raises(InvalidInput, match=f"^images is ragged, {RIGHT} are right$"):
+    with pytest.raises(InvalidInput, match=f"^images: expected {EXPECTED}, got ragged lists$"):
         read_images(json.dumps(content).encode())
 
 
@@ -126,14 +135,16 @@ def test_a_row_of_another_length_is_told(wrong: Any) -> None:
 def test_a_row_of_another_kind_is_told(wrong: Any) -> None:
     content = body()
     content["images"][1][0][5] = wrong
-    with pytest.raises(InvalidInput, match=f"^images holds a string, {RIGHT} are right$"):
+    with pytest.raises(
+        InvalidInput, match=f"^images: expected {EXPECTED}, got an element that is a string$"
+    ):
         read_images(json.dumps(content).encode())
 
 
 def test_rows_of_the_right_number_in_all_are_still_ragged() -> None:
     content = body()
     content["images"][1][0][5], content["images"][1][0][6] = [0] * 27, [0] * 29
-    with pytest.raises(InvalidInput, match="images is ragged"):
+    with pytest.raises(InvalidInput, match="got ragged lists"):
         read_images(json.dumps(content).encode())
 
 
@@ -141,7 +152,7 @@ def test_a_long_string_takes_no_memory_for_every_number() -> None:
     """As numpy would, which gives all elements of an array the length of the longest."""
     content = body(300)
     content["images"][0][0][0][1] = "x" * 5_000_000
-    with pytest.raises(InvalidInput, match="holds a string"):
+    with pytest.raises(InvalidInput, match="an element that is a string"):
         read_images(json.dumps(content).encode())
 
 

@@ -83,7 +83,7 @@ def test_a_device_that_computes_something_else_is_refused(tmp_path: Path) -> Non
         load_model(settings(with_wrong_golden_samples(tmp_path / "model.onnx")))
     assert str(caught.value) == (
         "the model's golden samples come out wrong on CPUExecutionProvider, in a batch of 10: "
-        f"a logit is off by 0.5, at most {load_model(settings()).golden.tolerance:g} is right"
+        f"a logit is off by 0.5, expected at most {load_model(settings()).golden.tolerance:g}"
     )
 
 
@@ -129,10 +129,10 @@ def golden(**changes: Any) -> str:
     ("key", "value", "text"),
     [
         ("labels", "no JSON", "JSONDecodeError: Expecting value"),
-        ("labels", "7", "it is '7', a list of names is right"),
-        ("labels", json.dumps("0123456789"), "a list of names is right"),
-        ("labels", json.dumps(list(range(10))), "a list of names is right"),
-        ("labels", json.dumps(["Bag"] * 10), "two classes have one name"),
+        ("labels", "7", "expected a list of names, got '7'"),
+        ("labels", json.dumps("0123456789"), "expected a list of names"),
+        ("labels", json.dumps(list(range(10))), "expected a list of names"),
+        ("labels", json.dumps(["Bag"] * 10), "two classes have the same name"),
         ("golden_samples", "no JSON", "JSONDecodeError: Expecting value"),
         ("golden_samples", "[]", "TypeError"),
         ("golden_samples", "{}", "KeyError: 'images'"),
@@ -149,27 +149,47 @@ def golden(**changes: Any) -> str:
             "10 images and logits of shape (3, 10)",
         ),
         ("golden_samples", golden(logits=[[0.0] * 9] * 10), "there are 10 labels"),
-        ("golden_samples", golden(logits=[[float("nan")] * 10] * 10), "no finite number"),
-        ("golden_samples", golden(logits=[[float("inf")] * 10] * 10), "no finite number"),
+        ("golden_samples", golden(logits=[[float("nan")] * 10] * 10), "not a finite number"),
+        ("golden_samples", golden(logits=[[float("inf")] * 10] * 10), "not a finite number"),
         ("golden_samples", golden(tolerance=None), "TypeError"),
         ("golden_samples", golden(tolerance="wide"), "could not convert string to float"),
-        ("golden_samples", golden(tolerance=float("nan")), "its tolerance is nan, a positive"),
-        ("golden_samples", golden(tolerance=float("inf")), "its tolerance is inf, a positive"),
+        (
+            "golden_samples",
+            golden(tolerance=float("nan")),
+            "its tolerance: expected a positive number of at most",
+        ),
+        (
+            "golden_samples",
+            golden(tolerance=float("inf")),
+            "its tolerance: expected a positive number of at most",
+        ),
         (
             "golden_samples",
             golden(tolerance=1e999),
-            "its tolerance is inf, a positive number of at most",
+            "its tolerance: expected a positive number of at most",
         ),
-        ("golden_samples", golden(tolerance=-1e-4), "its tolerance is -0.0001, a positive"),
-        ("golden_samples", golden(tolerance=1e308), "its tolerance is 1e+308, a positive number"),
-        ("golden_samples", golden(tolerance=15.8), "its tolerance is 15.8, a positive number"),
+        (
+            "golden_samples",
+            golden(tolerance=-1e-4),
+            "its tolerance: expected a positive number of at most",
+        ),
+        (
+            "golden_samples",
+            golden(tolerance=1e308),
+            "its tolerance: expected a positive number of at most",
+        ),
+        (
+            "golden_samples",
+            golden(tolerance=15.8),
+            "its tolerance: expected a positive number of at most",
+        ),
         ("golden_samples", golden(tolerance=10**400), "OverflowError"),
         ("golden_samples", golden(logits=[[10**400] * 10] * 10), "OverflowError"),
         ("golden_samples", golden(logits=[[0] * 10] * 10), "a positive number of at most 0 is"),
         ("golden_samples", golden(logits=[[{}] * 10] * 10), "TypeError"),
         ("golden_samples", "[" * 100_000 + "]" * 100_000, "RecursionError"),
         ("golden_samples", golden(images=BLANKS * 334), "it has 1002 images"),
-        ("golden_samples", golden(padding="a" * 2**22), "characters, at most 4,194,304 are right"),
+        ("golden_samples", golden(padding="a" * 2**22), "expected at most 4,194,304 characters"),
         ("labels", "[" * 100_000, "RecursionError"),
         ("labels", '{"a": ' * 100_000, "RecursionError"),
         (
@@ -180,19 +200,19 @@ def golden(**changes: Any) -> str:
         (
             "labels",
             json.dumps([*LABELS[:9], "a\nb"]),
-            r"it has '\n' in a name, which does not show",
+            r"it has '\n' in a name, which is not visible",
         ),
         (
             "labels",
             json.dumps([*LABELS[:9], "a\0b"]),
-            r"it has '\x00' in a name, which does not show",
+            r"it has '\x00' in a name, which is not visible",
         ),
         ("labels", json.dumps([*LABELS[:9], "\u202eb"]), r"it has '\u202e' in a name, which does"),
-        ("labels", json.dumps([*LABELS[:9], ""]), "a name of 0 characters, 1 to 200 are right"),
-        ("labels", json.dumps([*LABELS[:9], " "]), "a name of 1 characters, 1 to 200 are right"),
+        ("labels", json.dumps([*LABELS[:9], ""]), "a name of 1 to 200 characters, got 0"),
+        ("labels", json.dumps([*LABELS[:9], " "]), "a name of 1 to 200 characters, got 1"),
         ("labels", json.dumps([*LABELS[:9], "a" * 201]), "a name of 201 characters"),
         ("labels", json.dumps([*LABELS[:9], "a" * 10**7]), "characters, at most 4,194,304 are"),
-        ("labels", "[NaN]", "a list of names is right"),
+        ("labels", "[NaN]", "expected a list of names"),
         ("name", "", "a name of 0 characters"),
         ("name", "a\x1b[2J", r"it has '\x1b' in a name"),
         ("name", "a" * 1000, "a name of 1,000 characters"),
@@ -208,7 +228,11 @@ def golden(**changes: Any) -> str:
         ("input_statistics", statistics(mean=[1e300] * 18), "Error"),
         ("input_statistics", statistics(floor=1e300), "Error"),
         ("input_statistics", statistics(shift_limit=5e-324), "FloatingPointError"),
-        ("golden_samples", golden(tolerance=0), "its tolerance is 0, a positive number of at most"),
+        (
+            "golden_samples",
+            golden(tolerance=0),
+            "its tolerance: expected a positive number of at most",
+        ),
     ],
 )
 def test_broken_metadata_is_refused(tmp_path: Path, key: str, value: str, text: str) -> None:
@@ -310,7 +334,9 @@ def test_what_onnxruntime_cannot_open_is_refused(
     tmp_path: Path, spoil: Callable[[onnx.ModelProto], None]
 ) -> None:
     reason = refused(spoiled(tmp_path, spoil))
-    assert reason.startswith("the model is no ONNX model that can be run here: [ONNXRuntimeError]")
+    assert reason.startswith(
+        "the model is not an ONNX model that can be run here: [ONNXRuntimeError]"
+    )
 
 
 def test_metadata_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
@@ -324,7 +350,7 @@ def test_metadata_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
 def test_a_file_without_an_end_is_refused() -> None:
     assert (
         refused(Path("/dev/zero"))
-        == "the model /dev/zero has more than 268,435,456 bytes, the most"
+        == "the model /dev/zero has more than 268,435,456 bytes, the limit"
     )
 
 
@@ -342,7 +368,7 @@ def test_a_model_that_computes_for_ever_is_refused(
 def test_what_is_no_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"the model is no ONNX model that can be run here"):
+    with pytest.raises(ModelError, match=r"the model is not an ONNX model that can be run here"):
         load_model(settings(path))
 
 
@@ -396,7 +422,7 @@ def test_fewer_answers_than_images_are_refused(tmp_path: Path) -> None:
         _put_before_the_last_layer(model, compress, wanted)
 
     assert refused(spoiled(tmp_path, leave_out_the_second)) == (
-        "the model's golden samples come out as logits of shape (2, 10), (10, 10) is right"
+        "the logits of the model's golden samples: expected shape (10, 10), got (2, 10)"
     )
 
 
@@ -435,8 +461,8 @@ def _infinite_tolerance(folder: Path) -> Path:
     [
         (_wrong_input, "the model's input is img uint8 (N, 1, 28, 28), not image uint8"),
         (_no_metadata, "the model's metadata has no name: `python -m export` writes it"),
-        (_cut_off, "the model is no ONNX model that can be run here: [ONNXRuntimeError]"),
-        (_infinite_tolerance, "its tolerance is inf, a positive number of at most"),
+        (_cut_off, "the model is not an ONNX model that can be run here: [ONNXRuntimeError]"),
+        (_infinite_tolerance, "its tolerance: expected a positive number of at most"),
     ],
 )
 def test_a_server_whose_model_fails_its_check_says_why_in_one_line_and_exits(

@@ -95,7 +95,7 @@ def test_a_session_that_fell_back_by_itself_is_not_taken_for_cuda(
 
 @pytest.mark.parametrize("device", ["cpu", "auto"])
 def test_no_model_is_refused_on_every_device(device: Any) -> None:
-    with pytest.raises(ModelError, match="the model is no ONNX model that can be run here"):
+    with pytest.raises(ModelError, match="the model is not an ONNX model that can be run here"):
         create_session(b"no model", device)
 
 
