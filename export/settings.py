@@ -1,4 +1,4 @@
-"""What `python -m export` can be told; its command lines and their help come from here."""
+"""The settings of `python -m export`, which define its command lines and their help."""
 
 import os
 from collections.abc import Mapping
@@ -82,12 +82,12 @@ class InspectSettings(CommandLineSettings):
 
 
 def leave(written: Mapping[str, Path | None], *read: Path) -> None:
-    """Refuse options that name a file to write which is one to read.
+    """Check that no option names an output file that is also an input file.
 
     Raises:
-        ValueError: one does.
+        ValueError: an option does.
     """
     for option, path in written.items():
         for source in read:
             if path is not None and os.path.realpath(path) == os.path.realpath(source):
-                raise ValueError(f"{option} {path} is what is read: choose another file to write")
+                raise ValueError(f"{option} {path} is also an input: choose another file to write")

@@ -218,8 +218,8 @@ def test_no_checkpoint(small_test_set: Path, tmp_path: Path) -> None:
         ('"Bag"', "does not name its classes"),
         ("[1, 2]", "does not name its classes"),
         ("{}", "does not name its classes"),
-        ('["Bag", "Dress"]', "names 2 classes, but its network tells 10 apart"),
-        (json.dumps([*LABELS, "Hat"]), "names 11 classes, but its network tells 10 apart"),
+        ('["Bag", "Dress"]', "names 2 classes, but its network has 10"),
+        (json.dumps([*LABELS, "Hat"]), "names 11 classes, but its network has 10"),
     ],
 )
 def test_labels_that_name_no_classes_or_too_few(
