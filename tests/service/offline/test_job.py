@@ -324,7 +324,7 @@ def test_nothing_is_overwritten_and_nothing_else_is_gone_on_with(
     ("arguments", "reason"),
     [
         (["x", "--out", "rows.csv"], "the name must end with one of .jsonl, .ndjson, .parquet"),
-        (["x", "--out", "x.jsonl", "--csv"], "leave --json and --csv out"),
+        (["x", "--out", "x.jsonl", "--csv"], "leave out --json and --csv"),
         (["x", "--out", "x.parquet", "--top-k", "3"], "Parquet takes the probabilities of all"),
         (["x", "--out", "x.jsonl", "--top-k", "11"], "--top-k 11: the model has 10 classes"),
         (["-", "--out", "x.jsonl"], "-: standard input cannot be read again"),

@@ -71,7 +71,7 @@ def test_a_damaged_or_missing_part_is_told_with_the_remedy(tmp_path: Path) -> No
         with pytest.raises(InputError, match=r"part-00000.parquet is damaged, perhaps by a power"):
             ParquetFolder(tmp_path, schema)
     first.rename(second)
-    with pytest.raises(InputError, match=r"part-00000.parquet is missing: remove the parts behind"):
+    with pytest.raises(InputError, match=r"part-00000.parquet is missing: remove the parts after"):
         ParquetFolder(tmp_path, schema)
 
 

@@ -107,12 +107,18 @@ def test_thousands_of_headers_in_a_row_are_one_members(kind: bytes) -> None:
             "the header at byte 1,024 is missing or broken",
         ),
         (with_field(124, b"-0000000001") + END, "a header has b'-0000000001', expected a number"),
-        (with_field(124, b"\xff" * 12) + END, "a header has a number below 0, or beyond all"),
+        (
+            with_field(124, b"\xff" * 12) + END,
+            "a header has a number that is negative or too large",
+        ),
         (with_field(124, b"\x80" + b"\xff" * 11) + END, "a header states"),
         (header(b"x", 7) + padded(b"9 path=") + COAT + END, "b'9 path=', expected a pax record"),
-        (header(b"x", 7) + padded(b"7 path\n") + COAT + END, "for a record of pax"),
-        (header(b"x", 9) + padded(b"-9 path=\n") + COAT + END, "for a record of pax"),
-        (header(b"x", HEADER_BYTES + 1) + END, "a header has 1,048,577 bytes, 1,048,576 are the"),
+        (header(b"x", 7) + padded(b"7 path\n") + COAT + END, "expected a pax record"),
+        (header(b"x", 9) + padded(b"-9 path=\n") + COAT + END, "expected a pax record"),
+        (
+            header(b"x", HEADER_BYTES + 1) + END,
+            "a header has 1,048,577 bytes, expected at most 1,048,576",
+        ),
         (
             header(b"x", 11) + padded(record("size", "-1")) + COAT + END,
             "a header has '-1', expected a number",
