@@ -104,7 +104,7 @@ def fold_batch_norm_before(
 
 
 def _by_group(channels: Tensor, groups: int, rows: int) -> Tensor:
-    """Return, for each row of a grouped weight, its group's channels: (K,) to (rows, K / groups)."""
+    """Return the group's channels for each row of a grouped weight: (K,) to (rows, K / groups)."""
     return channels.reshape(groups, -1).repeat_interleave(rows // groups, dim=0)
 
 

@@ -12,8 +12,9 @@ to change was Softmax, which before normalised over all axes from one on
 (https://onnx.ai/onnx/operators). IR version 7 is the lowest that allows opset 13
 (https://onnx.ai/onnx/repo-docs/Versioning.html). ONNX Runtime reads both since 1.6
 (https://onnxruntime.ai/docs/reference/compatibility.html), TensorRT 11 reads opsets from 9 on
-(https://docs.nvidia.com/deeplearning/tensorrt, ONNX Opset Guide), and tests/export/onnx_file/test_runtimes.py
-runs the model in ONNX Runtime, OpenVINO and onnx's reference evaluator.
+(https://docs.nvidia.com/deeplearning/tensorrt, ONNX Opset Guide), and
+tests/export/onnx_file/test_runtimes.py runs the model in ONNX Runtime, OpenVINO and onnx's
+reference evaluator.
 """
 
 from collections.abc import Sequence

@@ -49,7 +49,7 @@ class Outputs:
 
 
 def trained_outputs(model: nn.Sequential, images: Tensor) -> Outputs:
-    """Return the trained network's outputs, in its weights' dtype, for (N, C, H, W) uint8 images."""
+    """Return the trained network's outputs in its weights' dtype for (N, C, H, W) uint8 images."""
     dtype = next(model.parameters()).dtype
     with torch.no_grad(), one_thread():
         parts = [model(batch.to(dtype) / 255) for batch in torch.split(images, BATCH)]

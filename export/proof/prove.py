@@ -91,7 +91,7 @@ def prove(
 
 
 def _decide(figures: Equivalence, reference: Outputs) -> Decisions:
-    """Return the decisions: two logits with errors up to e keep their order if 2 e or more apart."""
+    """Return the decisions: logits with errors up to e keep their order if more than 2 e apart."""
     # Python's own max() ignores NaN unless it comes first.
     largest = float(np.max([deviation.max_error for deviation in figures.folded.values()]))
     proved = int((margins(reference) > 2 * largest).sum())
