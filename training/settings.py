@@ -1,4 +1,4 @@
-"""What the two programs can be told; their command lines and their help come from here."""
+"""The settings of `python -m training`, which define its command lines and their help."""
 
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -23,7 +23,7 @@ class TrainingSettings(CommandLineSettings):
     epochs: int | None = Field(None, ge=1, description="epochs; else the recipe's own number")
     seed: int = Field(0, ge=0, lt=2**31, description="decides weights, order and augmentation")
     out: Path = Field(Path("runs/latest"), description="folder for all that the run writes")
-    resume: bool = Field(False, description="go on from the last whole epoch in --out")
+    resume: bool = Field(False, description="continue from the last complete epoch in --out")
     overwrite: bool = Field(False, description="remove the run that --out holds")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA if there is one")
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; else torch's choice")
@@ -61,11 +61,11 @@ class TrainingSettings(CommandLineSettings):
     @model_validator(mode="after")
     def _keep_or_lose(self) -> Self:
         if self.resume and self.overwrite:
-            raise ValueError("--resume goes on with a run and --overwrite removes it: choose one")
+            raise ValueError("--resume continues a run and --overwrite removes it: choose one")
         return self
 
     def over(self, stored: dict[str, Any]) -> Self:
-        """Return the stored settings, overridden by what was said explicitly this time."""
+        """Return the stored settings, overridden by the ones given explicitly this time."""
         said = self.model_dump(include=self.model_fields_set)
         return type(self)(**{**stored, **said})
 
