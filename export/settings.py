@@ -16,21 +16,21 @@ DATA = "folder with the data set's IDX files; else Fashion-MNIST, found"
 
 
 class ExportSettings(CommandLineSettings):
-    """Fold a checkpoint's batch norms, emit ONNX, and write it if it is proved equal.
+    """Fold a checkpoint's batch norms, and write the ONNX model if it is proved equal.
 
-    Two other programs: `python -m export verify MODEL CHECKPOINT` proves a
-    model that is there, `python -m export inspect MODEL` shows what is in one.
+    Two other programs: `python -m export verify MODEL CHECKPOINT` proves an
+    existing model, `python -m export inspect MODEL` shows what is in a model.
     """
 
     model_config = SettingsConfigDict(cli_prog_name="python -m export")
 
     checkpoint: CliPositionalArg[Path] = Field(description="a checkpoint.safetensors")
     out: Path = Field(Path("model.onnx"), description=f"the file to write; {PROOF} goes beside it")
-    model_version: str = Field("1.0.0", description="semantic version that every answer will name")
+    model_version: str = Field("1.0.0", description="semantic version, named in every answer")
     data: Path | None = Field(None, description=DATA)
     no_input_statistics: bool = Field(
         False,
-        description="leave out what the training set looks like, which the service watches by",
+        description="leave out the input statistics, which the service's drift check needs",
     )
 
     @field_validator("model_version")
@@ -59,10 +59,12 @@ class VerifySettings(CommandLineSettings):
     model_config = SettingsConfigDict(cli_prog_name="python -m export verify")
 
     model: CliPositionalArg[Path] = Field(description="a model.onnx")
-    checkpoint: CliPositionalArg[Path] = Field(description="the checkpoint.safetensors it is of")
+    checkpoint: CliPositionalArg[Path] = Field(
+        description="the checkpoint.safetensors it comes from"
+    )
     data: Path | None = Field(None, description=DATA)
     no_input_statistics: bool = Field(
-        False, description="leave what the service watches by unproved, and the training set unread"
+        False, description="do not check the input statistics, and do not read the training set"
     )
     json_report: Path | None = Field(None, alias="json", description="file for all the figures")
     plot: Path | None = Field(None, description="PNG file for the errors' distribution")

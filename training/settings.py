@@ -13,8 +13,8 @@ from training.recipes import RECIPES
 class TrainingSettings(CommandLineSettings):
     """Train LeNet-BN.
 
-    Two other programs: `python -m training report RUN` draws the pictures of a
-    finished run, `python -m training data` finds or fetches Fashion-MNIST.
+    Two other programs: `python -m training report RUN` draws the figures of a
+    finished run, `python -m training data` finds or downloads Fashion-MNIST.
     """
 
     model_config = SettingsConfigDict(cli_prog_name="python -m training")
@@ -31,7 +31,7 @@ class TrainingSettings(CommandLineSettings):
         "float32", description="of the layers; batch statistics and weights stay float32"
     )
     compile: Literal["auto", "on", "off"] = Field(
-        "auto", description="torch.compile; auto: where the run is long enough to repay it"
+        "auto", description="torch.compile; auto: if the run is long enough to save time"
     )
     data: Path | None = Field(None, description="folder of IDX files; else Fashion-MNIST, found")
     labels: Path | None = Field(
@@ -71,7 +71,7 @@ class TrainingSettings(CommandLineSettings):
 
 
 class DataSettings(CommandLineSettings):
-    """Say where Fashion-MNIST is, every file checked; download it if it is nowhere."""
+    """Find Fashion-MNIST and check its files; download it if it is not found."""
 
     model_config = SettingsConfigDict(cli_prog_name="python -m training data")
 
@@ -79,11 +79,11 @@ class DataSettings(CommandLineSettings):
 
 
 class ReportSettings(CommandLineSettings):
-    """Draw the pictures of a finished run into its folder."""
+    """Draw the figures of a finished run into its folder."""
 
     model_config = SettingsConfigDict(cli_prog_name="python -m training report")
 
     run: CliPositionalArg[Path] = Field(description="folder with checkpoint.safetensors")
-    out: Path | None = Field(None, description="folder for the pictures; else the run's own")
-    overwrite: bool = Field(False, description="replace the pictures that --out holds")
+    out: Path | None = Field(None, description="folder for the figures; else the run's own")
+    overwrite: bool = Field(False, description="replace the figures that --out holds")
     data: Path | None = Field(None, description="folder of IDX files; else the run's own data set")

@@ -25,7 +25,7 @@ class Step:
 
     norm: str
     layer: str
-    side: Literal["after", "before"]  # where the batch norm stood, seen from the layer
+    side: Literal["after", "before"]  # position of the batch norm relative to the layer
     conditioning: Conditioning
 
     def __str__(self) -> str:
