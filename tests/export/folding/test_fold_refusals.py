@@ -155,7 +155,7 @@ def complex_layer() -> nn.Sequential:
             network_of(BatchNorm(3, num_dims=4), nn.Conv2d(3, 3, 3, padding=1)),
             "batch norm 0 cannot be folded: it follows the network's input, which is neither a "
             "convolution nor a linear layer; and it precedes Conv2d 1, whose padding (padding="
-            "(1, 1)) puts zeros but the batch norm would have put its shift",
+            "(1, 1)) puts zeros where the batch norm would have put its shift",
         ),
         (
             network_of(nn.BatchNorm1d(3), nn.Conv1d(3, 3, 3, padding="same")),

@@ -79,7 +79,7 @@ RIGHT = model([IMAGE], [LOGITS, PROBABILITIES])
         (model([], [LOGITS, PROBABILITIES]), "takes nothing; a model of this checkpoint's network"),
         (
             model([IMAGE], [("logits", TensorProto.FLOAT, ["N", 3]), PROBABILITIES]),
-            "gives logits FLOAT (?, 3), probabilities FLOAT (?, 10); of",
+            "gives logits FLOAT (?, 3), probabilities FLOAT (?, 10); a model of",
         ),
     ],
 )
