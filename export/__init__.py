@@ -1,7 +1,7 @@
-"""Folds batch norm: `checkpoint.safetensors` comes in, a proven `model.onnx` goes out."""
+"""Fold batch norm: read `checkpoint.safetensors`, write a proven `model.onnx`."""
 
 import os
 
-# ONNX Runtime looks at it when it is imported, and else keeps a number of this machine in the
-# user's folder, for Microsoft's statistics.
+# ONNX Runtime reads this at import. Without it, it stores an identifier of this machine in the
+# user's folder, for Microsoft's telemetry.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

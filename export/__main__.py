@@ -1,4 +1,4 @@
-"""`python -m export` folds, emits and proves; `... verify` proves, `... inspect` shows a model."""
+"""`python -m export` exports a proven model; `... verify` proves one, `... inspect` shows one."""
 
 import signal
 import sys
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 128 + signal.SIGINT  # as a shell reports a program that a signal ended
 
-# All else is imported on the way: --help need not wait for torch.
+# Other modules are imported later, so that --help does not wait for torch.
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -3,11 +3,11 @@
     ExportError
     ├── FoldError          a batch norm cannot be folded
     ├── GraphError         a layer has no ONNX counterpart here
-    ├── ModelError         a file is no model, or a model with another interface
+    ├── ModelError         a file is not a model, or a model with another interface
     └── EquivalenceError   the folded network is not the network it came from
 
-Every message names the thing, the value found, and what would be right. The
-program prints it and exits with status 1, leaving no model behind.
+Every message names the thing, the value found, and what is expected. The
+program prints it and exits with status 1; no model is written.
 """
 
 
@@ -24,7 +24,7 @@ class GraphError(ExportError):
 
 
 class ModelError(ExportError):
-    """A file is no ONNX model, or one that takes or gives something else than images and logits."""
+    """A file is not an ONNX model, or its inputs or outputs are not images and logits."""
 
 
 class EquivalenceError(ExportError):

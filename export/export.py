@@ -19,12 +19,12 @@ from training.files.folders import check_folder, make_folder
 def export(settings: ExportSettings) -> Proof:
     """Write `settings.out` and `equivalence.json` beside it, if the proof holds.
 
-    A model and a proof that are there already are replaced together, or stay as they are.
+    An existing model and proof are replaced together or not at all.
 
     Raises:
         ExportError: the network cannot be folded or emitted, or the proof fails.
         TrainingError: the checkpoint or the data set cannot be read, or the
-            result not be written.
+            result cannot be written.
     """
     proof_path = settings.out.parent / PROOF
     check_folder(settings.out.parent)
@@ -47,6 +47,6 @@ def export(settings: ExportSettings) -> Proof:
     onnx.checker.check_model(proto, full_check=True)
     content = proto.SerializeToString()
     make_folder(settings.out.parent)
-    # Together, so that no model stands beside a proof of another.
+    # Together, so that the proof always belongs to the model beside it.
     write_together({settings.out: content, proof_path: proof_text(content, origin, test, proof)})
     return proof

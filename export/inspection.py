@@ -1,7 +1,7 @@
-"""What is in a `model.onnx`, for a person to read: the graph, and all that it carries beside it.
+"""Describe a `model.onnx` as text: its graph and its metadata.
 
-Any ONNX model can be inspected; of one that `python -m export` did not write, the text says
-what is missing.
+Any ONNX model can be inspected; for a model that `python -m export` did not write, the text
+says what is missing.
 """
 
 import json
@@ -26,10 +26,10 @@ Rows = Iterable[tuple[str, str]]  # what it is, and its value
 
 
 def inspect_model(path: Path) -> str:
-    """Describe a model: file, inputs and outputs, nodes, and metadata.
+    """Return a description of a model: file, inputs and outputs, nodes, and metadata.
 
     Raises:
-        ModelError: the file cannot be read, or is no whole and valid ONNX model.
+        ModelError: the file cannot be read, or is not a complete and valid ONNX model.
     """
     content = read_bytes(path)
     model = parse_model(content, path)
@@ -63,7 +63,7 @@ def _file(content: bytes, model: onnx.ModelProto) -> Iterator[tuple[str, str]]:
 
 
 def _inputs(graph: onnx.GraphProto) -> list[ValueInfoProto]:
-    """Leave out the weights, which IR versions before 4 list as inputs."""
+    """Return the inputs without the weights, which IR versions before 4 list as inputs."""
     weights = {tensor.name for tensor in graph.initializer}
     return [value for value in graph.input if value.name not in weights]
 
@@ -75,7 +75,7 @@ def _values(values: Iterable[ValueInfoProto]) -> Iterator[tuple[str, str]]:
 
 
 def _nodes(model: onnx.ModelProto) -> str:
-    """Lay the nodes out as a table."""
+    """Return the nodes as a table."""
     graph = model.graph
     inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
     types = {value.name: _type(value.type) for value in (*inferred, *graph.output)}
@@ -105,7 +105,7 @@ def _node(
 
 
 def _entries(metadata: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """All that is no section of its own."""
+    """Yield the metadata that has no section of its own."""
     yield "name", metadata.get("name", MISSING)
     yield "version", metadata.get("version", MISSING)
     yield from ((f"label {key}".strip(), name) for key, name in _labels(metadata))
@@ -124,7 +124,7 @@ def _labels(metadata: Mapping[str, str]) -> Rows:
 
 
 def _json_entry(metadata: Mapping[str, str], key: str, rows: Callable[[Any], Rows]) -> Rows:
-    """Read one entry of the metadata, and lay it out by `rows`."""
+    """Return the rows that `rows` makes from one entry of the metadata."""
     if key not in metadata:
         return [("", MISSING)]
     try:
@@ -134,7 +134,7 @@ def _json_entry(metadata: Mapping[str, str], key: str, rows: Callable[[Any], Row
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Write an object of objects as one row a figure, named "outer.inner"."""
+    """Yield one row per figure of a nested object, named "outer.inner"."""
     match value:
         case dict():
             for key, inner in value.items():
@@ -160,7 +160,7 @@ def _statistics(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _section(title: str, rows: Rows) -> str:
-    """Write a title and its rows, the values wrapped and in line."""
+    """Return a title and its rows, with the values wrapped and aligned."""
     rows = list(rows)
     margin = max((len(name) for name, _ in rows), default=0)
     margin += 4 if margin else 2
@@ -178,7 +178,7 @@ def _section(title: str, rows: Rows) -> str:
 
 
 def _type(value: TypeProto) -> str:
-    """Write a tensor's type as "float32 (N, 10)"."""
+    """Return a tensor's type as "float32 (N, 10)"."""
     if not value.HasField("tensor_type"):
         return str(value.WhichOneof("value"))
     tensor = value.tensor_type

@@ -1,4 +1,4 @@
-"""Where a model comes from: a checkpoint that names its classes, and the set it was tested on."""
+"""Read a model's origin: its checkpoint with class names, and its test and training sets."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from training.files.checkpoint import LAST_LAYER, load_checkpoint
 
 @dataclass(frozen=True)
 class Origin:
-    """A checkpoint, read."""
+    """The content of a checkpoint."""
 
     model: nn.Sequential  # in eval mode, on the CPU
     metadata: Mapping[str, str]
@@ -28,10 +28,10 @@ class Origin:
 
 
 def read_origin(path: Path) -> Origin:
-    """Read a checkpoint.
+    """Return the content of a checkpoint.
 
     Raises:
-        CheckpointError: it cannot be read, or is no checkpoint.
+        CheckpointError: it cannot be read, or is not a checkpoint.
         ExportError: it does not name its classes.
     """
     checkpoint = load_checkpoint(path)
@@ -41,26 +41,26 @@ def read_origin(path: Path) -> Origin:
 
 
 def read_test_set(directory: Path | None, origin: Origin) -> Split:
-    """Read the test set, and see that it is the one the checkpoint was tested on.
+    """Return the test set, after checking that the checkpoint was tested on it.
 
     Args:
-        directory: the folder of its IDX files; None for Fashion-MNIST, found.
+        directory: the folder of its IDX files; None to search for Fashion-MNIST.
         origin: the checkpoint.
 
     Raises:
-        IdxError: a file is not a whole IDX array.
-        DatasetError: it is not to be found, or does not fit the checkpoint's classes.
-        ExportError: it is another one, or the checkpoint does not say which it is.
+        IdxError: a file is not a complete IDX array.
+        DatasetError: it is not found, or does not fit the checkpoint's classes.
+        ExportError: it is another test set, or the checkpoint's metadata is broken.
     """
     return _read(directory, "test", origin)
 
 
 def read_training_set(directory: Path | None, origin: Origin) -> Split:
-    """Read the training set in the same way.
+    """Return the training set, checked in the same way.
 
     Raises:
-        IdxError: a file is not a whole IDX array.
-        ExportError: it is not to be found, does not fit the checkpoint's classes, or is another.
+        IdxError: a file is not a complete IDX array.
+        ExportError: it is not found, does not fit the checkpoint's classes, or is another one.
     """
     try:
         return _read(directory, "train", origin)
@@ -86,10 +86,10 @@ def _read(directory: Path | None, name: SplitName, origin: Origin) -> Split:
 
 
 def json_object(checkpoint: Mapping[str, str], key: str) -> dict[str, Any]:
-    """Read an entry of a checkpoint's metadata, empty where there is none.
+    """Return an entry of a checkpoint's metadata, empty if it is missing.
 
     Raises:
-        ExportError: it is no JSON object.
+        ExportError: it is not a JSON object.
     """
     text = checkpoint.get(key, "{}")
     try:
@@ -98,8 +98,8 @@ def json_object(checkpoint: Mapping[str, str], key: str) -> dict[str, Any]:
         value = None
     if not isinstance(value, dict):
         raise ExportError(
-            f"the checkpoint's metadata has {text[:60]!r} for `{key}`: a JSON object, as "
-            "`python -m training` writes it, is right"
+            f"the checkpoint's metadata has {text[:60]!r} for `{key}`: expected a JSON object, as "
+            "`python -m training` writes it"
         )
     return value
 
@@ -122,7 +122,7 @@ def _labels(metadata: Mapping[str, str], path: Path, num_classes: int) -> list[s
         raise ExportError(f"in {path} {fault}: train with a name of its own for each class")
     if len(labels) != num_classes:
         raise ExportError(
-            f"{path} names {len(labels)} classes, but its network tells {num_classes} apart: its "
+            f"{path} names {len(labels)} classes, but its network has {num_classes}: its "
             "metadata needs one name for each"
         )
     return labels

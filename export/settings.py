@@ -1,4 +1,4 @@
-"""What `python -m export` can be told; its command lines and their help come from here."""
+"""The settings of `python -m export`, which define its command lines and their help."""
 
 import os
 from collections.abc import Mapping
@@ -16,21 +16,21 @@ DATA = "folder with the data set's IDX files; else Fashion-MNIST, found"
 
 
 class ExportSettings(CommandLineSettings):
-    """Fold a checkpoint's batch norms, emit ONNX, and write it if it is proved equal.
+    """Fold a checkpoint's batch norms, and write the ONNX model if it is proved equal.
 
-    Two other programs: `python -m export verify MODEL CHECKPOINT` proves a
-    model that is there, `python -m export inspect MODEL` shows what is in one.
+    Two other programs: `python -m export verify MODEL CHECKPOINT` proves an
+    existing model, `python -m export inspect MODEL` shows what is in a model.
     """
 
     model_config = SettingsConfigDict(cli_prog_name="python -m export")
 
     checkpoint: CliPositionalArg[Path] = Field(description="a checkpoint.safetensors")
     out: Path = Field(Path("model.onnx"), description=f"the file to write; {PROOF} goes beside it")
-    model_version: str = Field("1.0.0", description="semantic version that every answer will name")
+    model_version: str = Field("1.0.0", description="semantic version, named in every answer")
     data: Path | None = Field(None, description=DATA)
     no_input_statistics: bool = Field(
         False,
-        description="leave out what the training set looks like, which the service watches by",
+        description="leave out the input statistics, which the service's drift check needs",
     )
 
     @field_validator("model_version")
@@ -59,10 +59,12 @@ class VerifySettings(CommandLineSettings):
     model_config = SettingsConfigDict(cli_prog_name="python -m export verify")
 
     model: CliPositionalArg[Path] = Field(description="a model.onnx")
-    checkpoint: CliPositionalArg[Path] = Field(description="the checkpoint.safetensors it is of")
+    checkpoint: CliPositionalArg[Path] = Field(
+        description="the checkpoint.safetensors it comes from"
+    )
     data: Path | None = Field(None, description=DATA)
     no_input_statistics: bool = Field(
-        False, description="leave what the service watches by unproved, and the training set unread"
+        False, description="do not check the input statistics, and do not read the training set"
     )
     json_report: Path | None = Field(None, alias="json", description="file for all the figures")
     plot: Path | None = Field(None, description="PNG file for the errors' distribution")
@@ -82,12 +84,12 @@ class InspectSettings(CommandLineSettings):
 
 
 def leave(written: Mapping[str, Path | None], *read: Path) -> None:
-    """Refuse options that name a file to write which is one to read.
+    """Check that no option names an output file that is also an input file.
 
     Raises:
-        ValueError: one does.
+        ValueError: an option does.
     """
     for option, path in written.items():
         for source in read:
             if path is not None and os.path.realpath(path) == os.path.realpath(source):
-                raise ValueError(f"{option} {path} is what is read: choose another file to write")
+                raise ValueError(f"{option} {path} is also an input: choose another file to write")

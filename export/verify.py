@@ -1,4 +1,4 @@
-"""`python -m export verify`: a model that is there, against the checkpoint it should come from."""
+"""`python -m export verify`: compare an existing model with the checkpoint it should come from."""
 
 from dataclasses import replace
 
@@ -12,13 +12,13 @@ from export.settings import VerifySettings
 
 
 def verify(settings: VerifySettings) -> Proof:
-    """Measure; write the report and the plot if they are asked for. `faults` judges.
+    """Return the measured proof; write the report and the plot if requested. `faults` judges it.
 
     Raises:
-        ExportError: the model is none of this checkpoint's kind, so that nothing
-            can be measured.
+        ExportError: the model does not fit this checkpoint, so that nothing can
+            be measured.
         TrainingError: the checkpoint or the data set cannot be read, or the
-            report not be written.
+            report cannot be written.
     """
     content = read_bytes(settings.model)
     origin = read_origin(settings.checkpoint)
@@ -36,7 +36,7 @@ def verify(settings: VerifySettings) -> Proof:
     if settings.json_report is not None:
         write_proof(settings.json_report, content, origin, test, proof)
     if settings.plot is not None:
-        # Imported here so that matplotlib loads for those alone who ask for a picture.
+        # Imported here so that matplotlib is loaded only for --plot.
         from export.proof.error_histogram import histogram_figure
         from training.figures.png import write_png
 

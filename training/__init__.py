@@ -1,1 +1,1 @@
-"""Trains LeNet-BN: images and labels come in, `checkpoint.safetensors` goes out."""
+"""Train LeNet-BN: read images and labels, write `checkpoint.safetensors`."""

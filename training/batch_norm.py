@@ -29,14 +29,14 @@ def batch_norm(
 
         Y = gamma * (X - mean) / sqrt(var + eps) + beta
 
-    In training, mean and var are those of the batch, var being the biased one
-    (divided by the number of values, not by one less), and the moving
-    statistics follow them:
+    In training, mean and var are those of the batch. var is the biased variance
+    (divided by the number of values n, not by n - 1). The moving statistics are
+    updated:
 
         moving = momentum * moving + (1 - momentum) * batch
 
-    In evaluation, mean and var are the moving statistics, which come back as
-    they went in (Algorithm 2, with a moving average for the population's).
+    In evaluation, mean and var are the moving statistics, which are returned
+    unchanged (Algorithm 2, with a moving average for the population's).
     No argument is modified.
 
     Args:
@@ -45,10 +45,10 @@ def batch_norm(
         beta: the shift, of gamma's shape and dtype.
         moving_mean: of gamma's shape and dtype; carries no gradient.
         moving_var: of gamma's shape and dtype; carries no gradient.
-        eps: added to the variance, so that a constant channel divides by no zero.
-        momentum: how much of the old moving statistics is kept, 0 to 1. (torch
-            gives this name to the other share: torch's is 1 - momentum.)
-        training: whether to use the batch's statistics. Says nothing about
+        eps: added to the variance, so that a constant channel does not divide by zero.
+        momentum: share of the old moving statistics that is kept, 0 to 1. (torch
+            uses this name for the other share: torch's is 1 - momentum.)
+        training: whether to use the batch's statistics. It is independent of
             gradients: all four combinations with grad mode are meaningful.
 
     Returns:
@@ -81,14 +81,14 @@ class _NormalizeByBatch(Function):
     """Normalize X by its own mean and variance, with the gradient of section 3.
 
     With G the gradient of Y, X_hat the normalized X and n the number of values
-    averaged in a channel, the paper's six equations come to
+    averaged in a channel, the paper's six equations simplify to
 
         beta_grad  = sum G
         gamma_grad = sum G * X_hat
         X_grad     = gamma / sqrt(var + eps) * (G - beta_grad / n - X_hat * gamma_grad / n)
 
-    Autograd would find the same, but go over X twice as often: it follows the
-    variance's dependence on the mean, which is zero.
+    Autograd computes the same, but reads X twice as often: it also
+    differentiates the variance with respect to the mean, which gives zero.
     """
 
     @staticmethod
@@ -116,7 +116,7 @@ class _NormalizeByBatch(Function):
 
 
 def _axes_to_average(X: Tensor) -> tuple[int, ...]:
-    """All axes but the channels': a feature map's pixels share one mean (section 3.2)."""
+    """Return all axes except the channels': a feature map's pixels share one mean (section 3.2)."""
     if X.dim() == 2:
         return (0,)
     if X.dim() == 4:
@@ -131,8 +131,8 @@ class BatchNorm(nn.Module):
     """`batch_norm` with its parameters and moving statistics.
 
     gamma and beta are trained. moving_mean and moving_var are buffers: they
-    move with `.to()`, are saved with the weights, and no optimiser sees them.
-    The mode is `self.training` alone, never whether gradients are on.
+    move with `.to()`, are saved with the weights, and are not optimised.
+    Only `self.training` sets the mode, not whether gradients are enabled.
     """
 
     gamma: Tensor
@@ -141,7 +141,7 @@ class BatchNorm(nn.Module):
     moving_var: Tensor
 
     def __init__(self, num_features: int, num_dims: int) -> None:
-        """Start as the identity on standardised inputs: gamma 1, beta 0, mean 0, variance 1.
+        """Initialise as the identity on standardised inputs: gamma 1, beta 0, mean 0, variance 1.
 
         Args:
             num_features: the number of channels C.
@@ -164,7 +164,7 @@ class BatchNorm(nn.Module):
     def forward(self, X: Tensor) -> Tensor:
         """Normalize X, (N, C) or (N, C, H, W) by num_dims; in training, update the statistics."""
         self._check_shape(X)
-        # Under autocast X may come in 16 bits, too few to average thousands of values in.
+        # Under autocast X may have 16 bits, too few to average thousands of values.
         X = X.to(self.gamma.dtype)
         Y, moving_mean, moving_var = batch_norm(
             X,
@@ -181,7 +181,7 @@ class BatchNorm(nn.Module):
         return Y
 
     def _check_shape(self, X: Tensor) -> None:
-        """Refuse what would broadcast into something else: another rank or channel count."""
+        """Check rank and channel count: another shape could broadcast to a wrong result."""
         if X.dim() != self.gamma.dim() or X.shape[1] != self.gamma.shape[1]:
             channels = self.gamma.shape[1]
             expected = f"(N, {channels})" if self.gamma.dim() == 2 else f"(N, {channels}, H, W)"
@@ -190,5 +190,5 @@ class BatchNorm(nn.Module):
             )
 
     def extra_repr(self) -> str:
-        """Show what the constructor was given."""
+        """Return the constructor's arguments as text."""
         return f"{self.gamma.shape[1]}, num_dims={self.gamma.dim()}"

@@ -1,14 +1,14 @@
 """What can go wrong in training, as one tree.
 
     TrainingError
-    ├── IdxError          a file is not the IDX array it should be
+    ├── IdxError          a file is not the expected IDX array
     ├── DatasetError      a data set is missing, corrupt, or does not fit together
     ├── CheckpointError   a checkpoint cannot be read, or holds another network
     ├── RecipeError       a recipe is unknown, or its values contradict each other
     ├── RunError          a run directory cannot be written, resumed or reported on
     └── DivergenceError   the loss is no longer a finite number
 
-Every message names the thing, the value found, and what would be right. The
+Every message names the thing, the value found, and what is expected. The
 program prints it on one line and exits with status 1.
 """
 
@@ -18,7 +18,7 @@ class TrainingError(Exception):
 
 
 class IdxError(TrainingError):
-    """A file is not the IDX array it should be."""
+    """A file is not the expected IDX array."""
 
 
 class DatasetError(TrainingError):

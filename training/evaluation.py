@@ -1,4 +1,4 @@
-"""What a network makes of images it is not being trained on."""
+"""Evaluate a network on images that it is not trained on."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Evaluation:
 
 
 def evaluate(model: nn.Sequential, split: Split) -> Evaluation:
-    """Measure a network in eval mode on a split on its device."""
+    """Return loss and accuracy of a network in eval mode on a split on its device."""
     logits = predict(model, split.images)  # (N, K)
     loss = functional.cross_entropy(logits.to(torch.float64), split.labels)
     accuracy = (logits.argmax(1) == split.labels).to(torch.float64).mean()
@@ -29,7 +29,7 @@ def evaluate(model: nn.Sequential, split: Split) -> Evaluation:
 
 
 def predict(model: nn.Sequential, images: Tensor) -> Tensor:
-    """Return logits (N, K) for images (N, 1, 28, 28) uint8, K classes; the mode is put back."""
+    """Return logits (N, K) in eval mode for images (N, 1, 28, 28) uint8; the mode is restored."""
     was_training = model.training
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""The training loop: one epoch after the other, all on the device."""
+"""The training loop, epoch by epoch, entirely on the device."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -24,14 +24,16 @@ from training.recipes import Recipe
 
 Precision = Literal["float32", "bfloat16"]
 STATISTICS_BATCH = 1000
-STEPS_PER_LOOK = 20  # how often the host waits for the device, to see the loss
+STEPS_PER_LOOK = 20  # steps after which the host waits for the device and reads the loss
 STEPS_TO_WARM_UP = 5  # not counted in the speed: compilation, caches, allocations
-EPOCHS_PER_SEED = 1_000_003  # more than any run has, so that no two draws share a seed
+EPOCHS_PER_SEED = (
+    1_000_003  # more than any run has, so that each epoch of each run has its own seed
+)
 
 
 @dataclass(frozen=True)
 class Glimpse:
-    """What can be told in the midst of an epoch."""
+    """Progress within an epoch."""
 
     step: int  # steps done in this epoch
     steps: int
@@ -42,7 +44,7 @@ class Glimpse:
 
 @dataclass(frozen=True)
 class TrainedEpoch:
-    """What an epoch did, measured on its own batches while they were learned from."""
+    """The results of an epoch, measured on its own batches during training."""
 
     loss: float
     accuracy: float
@@ -50,7 +52,7 @@ class TrainedEpoch:
 
 
 class Learner:
-    """A network in training, with all that training needs to go on from here."""
+    """A network in training, with the complete state of the training."""
 
     def __init__(
         self,
@@ -67,10 +69,10 @@ class Learner:
         self.recipe, self.split, self.seed, self.epochs = recipe, split, seed, epochs
         self.device = split.images.device
         self.batch_size = min(recipe.batch_size, len(split))
-        # The last images of an epoch's order that fill no batch wait for another epoch.
+        # The last images of an epoch's order that do not fill a batch are skipped in this epoch.
         self.steps = len(split) // self.batch_size
         model = initial_network(recipe, num_classes, seed).to(self.device)
-        # Channels last is the layout in which these convolutions are fastest.
+        # These convolutions are fastest with the channels-last layout.
         self.model = model.to(memory_format=torch.channels_last)
         self.optimizers = build_optimizers(recipe, self.model)
         self.average = (
@@ -83,10 +85,10 @@ class Learner:
         self._loss = compiled(self._batch_loss) if compile_step else self._batch_loss
 
     def train_epoch(self, on_glimpse: Callable[[Glimpse], None] = lambda _: None) -> TrainedEpoch:
-        """Go once through the training images in a new random order.
+        """Train one epoch on the images in a new random order.
 
-        The order and the augmentation depend on the seed and the epoch's number
-        alone: nothing random has to be saved for a resumed run to go on alike.
+        The order and the augmentation depend only on the seed and the epoch's
+        number, so that no random state has to be saved to resume a run.
 
         Raises:
             DivergenceError: the loss became infinite or NaN.
@@ -111,7 +113,7 @@ class Learner:
         return TrainedEpoch(float(losses.mean()), int(correct) / images, clock.images_per_second())
 
     def _step(self, order: Tensor, step: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Learn from one batch; return its loss and its number of right answers, as scalars."""
+        """Train on one batch; return its loss and its number of correct predictions, as scalars."""
         set_learning_rate(self.optimizers, self.rate_at(step))
         chosen = order[step * self.batch_size : (step + 1) * self.batch_size]  # (N,)
         images = augment(self.split.images[chosen], self.recipe.augmentation, generator)
@@ -125,7 +127,7 @@ class Learner:
         return loss.detach(), hits
 
     def _batch_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean loss and the number of right answers for (N, 1, 28, 28) and (N,)."""
+        """Return the mean loss and the number of hits for images (N, 1, 28, 28) and labels (N,)."""
         use_bfloat16 = self.precision == "bfloat16"
         X = to_float(images)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=use_bfloat16):
@@ -140,7 +142,7 @@ class Learner:
         return learning_rate(self.recipe, self.epoch * self.steps + step, self.epochs * self.steps)
 
     def _check(self, losses: Tensor, done: int) -> None:
-        """Raise at the first loss since the last look that is not a finite number."""
+        """Raise if a loss since the last check is not a finite number."""
         recent = losses[max(0, done - STEPS_PER_LOOK) : done].tolist()
         for step, loss in enumerate(recent, start=done - len(recent)):
             if not abs(loss) < float("inf"):
@@ -151,18 +153,18 @@ class Learner:
                 )
 
     def trained_network(self) -> nn.Sequential:
-        """Return the network as it stands: the average of the weights where there is one."""
+        """Return the current network, with averaged weights if the recipe averages them."""
         return self.model if self.average is None else self.average.model
 
     def finished_network(self) -> nn.Sequential:
-        """Return the network for the checkpoint, with the statistics the recipe asks for."""
+        """Return the network for the checkpoint, with the statistics that the recipe sets."""
         network = self.trained_network()
         if self.recipe.statistics == "reestimated":
             return with_population_statistics(network, self.split.images, STATISTICS_BATCH)
         return network
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that `load_state_dict` needs to go on bit for bit."""
+        """Return the state with which `load_state_dict` continues bit by bit."""
         average = self.average
         return {
             "epoch": self.epoch,
@@ -173,7 +175,7 @@ class Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to where `state_dict` was taken, in a learner built alike."""
+        """Restore the state from `state_dict`, in a learner with the same settings."""
         self.epoch = state["epoch"]
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
@@ -184,7 +186,7 @@ class Learner:
 
 
 class _Clock:
-    """Measures speed from after the warm-up on."""
+    """Measures the speed after the warm-up."""
 
     def __init__(self, device: torch.device, batch_size: int, warm_up: int) -> None:
         self.device, self.batch_size, self.warm_up = device, batch_size, warm_up

@@ -1,4 +1,4 @@
-"""LeNet with batch normalization, as d2l's chapter on batch normalization has it.
+"""LeNet with batch normalization, from d2l's chapter on batch normalization.
 
 LeCun et al., "Gradient-based learning applied to document recognition", 1998;
 Zhang et al., "Dive into Deep Learning", https://d2l.ai, section 8.5.
@@ -10,12 +10,12 @@ from training.batch_norm import BatchNorm
 
 
 def lenet_bn(num_classes: int = 10) -> nn.Sequential:
-    """Build the network: images (N, 1, 28, 28) float32 in [0, 1] to logits (N, num_classes).
+    """Return the network: images (N, 1, 28, 28) float32 in [0, 1] to logits (N, num_classes).
 
     The positions in the `Sequential` name the tensors of a checkpoint
-    ("0.weight", "1.gamma", ...): they are a contract. For 10 classes LeNet has
-    44,426 parameters, which is also what is left once the batch norms are folded
-    away; until then gamma and beta add 452, and as many moving statistics.
+    ("0.weight", "1.gamma", ...), so they must not change. For 10 classes LeNet
+    has 44,426 parameters, also after folding the batch norms; before, gamma and
+    beta add 452, and there are 452 moving statistics.
     """
     return nn.Sequential(
         nn.Conv2d(1, 6, kernel_size=5),  # (N, 6, 24, 24)

@@ -1,9 +1,9 @@
 """Batch-norm statistics over a whole data set ("precise BN").
 
-Ioffe & Szegedy 2015, Algorithm 2, lines 8 to 11, has inference use the
-population's mean and variance: moving averages are a cheap stand-in, and a bad
-one where weights move fast. Wu & Johnson, "Rethinking 'Batch' in BatchNorm",
-2021, section 3, https://arxiv.org/abs/2105.07576, compares the two.
+Ioffe & Szegedy 2015, Algorithm 2, lines 8 to 11, uses the population's mean and
+variance for inference. Moving averages are a cheap approximation, and a bad one
+if weights change fast. Wu & Johnson, "Rethinking 'Batch' in BatchNorm", 2021,
+section 3, https://arxiv.org/abs/2105.07576, compares the two.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ from training.data.pixels import to_float
 class PopulationStatistics:
     """Mean and biased variance per channel of all values seen, batch by batch.
 
-    Batches b with n_b values, mean m_b and biased variance v_b add up to
+    Batches b with n_b values, mean m_b and biased variance v_b are combined to
 
         mean = sum n_b m_b / n                          (mean of batch means)
         var  = sum n_b (v_b + (m_b - mean)^2) / n       (law of total variance)
@@ -36,11 +36,11 @@ class PopulationStatistics:
 
     @property
     def var(self) -> Tensor:
-        """The biased variance, in the mean's shape, float64."""
+        """Return the biased variance, in the mean's shape, float64."""
         return self._squares / self.count
 
     def add(self, X: Tensor) -> None:
-        """Count in a batch (N, C) or (N, C, H, W) of any floating dtype and any size."""
+        """Add a batch (N, C) or (N, C, H, W) of any floating dtype and any size."""
         axes = [axis for axis in range(X.dim()) if axis != 1]
         var, mean = torch.var_mean(X.to(torch.float64), axes, correction=0, keepdim=True)
         count = X.numel() // X.shape[1]
@@ -57,9 +57,9 @@ def with_population_statistics(
 ) -> nn.Sequential:
     """Return a copy of the model whose moving statistics are those of the images.
 
-    One pass in train mode: every layer sees its input as training made it, each
-    earlier layer normalized by its batch. The estimate is that of the batches'
-    population, so the batch size should be the training's or larger.
+    It takes one pass in train mode: every layer gets the same kind of input as in
+    training, with each earlier layer normalized by its batch. The estimate depends
+    on the batch size, which should be that of training or larger.
 
     Args:
         model: LeNet-BN; not modified.

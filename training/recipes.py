@@ -1,4 +1,4 @@
-"""Recipes: everything that decides what a network learns, save the seed and the data."""
+"""Recipes: all settings that decide what a network learns, except the seed and the data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,17 +9,17 @@ from training.errors import RecipeError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How each image is changed at random, anew in every epoch. All off by default."""
+    """How each image is changed at random in every epoch. All changes are off by default."""
 
     flip: float = 0.0  # probability of a mirror image
-    shift: int = 0  # at most so many pixels in each direction, whole ones
-    rotation: float = 0.0  # at most so many degrees, either way
-    scale: float = 0.0  # at most this share larger or smaller, each axis by itself
+    shift: int = 0  # largest shift in each direction, in whole pixels
+    rotation: float = 0.0  # largest rotation in both directions, in degrees
+    scale: float = 0.0  # largest change of size as a share, each axis independently
     cutout: int = 0  # side of a square painted black
     cutout_probability: float = 0.5
 
     def __str__(self) -> str:
-        """Say what is done, "" if nothing is."""
+        """Return the changes as text, "" if there are none."""
         changes = [
             (self.flip, f"mirrored ({self.flip:.0%} of them)"),
             (self.shift, f"shifted by up to {self.shift} pixel{'s' * (self.shift > 1)}"),
@@ -46,18 +46,18 @@ class Recipe:
     initialization: Literal["torch", "xavier_uniform"]
     batch_size: int = 256
     weight_decay: float = 0.0
-    warm_up: float = 0.0  # one_cycle: the share of all steps in which the rate rises
-    final_rate: float = 0.0  # cosine, one_cycle: the last rate as a share of the highest
+    warm_up: float = 0.0  # one_cycle: share of all steps in which the learning rate rises
+    final_rate: float = 0.0  # cosine, one_cycle: last learning rate as a share of the highest
     label_smoothing: float = 0.0
     augmentation: Augmentation = Augmentation()
     average_decay: float | None = None  # of the moving average of weights and statistics
-    statistics: Literal["moving", "reestimated"] = "moving"  # what the checkpoint gets
+    statistics: Literal["moving", "reestimated"] = "moving"  # those in the checkpoint
 
 
-# The notebook. At a constant rate of 1.0 the weights outrun the moving statistics,
-# which remember some 10 batches, so that the accuracy they give is a lottery (0.68
-# to 0.88 from one epoch to the next). The weights are the notebook's; the checkpoint
-# gets statistics that belong to them. docs/training.md shows both.
+# The notebook. At a constant learning rate of 1.0 the weights change faster than the
+# moving statistics, which average about 10 batches, so that the accuracy with them is
+# random (0.68 to 0.88 from one epoch to the next). The weights are the notebook's; the
+# checkpoint gets statistics that fit them. docs/training.md shows both.
 SEED = Recipe(
     name="seed",
     epochs=10,
@@ -68,9 +68,9 @@ SEED = Recipe(
     statistics="reestimated",
 )
 
-# Chosen on a validation split; docs/training.md has what each part contributes. A
-# last rate above zero and cutout keep it from overfitting, which it does after some
-# 65 epochs without; the average of the weights makes up for the noise of that rate.
+# Chosen on a validation split; docs/training.md shows the effect of each part. A final
+# learning rate above zero and cutout prevent overfitting, which otherwise starts after
+# about 65 epochs; averaging the weights compensates for the noise of that rate.
 RELEASE = Recipe(
     name="release",
     epochs=70,
@@ -89,10 +89,10 @@ RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (SEED, RELEAS
 
 
 def find_recipe(name: str, *, flip: bool = True) -> Recipe:
-    """Look a recipe up by its name; with flip False, its mirror images are left out.
+    """Return the recipe with a name; with flip False, without its mirror images.
 
     Raises:
-        RecipeError: there is none of that name.
+        RecipeError: there is no recipe with that name.
     """
     try:
         recipe = RECIPES[name]

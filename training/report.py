@@ -1,9 +1,9 @@
-"""The pictures of a finished run.
+"""Draw the figures of a finished run.
 
 curves.png             train loss, train accuracy, test accuracy by epoch
-confusion_matrix.png   which classes are taken for which
+confusion_matrix.png   true and predicted classes
 per_class.png          accuracy of each class
-mistakes.png           the wrong answers that the network was surest of
+mistakes.png           the wrong predictions with the highest confidence
 batch_norm.png         gamma, beta and moving statistics of each layer
 """
 
@@ -32,15 +32,15 @@ from training.files.folders import check_folder, make_folder
 from training.files.run_directory import PICTURES, RunDirectory
 from training.settings import ReportSettings
 
-NEEDED = ("data", "epochs", "history", "validation")  # of metrics.json
+NEEDED = ("data", "epochs", "history", "validation")  # keys of metrics.json
 
 
 def write_report(settings: ReportSettings) -> str:
-    """Draw every picture; return the results per class as a Markdown table.
+    """Write every figure; return the results per class as a Markdown table.
 
     Raises:
-        TrainingError: the run, its checkpoint or its data set is not to be had, or the pictures
-            cannot be written; then none is.
+        TrainingError: the run, its checkpoint or its data set cannot be read, or the figures
+            cannot be written; then no figure is written.
     """
     directory = RunDirectory(settings.run)
     folder = settings.out or settings.run
@@ -55,7 +55,7 @@ def write_report(settings: ReportSettings) -> str:
     counts = count_confusions(held.labels, logits.argmax(1), len(labels))  # (K, K)
     results = class_results(counts, labels)
     mistakes = most_confident_mistakes(logits, held.labels, ROWS * COLUMNS)
-    # A label with dollar signs is no formula.
+    # A label with dollar signs is not a formula.
     with matplotlib.rc_context({"text.parse_math": False}):
         figures = {
             "curves.png": curves_figure(metrics),
@@ -96,7 +96,7 @@ def _read_metrics(path: Path) -> dict[str, Any]:
 
 
 def _labels(checkpoint: Checkpoint, path: Path) -> tuple[str, ...]:
-    """Read the classes' names out of a checkpoint's metadata."""
+    """Return the class names in a checkpoint's metadata."""
     try:
         labels = tuple(map(str, json.loads(checkpoint.metadata["labels"])))
     except (KeyError, ValueError, TypeError) as error:
@@ -110,7 +110,7 @@ def _labels(checkpoint: Checkpoint, path: Path) -> tuple[str, ...]:
 def _held_images(
     metrics: Mapping[str, Any], checkpoint: Checkpoint, labels: tuple[str, ...], data: Path | None
 ) -> Split:
-    """Load the images that the run was judged by, and make sure that it is those."""
+    """Return the images that the run was evaluated on, after checking their digests."""
     folder = data or (Path(metrics["data"]) if metrics["data"] else None)
     name: SplitName = "train" if metrics["validation"] else "test"
     split = load_split(name) if folder is None else read_split(folder, name, len(labels))

@@ -1,4 +1,4 @@
-"""One run from its settings to its checkpoint."""
+"""Run the training, from the settings to the checkpoint."""
 
 import json
 import math
@@ -28,15 +28,15 @@ from training.learner import Glimpse, Learner
 from training.recipes import find_recipe
 from training.settings import TrainingSettings
 
-AT_EACH_START = {"out", "resume", "overwrite"}  # what a run does not keep to when it is resumed
+AT_EACH_START = {"out", "resume", "overwrite"}  # settings that are not stored for --resume
 
 
 def train(settings: TrainingSettings) -> None:
-    """Train as the settings say, and write everything into their folder.
+    """Train with the settings, and write all results to their folder.
 
     Raises:
-        TrainingError: something the user can act on.
-        Interrupted: a signal came; the checkpoint so far is written.
+        TrainingError: an error that the user can fix.
+        Interrupted: a signal was received; the checkpoint so far is written.
     """
     directory = RunDirectory(settings.out)
     directory.check(resume=settings.resume, overwrite=settings.overwrite)
@@ -52,7 +52,7 @@ def train(settings: TrainingSettings) -> None:
 
 
 class _Run:
-    """A run under way."""
+    """A run in progress."""
 
     def __init__(self, settings: TrainingSettings, directory: RunDirectory) -> None:
         self.directory = directory
@@ -84,7 +84,7 @@ class _Run:
         self.history: list[Epoch] = []
 
     def go_back_to(self, stored: Mapping[str, Any]) -> None:
-        """Take up a stored run, provided that this one would have come to the same point."""
+        """Restore a stored run, after checking that this run has the same identity."""
         before, now = json.loads(stored["identity"]), self._identity()
         for name, value in now.items():
             if before.get(name) != value:
@@ -96,12 +96,12 @@ class _Run:
         self.history = [Epoch.from_state(state) for state in stored["history"]]
 
     def go_on(self) -> None:
-        """Train the epochs that are left, then write the results."""
+        """Train the remaining epochs, then write the results."""
         done = len(self.history)
         held_name = self.data.held_name
         self.directory.begin(resume=self.settings.resume)
         self.directory.write_log("start", epochs_done=done, **self._identity())
-        self._save_state()  # so that even a run without a whole epoch can be resumed
+        self._save_state()  # so that a run can resume even without a complete epoch
         with Interruption() as interruption, ProgressDisplay(self.epochs, done, held_name) as shown:
             for line in self._introduction():
                 shown.say(line)
@@ -119,7 +119,7 @@ class _Run:
                 self._write_interrupted(str(reason))
                 shown.say(
                     f"stopped with {len(self.history)} of {self.epochs} epochs done; "
-                    f"{self.directory.checkpoint} holds what was learned, --resume goes on"
+                    f"{self.directory.checkpoint} has the network so far, --resume continues"
                 )
                 raise
             metrics = self._write_finished()
@@ -150,7 +150,7 @@ class _Run:
     def _save_state(self) -> None:
         self.directory.save_state(
             {
-                # Not pydantic's JSON, which has no way to write a path that is no Unicode.
+                # Not pydantic's JSON, which cannot write a path that is not Unicode.
                 "settings": json.dumps(
                     self.settings.model_dump(exclude=AT_EACH_START), default=str
                 ),
@@ -209,7 +209,7 @@ class _Run:
         }
 
     def _identity(self) -> dict[str, Any]:
-        """Return all that decides the weights: two runs that agree in it end alike."""
+        """Return everything that decides the weights: equal identities give equal weights."""
         settings = self.settings
         return {
             "recipe": self.recipe.name,
@@ -233,7 +233,7 @@ class _Run:
         )
         augmentation = self.recipe.augmentation
         if str(augmentation):
-            # Of garments a mirror image is as good as the image.
+            # A mirror image of a garment is still a garment of the same class.
             unknown = self.settings.labels is not None and augmentation.flip
             yield f"each epoch changes images at random: {augmentation}" + (
                 "; where a mirror image can be of another class, as with digits and letters, "

@@ -1,4 +1,4 @@
-"""What the two programs can be told; their command lines and their help come from here."""
+"""The settings of `python -m training`, which define its command lines and their help."""
 
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -13,8 +13,8 @@ from training.recipes import RECIPES
 class TrainingSettings(CommandLineSettings):
     """Train LeNet-BN.
 
-    Two other programs: `python -m training report RUN` draws the pictures of a
-    finished run, `python -m training data` finds or fetches Fashion-MNIST.
+    Two other programs: `python -m training report RUN` draws the figures of a
+    finished run, `python -m training data` finds or downloads Fashion-MNIST.
     """
 
     model_config = SettingsConfigDict(cli_prog_name="python -m training")
@@ -23,7 +23,7 @@ class TrainingSettings(CommandLineSettings):
     epochs: int | None = Field(None, ge=1, description="epochs; else the recipe's own number")
     seed: int = Field(0, ge=0, lt=2**31, description="decides weights, order and augmentation")
     out: Path = Field(Path("runs/latest"), description="folder for all that the run writes")
-    resume: bool = Field(False, description="go on from the last whole epoch in --out")
+    resume: bool = Field(False, description="continue from the last complete epoch in --out")
     overwrite: bool = Field(False, description="remove the run that --out holds")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA if there is one")
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; else torch's choice")
@@ -31,7 +31,7 @@ class TrainingSettings(CommandLineSettings):
         "float32", description="of the layers; batch statistics and weights stay float32"
     )
     compile: Literal["auto", "on", "off"] = Field(
-        "auto", description="torch.compile; auto: where the run is long enough to repay it"
+        "auto", description="torch.compile; auto: if the run is long enough to save time"
     )
     data: Path | None = Field(None, description="folder of IDX files; else Fashion-MNIST, found")
     labels: Path | None = Field(
@@ -61,17 +61,17 @@ class TrainingSettings(CommandLineSettings):
     @model_validator(mode="after")
     def _keep_or_lose(self) -> Self:
         if self.resume and self.overwrite:
-            raise ValueError("--resume goes on with a run and --overwrite removes it: choose one")
+            raise ValueError("--resume continues a run and --overwrite removes it: choose one")
         return self
 
     def over(self, stored: dict[str, Any]) -> Self:
-        """Return the stored settings, overridden by what was said explicitly this time."""
+        """Return the stored settings, overridden by the ones given explicitly this time."""
         said = self.model_dump(include=self.model_fields_set)
         return type(self)(**{**stored, **said})
 
 
 class DataSettings(CommandLineSettings):
-    """Say where Fashion-MNIST is, every file checked; download it if it is nowhere."""
+    """Find Fashion-MNIST and check its files; download it if it is not found."""
 
     model_config = SettingsConfigDict(cli_prog_name="python -m training data")
 
@@ -79,11 +79,11 @@ class DataSettings(CommandLineSettings):
 
 
 class ReportSettings(CommandLineSettings):
-    """Draw the pictures of a finished run into its folder."""
+    """Draw the figures of a finished run into its folder."""
 
     model_config = SettingsConfigDict(cli_prog_name="python -m training report")
 
     run: CliPositionalArg[Path] = Field(description="folder with checkpoint.safetensors")
-    out: Path | None = Field(None, description="folder for the pictures; else the run's own")
-    overwrite: bool = Field(False, description="replace the pictures that --out holds")
+    out: Path | None = Field(None, description="folder for the figures; else the run's own")
+    overwrite: bool = Field(False, description="replace the figures that --out holds")
     data: Path | None = Field(None, description="folder of IDX files; else the run's own data set")

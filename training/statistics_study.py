@@ -1,11 +1,11 @@
-"""What moving averages do to the notebook's accuracy at a learning rate of 1.0.
+"""Study the effect of moving averages on the notebook's accuracy at a learning rate of 1.0.
 
     python -m training.statistics_study --out docs/images/batch_norm_statistics
 
-Trains recipe `seed` and judges the same weights after every epoch three times:
-with the moving statistics (the notebook), with statistics re-estimated over the
-training set, and with each test batch's own statistics. Writes OUT.json and
-OUT.png. It is a demonstration: nothing is chosen by its test accuracies.
+It trains recipe `seed`, and evaluates the same weights after every epoch three
+times: with the moving statistics (the notebook), with statistics re-estimated
+over the training set, and with each test batch's own statistics. It writes
+OUT.json and OUT.png. It is a demonstration: no choice depends on its test accuracies.
 """
 
 import argparse
@@ -42,7 +42,7 @@ Accuracies = Mapping[str, Sequence[float]]  # statistics -> accuracy after each 
 
 
 def main() -> int:
-    """Run the study for each seed, print as it goes, and write the figures and the picture."""
+    """Run the study for each seed, print its progress, and write the accuracies and the figure."""
     parser = argparse.ArgumentParser(description="Accuracy by three kinds of statistics.")
     parser.add_argument("--out", type=Path, required=True, help="path without suffix")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -68,7 +68,7 @@ def _write_study(arguments: argparse.Namespace) -> int:
 
 
 def study(data: Data, seed: int, epochs: int, compile_step: bool) -> Accuracies:
-    """Train once; return the three accuracies after each epoch."""
+    """Train one seed; return the three accuracies after each epoch."""
     found: dict[str, list[float]] = {name: [] for name in COLOURS}
     learner = Learner(
         SEED, data.train, len(data.labels), seed, epochs=epochs, compile_step=compile_step
@@ -86,7 +86,7 @@ def study(data: Data, seed: int, epochs: int, compile_step: bool) -> Accuracies:
 
 
 def accuracy_by_batch(model: nn.Sequential, split: Split, batch_size: int) -> float:
-    """Judge each batch by its own statistics, as in training; the model is not modified."""
+    """Return the accuracy with each batch's own statistics; the model is not modified."""
     copy = deepcopy(model).train()
     with torch.no_grad():
         batches = torch.split(split.images, batch_size)
@@ -95,7 +95,7 @@ def accuracy_by_batch(model: nn.Sequential, split: Split, batch_size: int) -> fl
 
 
 def study_figure(results: Sequence[Accuracies]) -> Figure:
-    """Draw every seed's accuracies over the epochs, one colour for each kind of statistics."""
+    """Return a figure of every seed's accuracies by epoch, one colour per kind of statistics."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axis = figure.add_subplot()
     for result, line in zip(results, cycle(LINES)):

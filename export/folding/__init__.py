@@ -1,1 +1,1 @@
-"""Batch norms go into the layers beside them: which layers, by what mathematics, how well."""
+"""Fold batch norms into neighbouring layers: find the layers, compute the weights, report."""

@@ -1,7 +1,7 @@
 """The mathematics of folding: a batch norm in eval mode is an affine map, and so is the layer.
 
 In eval mode the moving statistics are constants, and batch norm (Ioffe &
-Szegedy 2015, Algorithm 2, line 11) is, with one factor and one shift a channel,
+Szegedy 2015, Algorithm 2, line 11) has one factor and one shift per channel:
 
     z = gamma * (y - mean) / sqrt(var + eps) + beta = s y + t
 
@@ -72,7 +72,7 @@ def fold_batch_norm_before(
 ) -> tuple[Tensor, Tensor]:
     """Fold one batch norm into the unpadded layer after it, in float64.
 
-    With C input channels, c(f, j) being the input channel that weight[f, j] multiplies:
+    With C input channels, and c(f, j) the input channel that weight[f, j] multiplies:
 
         weight'[f, j, k...] = weight[f, j, k...] * s[c(f, j)]    s = gamma / sqrt(moving_var + eps)
         bias'[f] = bias[f] + sum over j, k of weight[f, j, k...] * t[c(f, j)]
@@ -80,7 +80,7 @@ def fold_batch_norm_before(
 
     Args:
         weight: (F, C / groups, k...), or a linear layer's (F, D) with D a multiple
-            of C: behind a flatten, D / C columns side by side belong to one channel.
+            of C: after a flatten, D / C adjacent columns belong to one channel.
         bias: (F,), or None for a layer without one.
         gamma: C values in any shape.
         beta: C values in any shape.
@@ -104,7 +104,7 @@ def fold_batch_norm_before(
 
 
 def _by_group(channels: Tensor, groups: int, rows: int) -> Tensor:
-    """Give each of a grouped weight's rows its own group's channels: (K,) to (rows, K / groups)."""
+    """Return the group's channels for each row of a grouped weight: (K,) to (rows, K / groups)."""
     return channels.reshape(groups, -1).repeat_interleave(rows // groups, dim=0)
 
 

@@ -1,17 +1,16 @@
-"""How well a batch norm's channels are conditioned: which scales are extreme, and which are dead.
+"""Conditioning of a batch norm's channels: which scales are extreme, and which channels are dead.
 
-A batch norm gives each channel the deviation |gamma| around beta, and does so by
-the factor s = gamma / sqrt(var + eps). Folding is as exact for any s; these
-figures say what a network is like, above all one that is to be computed in
-fewer bits.
+A batch norm gives each channel the standard deviation |gamma| around beta, with
+the factor s = gamma / sqrt(var + eps). Folding is equally exact for any s; these
+figures describe the network, which matters most for computing in fewer bits.
 """
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
-# A channel born with gamma = 1 deviates by less than a ten-thousandth of that: it is a constant,
-# beta, to all that reads it.
+# gamma starts at 1. Below a ten-thousandth of that, the channel is practically the constant beta
+# for the layers that read it.
 DEAD = 1e-4
 
 # |s| beyond these makes an input's rounding, or a statistic's, a hundred times larger, or means
@@ -29,7 +28,7 @@ class Conditioning:
     dead: tuple[int, ...]  # channels with |gamma| below DEAD
 
     def __str__(self) -> str:
-        """Say it on one line, dead and extreme channels only if there are any."""
+        """Return the figures on one line; dead and extreme channels only if there are any."""
         parts = [f"scale {self.smallest:.3g} to {self.largest:.3g}"]
         for name in ("extreme", "dead"):
             if channels := getattr(self, name):
@@ -38,7 +37,7 @@ class Conditioning:
 
 
 def conditioning(gamma: Tensor, scale: Tensor) -> Conditioning:
-    """Sort the channels of a batch norm.
+    """Return the conditioning of a batch norm's channels.
 
     Args:
         gamma: (C,) float64.

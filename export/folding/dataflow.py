@@ -1,11 +1,11 @@
-"""Which layer of a network reads which, found by tracing it with torch.fx.
+"""Find which layer of a network reads which, by tracing it with torch.fx.
 
 Reed et al., "torch.fx: Practical Program Capture and Transformation for Deep
 Learning in Python", 2022, https://arxiv.org/abs/2112.08429.
 
-The forward pass is run once with a symbol for the input: what is called on it
-is written down as a graph. Layers of torch and batch norms are one node each,
-all other modules are looked into.
+The forward pass runs once with a symbol for the input, and the calls on it are
+recorded as a graph. torch layers and batch norms are one node each; all other
+modules are traced into.
 """
 
 import copy
@@ -28,7 +28,7 @@ from export.folding.foldable import (
     misfit_before,
 )
 
-# What calls by these names compute is a batch norm that no module stands for.
+# Functions that compute batch norm without a module.
 FUNCTIONAL = {"batch_norm", "native_batch_norm", "_native_batch_norm_legit"}
 
 
@@ -48,7 +48,7 @@ class Dataflow:
     """A float64 copy of a network and the graph of its layers, from which they can be removed."""
 
     def __init__(self, model: nn.Module) -> None:
-        """Copy and trace a network in eval mode, which is left as it was.
+        """Copy and trace a network in eval mode; the network is not modified.
 
         Raises:
             FoldError: it cannot be copied, torch.fx cannot trace it, or it calls
@@ -73,7 +73,7 @@ class Dataflow:
                 )
 
     def batch_norms(self) -> list[fx.Node]:
-        """List all calls of batch norms, in the order in which they are computed."""
+        """Return all calls of batch norms, in the order of computation."""
         nodes = self._module.graph.nodes
         return [n for n in nodes if n.op == "call_module" and is_batch_norm(self.module(n))]
 
@@ -103,7 +103,7 @@ class Dataflow:
         return cast(fx.Node, only)
 
     def layer_before(self, norm: fx.Node) -> fx.Node | Obstacle:
-        """Find the layer whose output this batch norm alone reads; dropouts are looked through."""
+        """Return the layer whose output only this batch norm reads; dropouts are skipped."""
         node = self._source(norm)
         while self._is_identity(node) and len(node.users) == 1:
             node = self._source(node)
@@ -115,7 +115,7 @@ class Dataflow:
         return Obstacle(f"{found}, {reason}") if reason else node
 
     def layer_after(self, norm: fx.Node) -> fx.Node | Obstacle:
-        """Find the layer that alone reads this batch norm's output, flattened or not."""
+        """Return the only layer that reads this batch norm's output, flattened or not."""
         found = self.reader(norm)
         if isinstance(found, Obstacle):
             return found
@@ -124,7 +124,7 @@ class Dataflow:
         return Obstacle(f"it precedes {self._name(node)}, {reason}") if reason else node
 
     def reader(self, source: fx.Node) -> tuple[fx.Node, bool] | Obstacle:
-        """Find the layer that alone reads a node's output, and whether it is flattened before."""
+        """Return the only layer that reads a node's output, and whether it is flattened before."""
         node, flattened = source, False
         while True:
             if len(node.users) != 1:
@@ -142,7 +142,7 @@ class Dataflow:
         return Obstacle(f"{found}, {reason}") if reason else (node, flattened)
 
     def not_its_own(self, node: fx.Node) -> str | None:
-        """Say why other numbers in this node's module would change more than this node."""
+        """Return why changing this node's module would change more than this node."""
         if self._calls[node.target] > 1:
             return f"which is called {self._calls[node.target]} times: give each place its own"
         for other in self._module.graph.nodes:
@@ -153,15 +153,15 @@ class Dataflow:
         return None
 
     def remove(self, node: fx.Node) -> None:
-        """Let what read a node's output read its input."""
+        """Remove a node: the readers of its output read its input instead."""
         node.replace_all_uses_with(self._source(node))
         self._module.graph.erase_node(node)
 
     def network(self) -> nn.Sequential | fx.GraphModule:
-        """Build what is left: an nn.Sequential, if it was one, and a GraphModule otherwise.
+        """Return the remaining network: an nn.Sequential if it was one, else a GraphModule.
 
-        A Sequential that is no chain of layers, for it holds a module that
-        branches, comes back as a Sequential of one GraphModule.
+        A Sequential that is not a chain of layers, because one of its modules
+        branches, is returned as a Sequential of one GraphModule.
         """
         self._module.graph.lint()
         self._module.delete_all_unused_submodules()
@@ -182,11 +182,11 @@ class Dataflow:
         return node.op == "call_module" and is_layer(self.module(node))
 
     def _is_identity(self, node: fx.Node) -> bool:
-        """In eval mode, that is."""
+        """Return whether a node does nothing in eval mode."""
         return node.op == "call_module" and isinstance(self.module(node), nn.Identity | _DropoutNd)
 
     def _is_flatten(self, node: fx.Node) -> bool:
-        """Whether it makes (N, C * ...) of (N, C, ...), each channel's values side by side."""
+        """Return whether a node flattens (N, C, ...) to (N, C * ...), channel by channel."""
         if node.op == "call_module":
             module = self.module(node)
             return isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1)
@@ -209,7 +209,7 @@ class Dataflow:
 def _copy(model: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(model)
-    except RuntimeError as error:  # a weight that is computed, and no parameter
+    except RuntimeError as error:  # a weight is computed and is not a parameter
         raise FoldError(
             f"this {type(model).__name__} cannot be copied ({error}): make pruning and weight "
             "normalisation permanent first (torch.nn.utils.prune.remove, remove_weight_norm)"
@@ -217,7 +217,7 @@ def _copy(model: nn.Module) -> nn.Module:
 
 
 def describe(node: fx.Node) -> str:
-    """Name what a node that calls no module stands for."""
+    """Return a name for a node that does not call a module."""
     match node.op:
         case "placeholder":
             return "the network's input"

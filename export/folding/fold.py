@@ -1,4 +1,4 @@
-"""Folding: every batch norm of a network goes into a layer beside it, or is refused by name.
+"""Fold every batch norm of a network into a neighbouring layer, or raise an error that names it.
 
 export/folding/absorption.py has the mathematics, export/folding/dataflow.py finds the layers.
 """
@@ -25,23 +25,23 @@ class Step:
 
     norm: str
     layer: str
-    side: Literal["after", "before"]  # where the batch norm stood, seen from the layer
+    side: Literal["after", "before"]  # position of the batch norm relative to the layer
     conditioning: Conditioning
 
     def __str__(self) -> str:
-        """Say it on one line."""
+        """Return the step on one line."""
         return f"{self.norm}, {self.side} {self.layer}, is folded into it: {self.conditioning}"
 
 
 @dataclass(frozen=True)
 class Folding:
-    """A folded network and what was folded into what, in the order of the batch norms."""
+    """A folded network and its folding steps, in the order of the batch norms."""
 
     network: nn.Sequential | fx.GraphModule
     steps: tuple[Step, ...]
 
     def __str__(self) -> str:
-        """Say it on one line for each batch norm."""
+        """Return one line for each batch norm."""
         return "\n".join(map(str, self.steps)) or "there is no batch norm to fold"
 
 
@@ -54,36 +54,36 @@ def fold(model: nn.Module, input_scale: float = 1.0) -> nn.Sequential | fx.Graph
 
 
 def fold(model: nn.Module, input_scale: float = 1.0) -> nn.Sequential | fx.GraphModule:
-    """Fold every batch norm of a network into a layer beside it.
+    """Fold every batch norm of a network into a neighbouring layer.
 
     Batch norms are `training.batch_norm.BatchNorm` and torch's BatchNorm1d, 2d, 3d
-    and SyncBatchNorm; layers are Linear and all convolutions of torch. Each goes
-    into the layer before it, and only where that cannot be into the one after it.
+    and SyncBatchNorm; layers are Linear and all convolutions of torch. Each is
+    folded into the layer before it or, if that is impossible, into the one after it.
 
-    Inputs must have their batch's axis; those of a linear layer beside a
-    BatchNorm1d must be (N, D): for (N, L, D) torch normalises L, and no layer tells.
+    Inputs must have a batch axis. Inputs of a linear layer beside a BatchNorm1d
+    must be (N, D): for (N, L, D) torch normalises L, which the layers do not show.
 
     Args:
-        model: a network in eval mode; it is left as it was.
-        input_scale: what the input is multiplied by before the first layer. It
-            is folded in as well: with 1/255 the new network takes the bytes of
-            an image where the old one took values in [0, 1].
+        model: a network in eval mode; it is not modified.
+        input_scale: factor for the input of the first layer. It is folded in as
+            well: with 1/255 the new network takes an image's bytes, while the
+            old one took values in [0, 1].
 
     Returns:
-        A new network in float64 and eval mode, without batch norms. Rounding it
-        to float32 once is the caller's step. It is a flat nn.Sequential if the
-        model was one of any depth, and a GraphModule otherwise.
+        A new network in float64 and eval mode, without batch norms. The caller
+        rounds it once to float32. It is a flat nn.Sequential if the model is a
+        Sequential of any depth, and a GraphModule otherwise.
 
     Raises:
-        FoldError: any of the network is in train mode, torch.fx cannot trace it, a
-            batch norm has no layer to go into or no statistics to go by, or
-            there is no such layer at the front to take the input scale.
+        FoldError: a part of the network is in train mode, torch.fx cannot trace it,
+            a batch norm has no suitable layer or no statistics, or there is no
+            first layer to take the input scale.
     """
     return fold_with_report(model, input_scale).network
 
 
 def fold_with_report(model: nn.Module, input_scale: float = 1.0) -> Folding:
-    """Fold as `fold` does, and report what was folded into what, and how it is conditioned."""
+    """Return the network that `fold` returns, and the steps with their conditioning."""
     _check_mode(model)
     flow = Dataflow(model)
     norms = flow.batch_norms()
@@ -109,7 +109,7 @@ def fold_with_report(model: nn.Module, input_scale: float = 1.0) -> Folding:
 
 
 def chain(model: nn.Sequential) -> Iterable[tuple[str, nn.Module]]:
-    """List all layers in order with their names; named_children() leaves repeated ones out."""
+    """Return all layers in order with their names; named_children() omits repeated ones."""
     return model._modules.items()
 
 
@@ -133,7 +133,7 @@ def _check_mode(model: nn.Module) -> None:
 
 
 def _check_norm(flow: Dataflow, norm: fx.Node) -> None:
-    """Refuse what is no constant affine map of its own."""
+    """Check that a batch norm is a constant affine map and is used only once."""
     name, module = norm.target, flow.batch_norm(norm)
     if type(module) not in NORMS:
         known = ", ".join(kind.__name__ for kind in NORMS)
@@ -148,7 +148,7 @@ def _check_norm(flow: Dataflow, norm: fx.Node) -> None:
 def _absorb(
     flow: Dataflow, norm: fx.Node, layer: fx.Node, side: Literal["after", "before"]
 ) -> Step:
-    """Put a batch norm into a float64 layer, and take it out of the network."""
+    """Fold a batch norm into a float64 layer, and remove it from the network."""
     name, module, into = str(norm.target), flow.batch_norm(norm), flow.layer(layer)
     _check_numbers(f"batch norm {name}", dict(module.state_dict()))
     _check_numbers(f"layer {layer.target}", dict(into.named_parameters()))
@@ -165,7 +165,7 @@ def _absorb(
     if not (weight.isfinite().all() and bias.isfinite().all()):
         raise FoldError(
             f"batch norm {name} makes numbers of layer {layer.target} too large for float64: "
-            "their scales are no network's; train it again"
+            "no trained network has such scales; train it again"
         )
     into.weight = nn.Parameter(weight.detach())
     into.register_parameter("bias", nn.Parameter(bias.detach()))
@@ -174,7 +174,7 @@ def _absorb(
 
 
 def _affine_map(name: str, norm: BatchNormLike) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
-    """Read gamma, beta, mean, var, each (C,) float64, and eps; affine=False is gamma 1, beta 0."""
+    """Return gamma, beta, mean, var, (C,) float64, and eps; affine=False is gamma 1, beta 0."""
     if isinstance(norm, BatchNorm):
         own = norm.gamma.detach(), norm.beta.detach(), norm.moving_mean, norm.moving_var
         gamma, beta, mean, var = (values.flatten() for values in own)

@@ -1,7 +1,7 @@
-"""Which layers a batch norm folds into, and when the two fit together.
+"""Which layers a batch norm can be folded into, and when the two fit together.
 
-Only these very classes: a subclass may compute something else, and so may a
-layer with hooks, as weight normalisation and pruning add them.
+Only these exact classes: a subclass may compute something else, and so may a
+layer with hooks, which weight normalisation and pruning add.
 """
 
 from typing import TypeGuard
@@ -15,7 +15,7 @@ from training.batch_norm import BatchNorm
 Layer = _ConvNd | nn.Linear
 BatchNormLike = BatchNorm | _BatchNorm
 
-# The ranks of what they compute on, with the batch's axis.
+# The ranks of their inputs, including the batch axis.
 LAYERS: dict[type[nn.Module], int] = {
     nn.Conv1d: 3,
     nn.Conv2d: 4,
@@ -26,9 +26,9 @@ LAYERS: dict[type[nn.Module], int] = {
     nn.Linear: 2,
 }
 
-# The ranks of the inputs they take.
+# The ranks of the inputs that they accept.
 NORMS: dict[type[nn.Module], tuple[int, ...]] = {
-    BatchNorm: (2, 4),  # each one either, by the shape of its gamma
+    BatchNorm: (2, 4),  # each instance takes one of them, given by the shape of its gamma
     nn.BatchNorm1d: (2, 3),
     nn.BatchNorm2d: (4,),
     nn.BatchNorm3d: (5,),
@@ -37,38 +37,38 @@ NORMS: dict[type[nn.Module], tuple[int, ...]] = {
 
 
 def is_batch_norm(module: nn.Module) -> TypeGuard[BatchNormLike]:
-    """Say whether it is a batch norm, of these classes or derived from one."""
+    """Return whether a module is a batch norm, of these classes or a subclass."""
     return isinstance(module, BatchNorm | _BatchNorm)
 
 
 def is_layer(module: nn.Module) -> TypeGuard[Layer]:
-    """Say whether it is a layer that can absorb a batch norm."""
+    """Return whether a module is a layer that can absorb a batch norm."""
     return type(module) in LAYERS
 
 
 def is_transposed(layer: Layer) -> TypeGuard[_ConvTransposeNd]:
-    """Say whether it is a transposed convolution, whose weight has the inputs first."""
+    """Return whether a layer is a transposed convolution, whose weight has the inputs first."""
     return isinstance(layer, _ConvTransposeNd)
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Say whether calling it does more than its forward."""
+    """Return whether a module has hooks, so that calling it does more than its forward."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def num_channels(norm: BatchNormLike) -> int:
-    """Count the channels of a batch norm."""
+    """Return the number of channels of a batch norm."""
     return norm.gamma.numel() if isinstance(norm, BatchNorm) else norm.num_features
 
 
 def misfit_after(layer: Layer, norm: BatchNormLike) -> str | None:
-    """Say why a batch norm right after this layer is not per output channel; None if it is."""
+    """Return why a batch norm directly after this layer does not fit; None if it fits."""
     outputs = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
     return _other_axis(layer, norm) or _other_count("gives", outputs, norm)
 
 
 def misfit_before(norm: BatchNormLike, layer: Layer, flattened: bool) -> str | None:
-    """Say why this layer cannot absorb a batch norm right before it; None if it can.
+    """Return why this layer cannot absorb a batch norm directly before it; None if it can.
 
     Args:
         norm: the batch norm.
@@ -84,10 +84,10 @@ def misfit_before(norm: BatchNormLike, layer: Layer, flattened: bool) -> str | N
     if is_transposed(layer):
         return (
             "which is transposed: its outputs at the border sum fewer inputs than those "
-            "inside, so what the batch norm adds to each input is no one bias"
+            "inside, so the shift of the batch norm cannot be a single bias"
         )
     if flattened:
-        return "behind a flatten"
+        return "after a flatten"
     if layer.padding_mode == "zeros" and _is_padded(layer):
         return (
             f"whose padding (padding={layer.padding!r}) puts zeros where the batch norm would "
@@ -103,16 +103,16 @@ def _is_padded(layer: _ConvNd) -> bool:
 
 
 def _other_axis(layer: Layer, norm: BatchNormLike) -> str | None:
-    """A batch norm's channels are axis 1, a linear layer's features the last one."""
+    """Return an error if the ranks differ: channels are axis 1, a linear layer's the last one."""
     ranks = (norm.gamma.dim(),) if isinstance(norm, BatchNorm) else NORMS[type(norm)]
     rank = LAYERS[type(layer)]
     if rank in ranks:
         return None
     taken = " or ".join(map(str, ranks))
-    return f"which computes in {rank} dimensions, where the batch norm takes {taken}"
+    return f"which computes in {rank} dimensions, but the batch norm takes {taken}"
 
 
 def _other_count(verb: str, count: int, norm: BatchNormLike) -> str | None:
     if count == num_channels(norm):
         return None
-    return f"which {verb} {count} channels, where the batch norm has {num_channels(norm)}"
+    return f"which {verb} {count} channels, but the batch norm has {num_channels(norm)}"

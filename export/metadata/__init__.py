@@ -1,1 +1,1 @@
-"""What a model carries beside its graph: name, version, labels, figures, statistics."""
+"""The metadata of a model: name, version, labels, figures, statistics."""

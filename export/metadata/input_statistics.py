@@ -1,18 +1,19 @@
-"""What the first batch norm expects to see, written into the model for the service to watch by.
+"""Statistics of the first batch norm's input, stored in the model for the service's drift check.
 
-A batch norm's moving statistics are averages over images: with y (C, 24, 24) the convolution of an
-image in [0, 1] without its bias b, moving_mean is that of y's mean, plus b, and moving_var is that
-of y's mean square, less (moving_mean - b)^2. Here is how both are spread over the training set, so
-that one image can be held against them. Its statistics are, for each channel,
+A batch norm's moving statistics are averages over images. With y (C, 24, 24) the convolution of an
+image in [0, 1] without its bias b, moving_mean is the average of y's mean, plus b, and moving_var
+is the average of y's mean square, minus (moving_mean - b)^2. This module measures how both vary
+over the training set, so that one image can be compared with them. The statistics of an image are,
+for each channel,
 
     the mean of y within BORDER positions of an edge,
     the mean of y inside,
-    log(s + FLOOR), s being y's mean square over PATCHES,
+    log(s + FLOOR), where s is y's mean square over PATCHES.
 
-PATCHES being every fifth position both ways: their receptive fields tile the image, so that the
-service computes them without overlap. The two means, weighted by their numbers of positions, are
-the image's mean. With f (3C,) these statistics, m their mean and S their covariance over the
-training set, an image's distance is Mahalanobis's, sqrt((f - m)^T S^-1 (f - m)) = |(f - m) L|
+PATCHES are every fifth position in both directions: their receptive fields tile the image, so that
+the service computes them without overlap. The two means, weighted by their numbers of positions,
+give the image's mean. With f (3C,) these statistics, m their mean and S their covariance over the
+training set, an image has the Mahalanobis distance sqrt((f - m)^T S^-1 (f - m)) = |(f - m) L|
 with L L^T = S^-1.
 """
 
@@ -29,26 +30,26 @@ from export.errors import ExportError
 from training.batch_norm import BatchNorm
 from training.evaluation import BATCH
 
-KEY = "input_statistics"  # of a model's metadata
+KEY = "input_statistics"  # in a model's metadata
 
 BORDER = 2
 PATCHES = slice(1, None, 5)  # 1, 6, ..., 21 of 24
-FLOOR = 1e-3  # of a black image all is 0
+FLOOR = 1e-3  # for a black image everything is 0
 
-FALSE_ALARMS = 0.01  # of images
-WINDOW = 256  # images whose mean tells whether the stream has changed
+FALSE_ALARMS = 0.01  # share of images
+WINDOW = 256  # images whose mean shows whether the stream has changed
 STREAM = 10_000
 STREAMS = 200
 
-DIGITS = 9  # enough for float32, and few enough to hide in which order sums were added
-TOLERANCE = 1e-6  # of an array's largest number, for machines where that hides too little
+DIGITS = 9  # enough for float32, and few enough to hide the order of summation
+TOLERANCE = 1e-6  # share of an array's largest number, for machines where DIGITS is not enough
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class InputStatistics:
-    """What the service needs to hold an image against the training set; docs/watchman.md."""
+    """What the service needs to compare an image with the training set; see docs/watchman.md."""
 
     images: int  # of the training set, N
     weight: Array  # (C, 1, 5, 5), of the first convolution, for images in [0, 1]
@@ -63,19 +64,19 @@ class InputStatistics:
     drift_limit: float  # of |(mean of f over a window - m) L|; no clean stream was beyond
 
     def to_json(self) -> str:
-        """Write it for the model's metadata."""
+        """Return the statistics as JSON for the model's metadata."""
         return json.dumps({key: _rounded(value) for key, value in asdict(self).items()})
 
 
 def measure(model: nn.Sequential, images: Tensor) -> InputStatistics:
-    """Measure the training set.
+    """Return the input statistics of the training set.
 
     Args:
         model: the trained network, which begins with a convolution and a batch norm.
         images: (N, 1, 28, 28) uint8, of the training set.
 
     Raises:
-        ExportError: the statistics of so few or such images say nothing.
+        ExportError: there are too few images, or they are too similar.
     """
     weight, bias = _convolution(model)  # (C, 1, 5, 5), (C,)
     f = statistics(images, weight)  # (N, 3C)
@@ -98,7 +99,7 @@ def measure(model: nn.Sequential, images: Tensor) -> InputStatistics:
 
 
 def differences(text: str, right: InputStatistics) -> list[str]:
-    """Say where the `input_statistics` of a model's metadata are not those of its training set."""
+    """Return how the `input_statistics` of a model's metadata differ from the training set's."""
     try:
         found = json.loads(text)
         wrong = [
@@ -133,10 +134,10 @@ def _statistics(X: Tensor, weight: Tensor) -> Tensor:
 
 
 def drift_limit(z: Array) -> float:
-    """Return the most that |mean of z over a window| is, in 200 clean streams of 10,000 images.
+    """Return the largest |mean of z over a window| in 200 clean streams of 10,000 images.
 
     Args:
-        z: (N, F), the training set's (f - m) L, which streams are drawn from, with replacement.
+        z: (N, F), the training set's (f - m) L; streams are drawn from it with replacement.
     """
     generator = np.random.default_rng(0)
     highest = 0.0
@@ -149,7 +150,7 @@ def drift_limit(z: Array) -> float:
 
 
 def _convolution(model: nn.Sequential) -> tuple[Tensor, Tensor]:
-    """Return weight (C, 1, 5, 5) and bias (C,) of what is in front of the first batch norm."""
+    """Return weight (C, 1, 5, 5) and bias (C,) of the convolution before the first batch norm."""
     first, norm = model[0], model[1]
     if not isinstance(first, nn.Conv2d) or not isinstance(norm, BatchNorm):
         raise ExportError(
@@ -162,10 +163,10 @@ def _convolution(model: nn.Sequential) -> tuple[Tensor, Tensor]:
 
 
 def _gaussian(f: Array) -> tuple[Array, Array]:
-    """Return the mean (F,) of f (N, F), and L (F, F) with L L^T = its covariance, inverted."""
+    """Return the mean (F,) of f (N, F), and L (F, F) with L L^T the inverse of its covariance."""
     mean = f.mean(axis=0)  # (F,)
     centred = f - mean  # (N, F)
-    # Not by BLAS, which adds in another order for each number of threads.
+    # Not with BLAS, whose order of summation depends on the number of threads.
     covariance = np.einsum("ni,nj->ij", centred, centred) / len(f)  # (F, F)
     try:
         return mean, np.linalg.cholesky(np.linalg.inv(covariance))

@@ -1,4 +1,4 @@
-"""What `model.onnx` carries beside the graph, each as a string in `metadata_props`.
+"""The metadata of `model.onnx`, each entry a string in `metadata_props`.
 
 name            what the service calls the model
 version         the model's semantic version
@@ -7,12 +7,12 @@ provenance      JSON object: recipe, seed, epochs, test_accuracy, dataset (SHA-2
                 uncompressed IDX file), checkpoint_sha256, versions
 equivalence     JSON object: the figures of `export.proof.equivalence.Equivalence`
 golden_samples  JSON object: images (base64 of uint8 (G, 1, 28, 28)), logits (G lists of K
-                floats, float64 eval mode's) and tolerance, the largest |difference| of a
-                logit that a device may show before it must not serve
+                floats, of float64 eval mode) and tolerance, the largest |difference| of a
+                logit with which a device may still serve
 input_statistics  JSON object: `export.metadata.input_statistics.InputStatistics`, unless left out
 
-No date is among them: on the same machine and with the same versions, the same checkpoint gives the
-same file, to the byte.
+There is no date: on the same machine and with the same versions, the same checkpoint gives a
+byte-identical file.
 """
 
 import base64
@@ -32,21 +32,21 @@ from export.proof.equivalence import Equivalence, reference_logits
 
 NAME = "fashion_lenet"
 
-# A device sums in an order of its own, and so may be off by some times eval mode's error in
-# float32. A GPU's TF32, with 10 bits for a factor in place of 23, is off by thousands of times.
+# Devices sum in different orders, so their error may be a few times eval mode's error in float32.
+# A GPU's TF32, with factors of 10 bits instead of 23, has an error thousands of times larger.
 GOLDEN_ALLOWANCE = 10.0
 
 
 def golden_samples(
     model: nn.Sequential, images: Tensor, labels: Tensor, equivalence: Equivalence
 ) -> str:
-    """Pick the first image of each class, with the logits a device must find for it.
+    """Return, as JSON, the first image of each class and the logits that a device must give.
 
     Args:
         model: the trained network in eval mode.
         images: (N, 1, 28, 28) uint8.
         labels: (N,) int64.
-        equivalence: what was measured of the model; the tolerance is ten times
+        equivalence: the measured figures of the model; the tolerance is ten times
             eval mode's largest error in float32.
     """
     first = [int((labels == label).nonzero()[0]) for label in torch.unique(labels)]
@@ -63,10 +63,10 @@ def golden_samples(
 def provenance(
     checkpoint: Mapping[str, str], checkpoint_sha256: str, versions: Mapping[str, str]
 ) -> str:
-    """Say where the model comes from: the checkpoint's own metadata, and what exported it.
+    """Return the model's origin as JSON: the checkpoint's metadata and the export's versions.
 
     Raises:
-        ExportError: the checkpoint's `dataset` or `versions` is no JSON object.
+        ExportError: the checkpoint's `dataset` or `versions` is not a JSON object.
     """
     known = ("recipe", "seed", "epochs", "test_accuracy")
     return json.dumps(
@@ -89,10 +89,10 @@ def attach(
     golden_samples: str,
     input_statistics: str | None = None,
 ) -> None:
-    """Put the metadata into the model; the graph stays as it was proved.
+    """Write the metadata into the model; the proven graph is not changed.
 
     Raises:
-        ExportError: the version is no semantic version.
+        ExportError: the version is not a semantic version.
     """
     try:
         semantic_version(version)

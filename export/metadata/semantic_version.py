@@ -1,9 +1,9 @@
-"""Semantic Versioning 2.0.0: what a version of a model looks like."""
+"""Check the version of a model against Semantic Versioning 2.0.0."""
 
 import re
 
 # https://semver.org, "Backus-Naur Form Grammar for Valid SemVer Versions".
-NUMBER = r"(0|[1-9][0-9]*)"  # no leading zero, in a pre-release's numbers neither
+NUMBER = r"(0|[1-9][0-9]*)"  # no leading zero, also in a pre-release
 PRE_RELEASE = rf"({NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
 BUILD = r"[0-9A-Za-z-]+"
 SEMANTIC_VERSION = re.compile(
@@ -14,14 +14,14 @@ SEMANTIC_VERSION = re.compile(
 
 
 def semantic_version(text: str) -> str:
-    """Return a version as it is.
+    """Return a version unchanged if it is valid.
 
     Raises:
-        ValueError: it is no semantic version.
+        ValueError: it is not a semantic version.
     """
     if not SEMANTIC_VERSION.fullmatch(text):
         raise ValueError(
-            f"{text!r} is no semantic version (https://semver.org): three numbers such as 1.0.0, "
-            "and perhaps a pre-release (1.0.0-rc.1) and a build (1.0.0+5114f85), are right"
+            f"{text!r} is not a semantic version (https://semver.org): expected three numbers "
+            "such as 1.0.0, and optionally a pre-release (1.0.0-rc.1) and a build (1.0.0+5114f85)"
         )
     return text

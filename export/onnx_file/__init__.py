@@ -1,1 +1,1 @@
-"""The ONNX model: its graph written, its file read, its answers computed."""
+"""The ONNX model: write its graph, read its file, compute its outputs."""

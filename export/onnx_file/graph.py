@@ -1,19 +1,20 @@
-"""The ONNX graph: one node a layer, written by hand, so that nothing is in it but the network.
+"""Write the ONNX graph by hand, one node per layer, so that it contains only the network.
 
     image (N, 1, 28, 28) uint8 -> Cast -> Conv, Sigmoid, ... -> Cast, Gemm, Cast -> logits
 
 Linear layers are computed in float64, everything else in float32. A linear layer sums up to 256
 products that cancel: most of float32's error comes from there. In float64 the folded network is
-more accurate than the one it came from (docs/folding.md has the figures), and costs a twentieth
-more at large batches. ONNX Runtime computes convolutions in float64 on no CPU.
+more accurate than the trained one (docs/folding.md has the figures), and costs 5 % more at large
+batches. ONNX Runtime does not compute convolutions in float64 on any CPU.
 
-Opset 13 is the lowest in which every operator here means what it means in opset 17: the last to
-change was Softmax, which before worked on all axes from one on (https://onnx.ai/onnx/operators).
-IR version 7 is the lowest that may hold it (https://onnx.ai/onnx/repo-docs/Versioning.html).
-ONNX Runtime reads both since 1.6 (https://onnxruntime.ai/docs/reference/compatibility.html),
-TensorRT 11 reads opsets from 9 on (https://docs.nvidia.com/deeplearning/tensorrt, ONNX Opset
-Guide), and tests/export/onnx_file/test_runtimes.py runs the model in ONNX Runtime, OpenVINO and
-onnx's reference evaluator.
+Opset 13 is the lowest in which every operator here has the same meaning as in opset 17: the last
+to change was Softmax, which before normalised over all axes from one on
+(https://onnx.ai/onnx/operators). IR version 7 is the lowest that allows opset 13
+(https://onnx.ai/onnx/repo-docs/Versioning.html). ONNX Runtime reads both since 1.6
+(https://onnxruntime.ai/docs/reference/compatibility.html), TensorRT 11 reads opsets from 9 on
+(https://docs.nvidia.com/deeplearning/tensorrt, ONNX Opset Guide), and
+tests/export/onnx_file/test_runtimes.py runs the model in ONNX Runtime, OpenVINO and onnx's
+reference evaluator.
 """
 
 from collections.abc import Sequence
@@ -54,14 +55,14 @@ Attributes = dict[str, Any]  # int or list of int; helper.make_node takes any
 
 
 def emit(model: nn.Sequential, image_shape: Sequence[int], num_classes: int) -> onnx.ModelProto:
-    """Write a folded network as ONNX.
+    """Return a folded network as an ONNX model.
 
-    Its convolutions' weights are rounded to float32, here and only here; its linear layers'
-    stay as they are.
+    The weights of convolutions are rounded to float32 here and nowhere else; those of
+    linear layers stay float64.
 
     Args:
-        model: layers of Conv2d, Linear, Sigmoid, AvgPool2d and Flatten, taking
-            an image's bytes as floats.
+        model: layers of Conv2d, Linear, Sigmoid, AvgPool2d and Flatten; takes an
+            image's bytes as floats.
         image_shape: (C, H, W) of one image.
         num_classes: the last layer's width K.
 
@@ -70,7 +71,7 @@ def emit(model: nn.Sequential, image_shape: Sequence[int], num_classes: int) -> 
         `probabilities`, both float32 (N, K), for any N.
 
     Raises:
-        GraphError: a layer has no counterpart here.
+        GraphError: a layer has no ONNX counterpart here.
     """
     nodes = [_cast(INPUT, "pixels", np.float32)]
     weights: list[TensorProto] = []

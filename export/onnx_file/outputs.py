@@ -1,8 +1,8 @@
-"""What a network answers to images: the trained one in eval mode, and the folded one.
+"""Compute the outputs of the trained network in eval mode and of the folded network.
 
-The trained network is computed by torch in the precision of its weights,
-float32, and once more in float64: that is the reference, where rounding is some
-nine digits finer. The folded one is computed by ONNX Runtime on the CPU.
+torch computes the trained network in the precision of its weights, float32, and
+again in float64. The latter is the reference: its rounding is about nine digits
+finer. ONNX Runtime computes the folded network on the CPU.
 """
 
 import copy
@@ -20,10 +20,10 @@ from export.errors import ModelError
 from export.onnx_file.graph import INPUT, LOGITS, PROBABILITIES
 
 BATCH = 1000
-ERRORS_ONLY = 3  # what it would warn of, as of weights that no node uses, is compared here
+ERRORS_ONLY = 3  # its warnings, for example about unused weights, are checked by comparison here
 
-# The graph is proved as it is served, and as it stands: at its default level ONNX Runtime
-# rewrites it, and could mend or make a mistake.
+# The graph is proved as it is served and as it is written: at its default level ONNX Runtime
+# rewrites the graph, which could hide or cause a mistake.
 OPTIMISATIONS: Mapping[str, ort.GraphOptimizationLevel] = {
     "default": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
     "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
@@ -32,24 +32,24 @@ OPTIMISATIONS: Mapping[str, ort.GraphOptimizationLevel] = {
 
 @dataclass(frozen=True)
 class Outputs:
-    """A network's answers to N images with K classes."""
+    """A network's outputs for N images and K classes."""
 
     logits: NDArray[np.floating]  # (N, K)
     probabilities: NDArray[np.floating]  # (N, K)
 
     def __len__(self) -> int:
-        """Count the images."""
+        """Return the number of images."""
         return len(self.logits)
 
     @property
     def classes(self) -> NDArray[np.intp]:
-        """The predicted classes, (N,)."""
+        """Return the predicted classes, (N,)."""
         classes: NDArray[np.intp] = self.logits.argmax(axis=1)
         return classes
 
 
 def trained_outputs(model: nn.Sequential, images: Tensor) -> Outputs:
-    """Run the trained network in the precision of its weights, on (N, C, H, W) uint8 images."""
+    """Return the trained network's outputs in its weights' dtype for (N, C, H, W) uint8 images."""
     dtype = next(model.parameters()).dtype
     with torch.no_grad(), one_thread():
         parts = [model(batch.to(dtype) / 255) for batch in torch.split(images, BATCH)]
@@ -59,7 +59,7 @@ def trained_outputs(model: nn.Sequential, images: Tensor) -> Outputs:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch add in one order, so that figures, and a model that holds them, come again."""
+    """Let torch sum in a fixed order, so that figures and models are reproducible."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -69,12 +69,12 @@ def one_thread() -> Iterator[None]:
 
 
 def reference_outputs(model: nn.Sequential, images: Tensor) -> Outputs:
-    """Run a copy of the trained network in float64."""
+    """Return the outputs of a float64 copy of the trained network."""
     return trained_outputs(copy.deepcopy(model).double(), images)
 
 
 def folded_outputs(onnx_model: bytes, images: Tensor) -> dict[str, Outputs]:
-    """Run the folded model once for each of `OPTIMISATIONS`.
+    """Return the folded model's outputs for each of `OPTIMISATIONS`.
 
     Raises:
         ModelError: ONNX Runtime cannot compute it.
@@ -86,28 +86,28 @@ def folded_outputs(onnx_model: bytes, images: Tensor) -> dict[str, Outputs]:
 
 
 def session(onnx_model: bytes, level: ort.GraphOptimizationLevel) -> ort.InferenceSession:
-    """Make ready to compute a model on the CPU.
+    """Return an ONNX Runtime session for a model on the CPU.
 
     Raises:
         ModelError: ONNX Runtime cannot compute it.
     """
     options = ort.SessionOptions()
     options.graph_optimization_level = level
-    options.intra_op_num_threads = 1  # as the service has it
+    options.intra_op_num_threads = 1  # as in the service
     options.log_severity_level = ERRORS_ONLY
     try:
         return ort.InferenceSession(onnx_model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions have no base of their own
+    except Exception as error:  # ONNX Runtime's exceptions have no common base class
         raise ModelError(f"ONNX Runtime cannot load the model: {error}") from error
 
 
 def compute(
     session: ort.InferenceSession, outputs: Sequence[str], images: Tensor
 ) -> list[NDArray[np.floating]]:
-    """Compute the named outputs for (N, C, H, W) images, each (N, ...).
+    """Return the named outputs for (N, C, H, W) images, each (N, ...).
 
     Raises:
-        ModelError: ONNX Runtime fails at it.
+        ModelError: ONNX Runtime cannot compute the model.
     """
     try:
         parts = [

@@ -1,4 +1,4 @@
-"""A `model.onnx` of anyone's, read and seen to take images and give logits and probabilities."""
+"""Read any `model.onnx`, and check that it takes images and gives logits and probabilities."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,16 +11,16 @@ from export.errors import ModelError
 
 
 def parse_model(content: bytes, path: Path) -> onnx.ModelProto:
-    """Parse a model and have onnx's own checker look at it; path is for messages.
+    """Return a parsed model after onnx's own check; path is for messages.
 
     Raises:
-        ModelError: it is no ONNX model, not a whole one, or not a valid one.
+        ModelError: it is not an ONNX model, or it is incomplete or invalid.
     """
     try:
         proto = onnx.load_model_from_string(content)
     except DecodeError as error:
         raise ModelError(
-            f"{path} is not a whole ONNX model ({error}): export it again, or fetch it again"
+            f"{path} is not a complete ONNX model ({error}): export it again, or fetch it again"
         ) from error
     try:
         onnx.checker.check_model(proto, full_check=True)
@@ -30,7 +30,7 @@ def parse_model(content: bytes, path: Path) -> onnx.ModelProto:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a model's file.
+    """Return the content of a model file.
 
     Raises:
         ModelError: it cannot be read.
@@ -44,10 +44,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def check_interface(found: onnx.ModelProto, right: onnx.ModelProto, path: Path) -> None:
-    """See that a model takes and gives what the refolded one does, by name, type and shape.
+    """Check that a model has the refolded model's inputs and outputs, by name, type and shape.
 
     Raises:
-        ModelError: it does not.
+        ModelError: they differ.
     """
     weights = {tensor.name for tensor in found.graph.initializer}
     inputs = [value for value in found.graph.input if value.name not in weights]
@@ -57,13 +57,13 @@ def check_interface(found: onnx.ModelProto, right: onnx.ModelProto, path: Path) 
     ):
         if describe_values(have) != describe_values(want):
             raise ModelError(
-                f"{path} {verb} {describe_values(have)}; of this checkpoint's network a model "
+                f"{path} {verb} {describe_values(have)}; a model of this checkpoint's network "
                 f"{verb} {describe_values(want)}"
             )
 
 
 def describe_values(values: Iterable[ValueInfoProto]) -> str:
-    """Write inputs or outputs as "image UINT8 (?, 1, 28, 28)", a free dimension being "?"."""
+    """Return inputs or outputs as "image UINT8 (?, 1, 28, 28)"; "?" is a free dimension."""
     return ", ".join(map(_describe, values)) or "nothing"
 
 

@@ -1,1 +1,1 @@
-"""The folded network held against the trained one: measured, judged, told."""
+"""Compare the folded network with the trained one: measure, judge, report."""

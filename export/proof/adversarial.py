@@ -1,8 +1,8 @@
-"""Images that no test set has, to find a mistake that ordinary garments would not show.
+"""Artificial images, to find mistakes that ordinary garments would not show.
 
-Zeros leave nothing of the first layer but its bias; 255 everywhere makes its
-sums as large as they get; noise and checkerboards have what smooth pictures
-lack; a single bright pixel is one column of the first layer's weights at a time.
+Zeros leave only the bias of the first layer; 255 everywhere makes its sums as
+large as possible; noise and checkerboards have high frequencies, which smooth
+images lack; a single bright pixel tests one column of the first layer's weights.
 """
 
 from collections.abc import Mapping
@@ -22,18 +22,18 @@ SQUARES = (1, 2, 4, 7, 14)  # a checkerboard's squares, in pixels
 
 @dataclass(frozen=True)
 class AdversarialResult:
-    """What was found on one kind of image. Errors are the largest of a logit, against float64."""
+    """The figures for one kind of image. Errors are the largest of a logit, against float64."""
 
     images: int
     eval_mode_error: float  # of the trained network in float32
-    folded_error: Mapping[str, float]  # of model.onnx, by ONNX Runtime's optimisation
+    folded_error: Mapping[str, float]  # of model.onnx, by ONNX Runtime's optimisation level
     classes_equal: int  # images for which both runs of model.onnx predict float64's class
     smallest_margin: float  # smallest lead of a predicted class's logit over the next, float64
     undecided: int  # images whose margin is not above twice the largest error: rounding may decide
 
 
 def adversarial_images() -> dict[str, Tensor]:
-    """Make each kind, (N, 1, 28, 28) uint8."""
+    """Return the images of each kind, (N, 1, 28, 28) uint8."""
     generator = torch.Generator().manual_seed(NOISE_SEED)
     shape = (1, SIDE, SIDE)
     pixels = SIDE * SIDE
@@ -48,14 +48,14 @@ def adversarial_images() -> dict[str, Tensor]:
 
 
 def _checkerboards(square: int) -> Tensor:
-    """Both colourings of one size of squares, (2, 1, 28, 28)."""
+    """Return both colourings of one size of squares, (2, 1, 28, 28) uint8."""
     index = torch.arange(SIDE) // square
     odd = (index[:, None] + index) % 2  # (28, 28)
     return (torch.stack([odd, 1 - odd]) * 255).to(torch.uint8).unsqueeze(1)
 
 
 def attack(model: nn.Sequential, onnx_model: bytes) -> dict[str, AdversarialResult]:
-    """Measure a folded model against the trained network on every kind of image.
+    """Return the errors of a folded model against the trained network on every kind of image.
 
     Raises:
         ModelError: ONNX Runtime cannot compute the model.

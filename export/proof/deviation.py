@@ -1,16 +1,16 @@
-"""How far one network's answers are from another's, as figures.
+"""Figures for the deviation of one network's outputs from another's.
 
-An error is |found - reference|, taken over every number of every image. It is
-summed up as its largest, its mean, and the 99.9th percentile, which says
-whether the largest is one odd image or the rule.
+An error is |found - reference|, over every number of every image. It is
+summarised by its maximum, its mean, and the 99.9th percentile, which shows
+whether the maximum is a single image or typical.
 
-It is also told in ULPs, units in the last place: the distance of neighbouring
+It is also given in ULPs, units in the last place: the distance of neighbouring
 float32 numbers at the reference's magnitude, 2^(e - 23) for a reference in
 [2^e, 2^(e+1)) (Goldberg, "What Every Computer Scientist Should Know About
-Floating-Point Arithmetic", 1991, section 1.2). Half an ULP is what rounding
-once costs. A logit near zero is what is left of terms that cancelled: it has
-an ordinary error and a tiny unit, so that the largest number of ULPs says how
-near zero a logit came, and only the mean is about the arithmetic.
+Floating-Point Arithmetic", 1991, section 1.2). Rounding once costs half an ULP.
+A logit near zero is the rest of large terms that cancelled: it has an ordinary
+error and a tiny unit. So the maximum in ULPs shows how near zero a logit came,
+and only the mean describes the arithmetic.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from export.onnx_file.outputs import Outputs
 
-DECADES = (-12, 4)  # what a histogram spans; all that is outside goes into its end bins
+DECADES = (-12, 4)  # range of a histogram; values outside are counted in its end bins
 BINS_PER_DECADE = 10
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The errors of many numbers in three."""
+    """The errors of many numbers, in three figures."""
 
     max: float
     mean: float
@@ -35,7 +35,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Errors:
-    """The same errors, as they are and in ULPs of float32."""
+    """The same errors as absolute values and in ULPs of float32."""
 
     absolute: Summary
     ulps: Summary
@@ -43,7 +43,7 @@ class Errors:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One network's answers against a reference's."""
+    """One network's outputs against a reference's."""
 
     logits: Errors
     probabilities: Errors
@@ -51,7 +51,7 @@ class Comparison:
 
 
 def compare_outputs(found: Outputs, reference: Outputs) -> Comparison:
-    """Measure one network's answers against a reference's to the same images."""
+    """Return the errors of one network's outputs against a reference's, on the same images."""
     return Comparison(
         logits=errors(found.logits, reference.logits),
         probabilities=errors(found.probabilities, reference.probabilities),
@@ -60,9 +60,9 @@ def compare_outputs(found: Outputs, reference: Outputs) -> Comparison:
 
 
 def errors(found: NDArray[np.floating], reference: NDArray[np.floating]) -> Errors:
-    """Sum up the errors of found, both of one shape and not empty."""
+    """Return a summary of the errors of found; both arrays have one shape and are not empty."""
     absolute = absolute_errors(found, reference)
-    # A reference beyond float32's range has infinity for a neighbour: no ULPs, which is NaN.
+    # A reference beyond float32's range has an infinite neighbour, and the ULPs are NaN.
     with np.errstate(over="ignore", invalid="ignore"):
         unit = np.spacing(np.abs(reference).astype(np.float32)).astype(np.float64)
         ulps = absolute / unit
@@ -72,8 +72,8 @@ def errors(found: NDArray[np.floating], reference: NDArray[np.floating]) -> Erro
 def absolute_errors(
     found: NDArray[np.floating], reference: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """|found - reference| in float64."""
-    with np.errstate(invalid="ignore"):  # infinity less infinity is NaN, which no check lets pass
+    """Return |found - reference| in float64."""
+    with np.errstate(invalid="ignore"):  # infinity minus infinity is NaN, which fails every check
         difference: NDArray[np.float64] = np.abs(found.astype(np.float64) - reference)
     return difference
 
@@ -84,16 +84,16 @@ def largest_error(found: NDArray[np.floating], reference: NDArray[np.floating]) 
 
 
 def margins(reference: Outputs) -> NDArray[np.floating]:
-    """Lead of each image's predicted class's logit over the next, (N,)."""
+    """Return, for each image, the predicted class's logit minus the next largest one, (N,)."""
     ranked = np.sort(reference.logits, axis=1)  # (N, K)
     margin: NDArray[np.floating] = ranked[:, -1] - ranked[:, -2]
     return margin
 
 
 def histogram(found: NDArray[np.floating], reference: NDArray[np.floating]) -> tuple[int, ...]:
-    """Count the errors by size, ten bins a decade over `DECADES`; NaN goes into the last.
+    """Return the counts of the errors by size, ten bins per decade over `DECADES`.
 
-    An error of exactly zero is in the first bin.
+    NaN is in the last bin, an error of exactly zero in the first.
     """
     sizes = np.nan_to_num(absolute_errors(found, reference), nan=np.inf)
     lowest, highest = 10.0 ** DECADES[0], 10.0 ** DECADES[1]
@@ -103,7 +103,7 @@ def histogram(found: NDArray[np.floating], reference: NDArray[np.floating]) -> t
 
 
 def edges() -> NDArray[np.float64]:
-    """The bounds of a histogram's bins, as exponents of ten."""
+    """Return the bounds of a histogram's bins, as exponents of ten."""
     lowest, highest = DECADES
     return np.linspace(lowest, highest, (highest - lowest) * BINS_PER_DECADE + 1)
 

@@ -1,12 +1,12 @@
-"""The proof that the folded network is the network it came from, in its main figures.
+"""The main figures of the proof that the folded network equals the trained one.
 
-Both are held against a reference: the trained network in eval mode, computed
-in float64, where rounding is some nine digits finer. The trained network in
-float32 has an error against it too; folding may not make that error larger,
-and may not change a single predicted class.
+Both are compared with a reference: the trained network in eval mode, computed
+in float64, where rounding is about nine digits finer. The trained network in
+float32 has an error against it too; folding must not make that error larger,
+and must not change any predicted class.
 
 Measuring (`compare`) and judging (`faults`, `check`) are two steps. `export.proof.prove`
-adds what is not judged by these figures, and all the detail.
+adds the other checks and all the detail.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,9 +20,9 @@ from export.errors import EquivalenceError
 from export.onnx_file.outputs import Outputs, folded_outputs, reference_outputs, trained_outputs
 from export.proof.deviation import absolute_errors, largest_error, margins
 
-# How many times eval mode's own error the folded model's may be. What is served must be no
-# worse. With its optimiser off, ONNX Runtime's plain convolutions sum in an order of their own,
-# up to 1.1 times eval mode's error on 14 checkpoints; a wrong graph is off by a thousand times.
+# The folded model's largest allowed error, in multiples of eval mode's own error. The served model
+# must not be worse. Without optimisation, ONNX Runtime's plain convolutions sum in another order:
+# up to 1.1 times eval mode's error on 14 checkpoints. A wrong graph has a thousand times the error.
 ALLOWANCE: Mapping[str, float] = {"default": 1.0, "disabled": 2.0}
 
 
@@ -38,11 +38,11 @@ class Deviation:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """The main figures of one comparison of a folded model with the network it came from."""
+    """The main figures of one comparison of a folded model with the trained network."""
 
     images: int
     eval_mode: Deviation  # the trained network in float32
-    folded: Mapping[str, Deviation]  # model.onnx, by ONNX Runtime's optimisation
+    folded: Mapping[str, Deviation]  # model.onnx, by ONNX Runtime's optimisation level
     max_difference: float  # largest |logit difference| of folded and eval mode
     max_probability_difference: float  # the same of their probabilities
     classes_equal: int  # images for which folded and eval mode agree
@@ -50,7 +50,7 @@ class Equivalence:
 
 
 def compare(model: nn.Sequential, onnx_model: bytes, images: Tensor) -> Equivalence:
-    """Measure a folded model against the trained network, on the CPU.
+    """Return the main figures of a folded model against the trained network, on the CPU.
 
     Args:
         model: the trained network in eval mode; takes float32 in [0, 1].
@@ -70,7 +70,7 @@ def compare(model: nn.Sequential, onnx_model: bytes, images: Tensor) -> Equivale
 def main_figures(
     reference: Outputs, eval_mode: Outputs, folded: Mapping[str, Outputs]
 ) -> Equivalence:
-    """Take the figures from the three networks' answers to the same images."""
+    """Return the figures from the three networks' outputs on the same images."""
     served = folded["default"]
     return Equivalence(
         images=len(reference),
@@ -84,7 +84,7 @@ def main_figures(
 
 
 def check(equivalence: Equivalence) -> None:
-    """Judge the figures: no larger an error than eval mode's own, and every class the same.
+    """Check the figures: the error is not larger than allowed, and every class is the same.
 
     Raises:
         EquivalenceError: naming every figure that fails, and by how much.
@@ -93,7 +93,7 @@ def check(equivalence: Equivalence) -> None:
 
 
 def refuse(found: list[str]) -> None:
-    """Raise an EquivalenceError that tells all the faults, if there are any."""
+    """Raise an EquivalenceError that lists all failures, if there are any."""
     if found:
         raise EquivalenceError(
             "the folded model is not the network it came from, so it is not written: "
@@ -102,16 +102,16 @@ def refuse(found: list[str]) -> None:
 
 
 def faults(found: Equivalence) -> Iterator[str]:
-    """Name every figure that fails, and by how much."""
+    """Yield a message for every figure that fails, and by how much."""
     own_error = found.eval_mode.max_error
     for optimisation, deviation in found.folded.items():
         allowed = ALLOWANCE[optimisation] * own_error
-        # Written so that an error that is not a number fails too.
+        # Written so that NaN fails too.
         if not deviation.max_error <= allowed:
             yield (
                 f"with optimisation {optimisation} its largest logit error against float64 is "
-                f"{deviation.max_error:.3g} (image {deviation.worst_image}), at most "
-                f"{allowed:.3g} is right: eval mode's own is {own_error:.3g}"
+                f"{deviation.max_error:.3g} (image {deviation.worst_image}), expected at most "
+                f"{allowed:.3g}: eval mode's own is {own_error:.3g}"
             )
         if deviation.classes_equal != found.images:
             yield (
@@ -126,7 +126,7 @@ def faults(found: Equivalence) -> Iterator[str]:
 
 
 def reference_logits(model: nn.Sequential, images: Tensor) -> NDArray[np.float64]:
-    """Run the trained network in eval mode and float64: images (N, 1, 28, 28) to (N, K)."""
+    """Return the trained network's logits (N, K) in float64 for images (N, 1, 28, 28) uint8."""
     return reference_outputs(model, images).logits.astype(np.float64, copy=False)
 
 

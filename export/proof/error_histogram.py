@@ -1,4 +1,4 @@
-"""A picture of the errors' distribution: how many logits are off by how much, and whose."""
+"""Draw the distribution of the logits' errors, for each network."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 from export.proof.deviation import BINS_PER_DECADE, DECADES, edges
 from export.proof.prove import EVAL_MODE, Proof
 
-A_HANDFUL = 100  # a bin at the left end has to hold a hundredth of the fullest to be shown
+A_HANDFUL = 100  # a bin at the left end is shown if it has a hundredth of the fullest bin
 COLOURS = ("tab:gray", "tab:blue", "tab:orange")
 
 
 def histogram_figure(proof: Proof) -> Figure:
-    """Draw the logits' errors against float64 as histograms over their logarithm.
+    """Return a figure with histograms of the logits' errors against float64, on a log scale.
 
     A dashed line marks each network's largest error. Errors of zero are in the
-    lowest bin, those that are not finite in the highest.
+    lowest bin, infinite or NaN ones in the highest.
     """
     figure = Figure(figsize=(9, 5), layout="constrained")
     axis = figure.add_subplot()
@@ -48,7 +48,7 @@ def _exponent(error: float) -> float:
 
 
 def _range(counts: NDArray[np.int_]) -> tuple[float, float]:
-    """Whole decades from where the smallest errors stop being a handful to the largest one."""
+    """Return whole decades from the first bin that is not almost empty to the largest error."""
     exponents = edges()
     shown = np.flatnonzero(counts > counts.max() / A_HANDFUL)
     highest = np.flatnonzero(counts)[-1]

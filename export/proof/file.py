@@ -1,4 +1,4 @@
-"""`equivalence.json`: a proof's verdict and figures, of which files, and computed with what."""
+"""`equivalence.json`: a proof's verdict and figures, with file digests and versions."""
 
 import json
 import platform
@@ -27,7 +27,7 @@ def write_proof(path: Path, model: bytes, origin: Origin, test: Split, proof: Pr
 
 
 def proof_text(model: bytes, origin: Origin, test: Split, proof: Proof) -> str:
-    """Return the file's content."""
+    """Return a proof as the text of the JSON file."""
     found = faults(proof)
     report = {
         "verdict": "not equal" if found else "equal",
@@ -44,12 +44,12 @@ def proof_text(model: bytes, origin: Origin, test: Split, proof: Proof) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what computes the proof."""
+    """Return the versions of the packages that compute the proof."""
     return {module.__name__: module.__version__ for module in (torch, numpy, onnx, onnxruntime)}
 
 
 def _finite(value: Any) -> Any:
-    """Replace NaN and infinity, for which JSON has no number, by their names."""
+    """Return the value with NaN and infinity, which JSON lacks, replaced by their names."""
     match value:
         case dict():
             return {key: _finite(entry) for key, entry in value.items()}

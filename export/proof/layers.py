@@ -1,9 +1,9 @@
-"""Layer by layer, where a folded model starts to deviate from the network it came from.
+"""Find the layer in which a folded model starts to deviate from the trained network.
 
-Every node that stands for a layer is made an output of a copy of the graph, and
-ONNX Runtime computes the copy with its optimiser off, so that the nodes are
-computed as they stand. Each is held against the trained layer it replaces, with
-the batch norm that was folded into it, in float64.
+In a copy of the graph, every layer's node is made an output. ONNX Runtime
+computes the copy without optimisation, so that the nodes are computed as
+written. Each is compared with the trained layer that it replaces, including the
+batch norm that was folded into it, in float64.
 """
 
 import copy
@@ -22,18 +22,18 @@ from export.onnx_file.outputs import BATCH, OPTIMISATIONS, compute, session
 from export.proof.deviation import largest_error
 from training.batch_norm import BatchNorm
 
-LAYER_NODE = re.compile(r"[a-z]+_\d+")  # as onnx_file.graph names them: conv_0, not gemm_7_input
+LAYER_NODE = re.compile(r"[a-z]+_\d+")  # names from onnx_file.graph: conv_0, not gemm_7_input
 
-# How many times eval mode's own error at a layer is beyond rounding. The right models of 17
-# checkpoints had up to 2.4 times of it; a mistake that shows is off by a hundred times and more,
-# and so are the layers after it.
+# A layer's error is beyond rounding from this multiple of eval mode's own error on. Correct models
+# of 17 checkpoints had up to 2.4 times; a visible mistake gives a hundred times or more, also in
+# the layers after it.
 BEYOND_ROUNDING = 8.0
 UNIT = 2.0**-24  # float32's unit roundoff
 
 
 @dataclass(frozen=True)
 class LayerDeviation:
-    """One node of the folded model against the trained layers it stands for, over all images."""
+    """One node of the folded model against the trained layers it replaces, over all images."""
 
     node: str  # "conv_0"
     trained: tuple[str, ...]  # ("0", "1"): a convolution and its batch norm
@@ -43,34 +43,34 @@ class LayerDeviation:
 
     @property
     def relative_error(self) -> float:
-        """The largest error as a share of the layer's magnitude; 0 where there is neither."""
+        """Return the largest error as a share of the layer's magnitude; 0 if both are 0."""
         return self.max_error / self.magnitude if self.magnitude else self.max_error
 
     @property
     def beyond_rounding(self) -> bool:
-        """Whether float32 cannot have done this; an error that is not a number is beyond it."""
+        """Return whether float32 rounding cannot explain the error; True for NaN."""
         rounding = max(self.eval_mode_error, UNIT * self.magnitude)
         return not self.max_error <= BEYOND_ROUNDING * rounding
 
 
 def first_beyond_rounding(layers: Sequence[LayerDeviation]) -> LayerDeviation | None:
-    """The layer in which a deviation starts; None if there is none."""
+    """Return the layer in which a deviation starts; None if there is none."""
     return next((layer for layer in layers if layer.beyond_rounding), None)
 
 
 def compare_layers(
     model: nn.Sequential, proto: onnx.ModelProto, refolded: onnx.ModelProto, images: Tensor
 ) -> list[LayerDeviation]:
-    """Measure every layer's node, in order; one that the model lacks is left out.
+    """Return the deviation of every layer's node, in order; nodes that the model lacks are omitted.
 
     Args:
         model: the trained network in eval mode.
         proto: the folded model to measure.
-        refolded: the same network as this program folds it, whose nodes' names count.
+        refolded: the trained network folded again; its node names are used.
         images: (N, C, H, W) uint8.
 
     Raises:
-        ModelError: ONNX Runtime cannot compute it.
+        ModelError: ONNX Runtime cannot compute the model.
     """
     present = {output for node in proto.graph.node for output in node.output}
     nodes = [node for node in refolded.graph.node if LAYER_NODE.fullmatch(node.name)]
@@ -104,7 +104,7 @@ def _figures(
 
 
 def trained_layers(model: nn.Sequential) -> list[tuple[str, ...]]:
-    """Name the trained layers that each folded layer stands for: itself and its batch norms."""
+    """Return the names of the trained layers that each folded layer replaces, with batch norms."""
     groups: list[tuple[str, ...]] = []
     for name, layer in chain(model):
         if isinstance(layer, BatchNorm):
@@ -115,7 +115,7 @@ def trained_layers(model: nn.Sequential) -> list[tuple[str, ...]]:
 
 
 def _layer_outputs(model: nn.Sequential, images: Tensor) -> Iterator[NDArray[np.floating]]:
-    """Compute what each of `trained_layers` gives, (N, ...), in the precision of the weights."""
+    """Yield the output of each of `trained_layers`, (N, ...), in the precision of the weights."""
     X = images.to(next(model.parameters()).dtype) / 255
     with torch.no_grad():
         for group in trained_layers(model):
@@ -125,7 +125,7 @@ def _layer_outputs(model: nn.Sequential, images: Tensor) -> Iterator[NDArray[np.
 
 
 def _expose(proto: onnx.ModelProto, names: Sequence[str]) -> bytes:
-    """Make these inner values outputs too, in a copy; ONNX Runtime finds out their types."""
+    """Return a copy with these inner values as outputs too; ONNX Runtime infers their types."""
     exposed = onnx.ModelProto()
     exposed.CopyFrom(proto)
     outputs = {output.name for output in exposed.graph.output}
@@ -137,7 +137,7 @@ def _expose(proto: onnx.ModelProto, names: Sequence[str]) -> bytes:
 
 
 def _largest_error(found: NDArray[np.floating], right: NDArray[np.floating]) -> float:
-    """Of a layer of another shape than the trained one's, infinite: it is another layer."""
+    """Return the largest error; infinity if the shapes differ, since it is another layer."""
     if found.shape != right.shape:
         return float("inf")
     return largest_error(found, right)

@@ -19,18 +19,18 @@ from export.proof.refolding import graph_differences
 EVAL_MODE = "eval mode, float32"
 REFERENCE = "eval mode, float64"
 
-# How many times as much as on the test set the folded model may be off on adversarial images. The
-# kinds are small, down to one image of ten logits, where which of two is nearer is chance. On 17
-# checkpoints it was off by up to 0.84 (default) and 1.64 (disabled) times eval mode's error.
+# The allowed error on adversarial images, in multiples of that on the test set. Some kinds have
+# only one image with ten logits, where it is chance which of two errors is smaller. On 17
+# checkpoints the error was up to 0.84 (default) and 1.64 (disabled) times eval mode's.
 ADVERSARIAL_ALLOWANCE = 2.0
 
-# Layers tell where a deviation starts, not whether there is one: a tenth of the images will do.
+# Layers show where a deviation starts, not whether there is one: a tenth of the images is enough.
 LAYER_IMAGES = 1000
 
 
 @dataclass(frozen=True)
 class Decisions:
-    """Which of the test set's classes rounding cannot change."""
+    """How many of the test set's predicted classes rounding cannot change."""
 
     smallest_margin: float  # smallest lead of a predicted class's logit over the next, float64
     largest_error: float  # of any logit of any run of the folded model, against float64
@@ -40,7 +40,7 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Proof:
-    """All that was measured. On the test set, where nothing else is said."""
+    """All measured figures, on the test set unless noted."""
 
     equivalence: Equivalence  # the main figures, which the model carries
     comparisons: Mapping[str, Mapping[str, Comparison]]  # reference -> network -> figures
@@ -54,7 +54,7 @@ class Proof:
 def prove(
     model: nn.Sequential, proto: onnx.ModelProto, refolded: onnx.ModelProto, images: Tensor
 ) -> Proof:
-    """Measure a folded model against the trained network, on the CPU.
+    """Return all figures of a folded model against the trained network, on the CPU.
 
     Args:
         model: the trained network in eval mode; takes float32 in [0, 1].
@@ -91,20 +91,20 @@ def prove(
 
 
 def _decide(figures: Equivalence, reference: Outputs) -> Decisions:
-    """Two logits that are each off by e or less change places only if they are 2 e apart."""
-    # Of Python's own max(), NaN's place decides whether it is seen.
+    """Return the decisions: logits with errors up to e keep their order if more than 2 e apart."""
+    # Python's own max() ignores NaN unless it comes first.
     largest = float(np.max([deviation.max_error for deviation in figures.folded.values()]))
     proved = int((margins(reference) > 2 * largest).sum())
     return Decisions(figures.smallest_margin, largest, proved, figures.images - proved)
 
 
 def faults(proof: Proof) -> list[str]:
-    """Judge the proof; name all that fails, and by how much. Nothing is a pass.
+    """Return a message for each failure of the proof; an empty list is a pass.
 
-    On the test set: `equivalence.faults`. On adversarial images: `ADVERSARIAL_ALLOWANCE`
-    times what would be allowed if eval mode's largest error were the larger of that on the test
-    set and that on the kind of image. Bit by bit: no difference. Where any error is too large,
-    the layer it starts in is named.
+    On the test set: `equivalence.faults`. On adversarial images, the limit is
+    `ADVERSARIAL_ALLOWANCE` times the usual one, with eval mode's error taken as the larger of
+    that on the test set and that on the kind of image. Bit by bit: no difference is allowed. If
+    an error is too large, the layer in which it starts is named.
     """
     behaviour = [*equivalence.faults(proof.equivalence), *_adversarial_faults(proof)]
     start = first_beyond_rounding(proof.layers)
@@ -126,12 +126,12 @@ def _adversarial_faults(proof: Proof) -> Iterator[str]:
             if not error <= allowed:
                 yield (
                     f"on adversarial images ({kind}) with optimisation {optimisation} its largest "
-                    f"logit error against float64 is {error:.3g}, at most {allowed:.3g} is right"
+                    f"logit error against float64 is {error:.3g}, expected at most {allowed:.3g}"
                 )
 
 
 def as_json(proof: Proof) -> dict[str, Any]:
-    """Return every figure for a JSON file; the main ones are as the model carries them."""
+    """Return every figure for a JSON file; the main ones are the same as in the model."""
     content = asdict(proof)
     start = first_beyond_rounding(proof.layers)
     return {

@@ -1,8 +1,8 @@
-"""A model held against its checkpoint number by number: fold again, and compare the bits.
+"""Compare a model with its checkpoint bit by bit: fold the checkpoint again.
 
-Folding is done in float64 by additions, products, quotients and roots, which
-IEEE 754 (2019, section 5.4.1) rounds in one way only, so that every machine
-gets the same bits. A change too small to show in any answer shows here.
+Folding uses additions, products, quotients and roots in float64, whose rounding
+IEEE 754 (2019, section 5.4.1) defines exactly, so that every machine gets the
+same bits. This also finds a change that is too small to change any output.
 """
 
 import itertools
@@ -22,7 +22,7 @@ BYTE = 1 / 255  # from an image's bytes to the network's [0, 1]
 
 
 def refold(model: nn.Sequential, num_classes: int) -> onnx.ModelProto:
-    """Fold and emit the trained network once more.
+    """Return the ONNX model of the trained network, folded and emitted again.
 
     Raises:
         ExportError: it cannot be folded or emitted.
@@ -31,9 +31,9 @@ def refold(model: nn.Sequential, num_classes: int) -> onnx.ModelProto:
 
 
 def graph_differences(found: onnx.ModelProto, right: onnx.ModelProto) -> list[str]:
-    """Say where a model's nodes or tensors are not those of the refolded one.
+    """Return the differences between a model's nodes and tensors and the refolded model's.
 
-    Of the nodes, the first that differs is named, and of the tensors likewise.
+    Only the first differing node and the first differing tensor are named.
     """
     return [*_node_differences(found, right), *_tensor_differences(found, right)]
 
@@ -51,7 +51,7 @@ def _node_differences(found: onnx.ModelProto, right: onnx.ModelProto) -> Iterato
 
 
 def _meaning(node: onnx.NodeProto) -> tuple[object, ...]:
-    """All of a node that computes; names and comments do not."""
+    """Return the parts of a node that affect the computation, without names and comments."""
     attributes = sorted(node.attribute, key=lambda attribute: attribute.name)
     values = [(a.name, a.SerializeToString(deterministic=True)) for a in attributes]
     return node.op_type, node.domain, tuple(node.input), tuple(node.output), tuple(values)
@@ -100,7 +100,7 @@ def _tensor_difference(
 def metadata_differences(
     found: onnx.ModelProto, labels: Sequence[str], checkpoint_sha256: str
 ) -> list[str]:
-    """Say where a model's metadata is not that of its checkpoint: labels and digest."""
+    """Return the differences between a model's metadata and its checkpoint: labels and digest."""
     properties = {entry.key: entry.value for entry in found.metadata_props}
     faults = []
     named = _json(properties, "labels")
@@ -117,7 +117,7 @@ def metadata_differences(
 
 
 def _json(properties: dict[str, str], key: str) -> object:
-    """Read one property; what is not there or is no JSON is None, which differs from all."""
+    """Return one property; None if it is missing or not JSON, which differs from every value."""
     try:
         value: object = json.loads(properties[key])
     except (KeyError, ValueError):

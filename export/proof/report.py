@@ -1,4 +1,4 @@
-"""The figures of a proof, for a person to read."""
+"""The figures of a proof as text."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ NAME = 19  # the first column's width
 
 
 def describe(proof: Proof) -> str:
-    """Lay all the figures out as tables."""
+    """Return all figures as tables."""
     return "\n".join(
         [
             *_comparisons(proof),

@@ -1,4 +1,4 @@
-"""How answers are listed: as a table for people, as CSV, or as JSON lines."""
+"""The output formats of `classify`: a table for people, CSV, and JSON lines."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -15,12 +15,12 @@ class Table:
     """Aligned columns: a file's name, then the classes, the most probable first."""
 
     def __init__(self, files: Sequence[str], labels: Sequence[str]) -> None:
-        """Measure what will be listed, so that a row need not wait for the next."""
+        """Set the column widths in advance, so that each row can be printed at once."""
         self.file_width = max(cell_len(printable(name)) for name in ("file", *files))
         self.label_width = max(map(len, ("label_10", *labels)))
 
     def head(self, top_k: int) -> str:
-        """Return the line above the rows, for that many classes."""
+        """Return the header line for `top_k` classes."""
         return self._line("file", _columns(top_k))
 
     def row(self, file: str, answer: Classification) -> str:
@@ -35,10 +35,10 @@ class Table:
 
 
 class CSV:
-    """RFC 4180, with lines that end as on Unix."""
+    """CSV as in RFC 4180, but with Unix line endings."""
 
     def head(self, top_k: int) -> str:
-        """Return the names of the columns, for that many classes."""
+        """Return the names of the columns for `top_k` classes."""
         return _csv("file", _columns(top_k))
 
     def row(self, file: str, answer: Classification) -> str:
@@ -47,15 +47,15 @@ class CSV:
 
 
 class JSONLines:
-    """The objects that `POST /classify` answers with, each on a line, and the file's name."""
+    """One object per line, as `POST /classify` answers, with the file's name added."""
 
     def head(self, top_k: int) -> str:
-        """Return what stands before the rows: nothing."""
+        """Return an empty string: JSON lines have no header."""
         return ""
 
     def row(self, file: str, answer: Classification) -> str:
         """Return the line of one file."""
-        name = file.encode("utf-8", "backslashreplace").decode()  # it may be no Unicode
+        name = file.encode("utf-8", "backslashreplace").decode()  # it may not be Unicode
         return orjson.dumps({"file": name, **answer}).decode() + "\n"
 
 
@@ -63,7 +63,7 @@ OutputFormat = Table | CSV | JSONLines
 
 
 def printable(text: str) -> str:
-    """Escape what would not show, or would command a terminal."""
+    """Return the text with unprintable characters and terminal control codes escaped."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
     )

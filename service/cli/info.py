@@ -1,4 +1,4 @@
-"""What there is to know of a model, and of what runs it."""
+"""The facts that `info` shows about a model and its runtime."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ PACKAGES = ("bentoml", "numpy", "pillow")
 
 
 def describe(path: Path, model: OnnxModel) -> dict[str, str]:
-    """Name the facts of a model that was loaded from a file."""
+    """Return the facts about a model that was loaded from `path`, by name."""
     return {
         "model": f"{model.name} {model.version}",
         "path": str(path.resolve()),
@@ -29,7 +29,7 @@ def describe(path: Path, model: OnnxModel) -> dict[str, str]:
 
 
 def _provenance(model: OnnxModel) -> dict[str, str]:
-    """Read what the model's file says of its training, which serving does without."""
+    """Return the training facts in the model's metadata; serving does not need them."""
     text = model.session.get_modelmeta().custom_metadata_map.get("provenance", "{}")
     try:
         provenance = dict(json.loads(text))

@@ -1,6 +1,6 @@
 """The command line of `python -m service`: `classify INPUT ...` and `info`.
 
-It is argparse's, since pydantic-settings would split a file's name at its commas.
+It uses argparse, because pydantic-settings would split file names at commas.
 """
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the program that the arguments name; return its exit status.
 
     Raises:
-        BrokenPipeError: nobody reads standard output any more.
+        BrokenPipeError: standard output has no reader any more.
     """
     try:
         status = _run(_parsed(arguments))
@@ -61,7 +61,7 @@ def _run(options: Namespace) -> int:
 
 
 class _Parser(ArgumentParser):
-    """One that says so where its help cannot be written."""
+    """A parser that reports an error if its help cannot be written."""
 
     def print_help(self, file: object = None) -> None:
         """Write the help to standard output."""
@@ -72,7 +72,7 @@ def _parser() -> ArgumentParser:
     parser = _Parser(
         "python -m service",
         description="Classify pictures of garments without a server.",
-        epilog="FASHION_DEVICE, FASHION_MODEL and FASHION_MAX_IMAGE_PIXELS hold here too.",
+        epilog="FASHION_DEVICE, FASHION_MODEL and FASHION_MAX_IMAGE_PIXELS apply here too.",
         allow_abbrev=False,
     )
     programs = parser.add_subparsers(dest="program", required=True)
@@ -108,15 +108,15 @@ def _parser() -> ArgumentParser:
         type=Path,
         help="write a row for each picture to PATH.jsonl or to the folder PATH.parquet",
     )
-    large.add_argument("--resume", action="store_true", help="go on with what --out has")
+    large.add_argument("--resume", action="store_true", help="continue the results in --out")
     large.add_argument(
-        "--processes", metavar="N", type=_count, help="how many classify; else all processors"
+        "--processes", metavar="N", type=_count, help="worker processes; else one per processor"
     )
-    large.add_argument("--column", metavar="NAME", help="of a Parquet file, the pictures")
+    large.add_argument("--column", metavar="NAME", help="the image column of a Parquet file")
     large.add_argument(
         "--engine",
         choices=("local", "ray"),
-        help="classify on this machine, as without it, or by Ray on a cluster",
+        help="classify on this machine (default), or with Ray on a cluster",
     )
     for program in (classify, info):
         program.add_argument("--model", metavar="PATH", type=Path, help="a model.onnx")
@@ -126,7 +126,7 @@ def _parser() -> ArgumentParser:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is no number to count with, 1 or more is right")
+        raise ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
     return int(text)
 
 
@@ -167,7 +167,9 @@ def _bulk(settings: "ServiceSettings", options: Namespace) -> int:
     from service.offline.job import Job, run
 
     if options.json or options.csv:
-        raise InputError("--out says by its name how rows are written: leave --json and --csv out")
+        raise InputError(
+            "the name in --out sets the format of the rows: leave out --json and --csv"
+        )
     job = Job(
         options.pictures,
         options.out,
@@ -188,7 +190,7 @@ def _bulk(settings: "ServiceSettings", options: Namespace) -> int:
 
 
 def _list(results: "Iterable[list[Result]]", listing: "OutputFormat", total: int) -> int:
-    """List the results as they come, and complain of those that are none; return how many."""
+    """Print results and errors as they come; return the number of files without an answer."""
     from service.cli.progress import progress_bar
 
     failed = 0

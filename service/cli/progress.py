@@ -1,4 +1,4 @@
-"""How far a long run is, on a terminal."""
+"""Show the progress of a long run on a terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,20 +8,20 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 
 
 class ProgressBar:
-    """A bar that makes room for what is printed."""
+    """A progress bar that can be hidden while something is printed."""
 
     def __init__(self, progress: Progress, total: int) -> None:
-        """Show it, at nothing of total."""
+        """Show the bar at 0 of total."""
         self._progress = progress
         self._task = progress.add_task("", total=total)
 
     def advance(self, steps: int) -> None:
-        """Note steps that are done."""
+        """Count steps as done."""
         self._progress.advance(self._task, steps)
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
-        """Take the bar away for the block, which may print where the bar was."""
+        """Hide the bar during the block, so that the block can print."""
         self._progress.stop()
         try:
             yield
@@ -31,7 +31,7 @@ class ProgressBar:
 
 @contextmanager
 def progress_bar(total: int) -> Iterator[ProgressBar]:
-    """Show a bar on standard error until the block ends; none for one step, or for no terminal."""
+    """Show a bar on standard error during the block; none for one step or without a terminal."""
     console = Console(stderr=True)
     progress = Progress(
         *Progress.get_default_columns()[1:3],
@@ -39,7 +39,7 @@ def progress_bar(total: int) -> Iterator[ProgressBar]:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        # Standard output may be a file, and would go to standard error.
+        # Standard output may be a file; rich would redirect it to standard error.
         redirect_stdout=False,
         redirect_stderr=False,
         disable=total < 2 or not console.is_interactive,
@@ -50,13 +50,13 @@ def progress_bar(total: int) -> Iterator[ProgressBar]:
 
 @contextmanager
 def counter(done: int) -> Iterator[Callable[[int], None]]:
-    """Count what is done on standard error until the block ends; nothing for no terminal.
+    """Show a counter of images on standard error during the block; nothing without a terminal.
 
     Args:
-        done: before.
+        done: number of images that are done already.
 
     Yields:
-        What to tell of more.
+        A function that takes the number of further images done.
     """
     console = Console(stderr=True)
     columns = TextColumn("{task.completed:,.0f} pictures"), TextColumn("{task.fields[speed]}")

@@ -1,4 +1,4 @@
-"""Standard output and standard error, which may be closed, full, or read by nobody any more."""
+"""Standard output and standard error, which may be closed, full, or without a reader."""
 
 import io
 import os
@@ -9,19 +9,19 @@ from service.errors import OutputError
 
 
 def open_closed_streams() -> None:
-    """Have no file that is opened later become standard input, output or error.
+    """Reserve closed descriptors 0 to 2, so that no later file becomes a standard stream.
 
-    Standard input and output stay None where they are closed, so that it can be told.
+    Closed standard input and output stay None in `sys`, so that an error can be reported.
     """
     for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
         if stream is None:
             with suppress(OSError):
                 os.fstat(number)
-                continue  # something else has it
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # which is this number
+                continue  # the descriptor is in use
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets this number
     if sys.stderr is None:
         sys.stderr = io.TextIOWrapper(io.FileIO(os.devnull, "w"))
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be no Unicode
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may not be Unicode
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
@@ -30,7 +30,7 @@ def write(text: str) -> None:
 
     Raises:
         OutputError: it cannot be written to.
-        BrokenPipeError: nobody reads any more.
+        BrokenPipeError: it has no reader any more.
     """
     if sys.stdout is None:
         raise OutputError("standard output is closed")
@@ -43,11 +43,11 @@ def write(text: str) -> None:
 
 
 def flush() -> None:
-    """Have all that was written where it belongs.
+    """Flush standard output.
 
     Raises:
         OutputError: it cannot be written to.
-        BrokenPipeError: nobody reads any more.
+        BrokenPipeError: it has no reader any more.
     """
     try:
         if sys.stdout is not None:
@@ -59,20 +59,20 @@ def flush() -> None:
 
 
 def print_error(text: str) -> None:
-    """Tell a person what went wrong."""
+    """Print an error message to standard error."""
     note(f"error: {text}")
 
 
 def note(text: str) -> None:
-    """Tell a person something; a file's name must not command the terminal."""
+    """Print a message to standard error; control codes, as in file names, are escaped."""
     from service.cli.formats import printable
 
-    with suppress(OSError):  # where nothing can be told, the exit status tells
+    with suppress(OSError):  # the exit status still reports the error
         print(printable(text), file=sys.stderr, flush=True)
 
 
 def drop_what_is_left() -> None:
-    """Leave nothing in the buffers that cannot be written: Python would fail of it at its end."""
+    """Drop buffered output that cannot be written: Python would fail on it at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:

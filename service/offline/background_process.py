@@ -1,4 +1,4 @@
-"""Starting processes that a person's Ctrl-C does not reach: who has started them ends them."""
+"""Start processes that ignore Ctrl-C; the process that starts them also ends them."""
 
 import signal
 from multiprocessing.process import BaseProcess
@@ -6,8 +6,8 @@ from multiprocessing.resource_tracker import ensure_running
 
 
 def start(process: BaseProcess) -> None:
-    """Start a process in which SIGINT is blocked from its first moment on."""
-    ensure_running()  # which would unblock the signal if it came later
+    """Start a process in which SIGINT is blocked from the beginning."""
+    ensure_running()  # started later, it would unblock the signal
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()

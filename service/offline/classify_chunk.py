@@ -1,4 +1,4 @@
-"""What every engine does with some pictures of a large input: classify, and lay the rows out."""
+"""The work that every engine does on one chunk: classify its images and encode the rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,33 +21,33 @@ from service.preprocessing.pipeline import (
 )
 from service.runtime.onnx_model import OnnxModel
 
-BATCH = 64  # images in a run of the network on the CPU, which is no faster with more
+BATCH = 64  # images per run of the network on the CPU; more are not faster
 CUDA_BATCH = 1024
-WATCHED = 32  # images at a time, with which the watchman is quickest where it has one thread
+WATCHED = 32  # images at a time; the fastest size for the drift check on one thread
 
 
 class Rows(NamedTuple):
-    """What was found, a row for each name, in their order."""
+    """The results of a chunk: one row per name, in the same order."""
 
     names: Sequence[str]
-    faults: Mapping[int, str]  # by the row, why there is no answer
-    # Of the rows with an answer, in their order:
+    faults: Mapping[int, str]  # row index to the reason why it has no answer
+    # For the rows with an answer, in the same order:
     probabilities: NDArray[np.float32]  # (M, K)
     preprocessing: Sequence[Preprocessing]
-    shifts: NDArray[np.float64] | None  # (M,), where somebody watches
-    hints: Mapping[int, str]  # by the answer, of those that are unusual
+    shifts: NDArray[np.float64] | None  # (M,); None if inputs are not watched
+    hints: Mapping[int, str]  # answer index to the hint, only for unusual images
 
 
 class RowEncoder(Protocol):
-    """How rows are written; it can be sent to another machine."""
+    """Encodes rows for a result file; can be sent to another machine."""
 
     def lay_out(self, model: OnnxModel, rows: Rows) -> bytes:
-        """Return what a result file takes."""
+        """Return the rows as bytes for the result file."""
 
 
 @dataclass(frozen=True)
 class ClassifyOptions:
-    """What holds for all pictures."""
+    """The options that apply to all images."""
 
     layout: RowEncoder
     max_pixels: int
@@ -56,15 +56,15 @@ class ClassifyOptions:
 
 
 class EncodedRows(NamedTuple):
-    """Rows that are ready to be written."""
+    """Encoded rows, ready to be written."""
 
     rows: int
     faults: int
-    content: bytes  # laid out
+    content: bytes
 
 
 def classify_block(model: OnnxModel, block: ImageBatch, choices: ClassifyOptions) -> EncodedRows:
-    """Classify some pictures, with one row for each, and lay the rows out."""
+    """Classify a batch of images and return one encoded row per image."""
     seen, faults = _see_all(block.pictures, choices)
     images, preprocessing = _stacked(seen)
     watched = _watched(model, images) if choices.watch else (None, {})
@@ -94,7 +94,10 @@ def _see_all(
 def preprocess_or_reason(
     picture: Images | bytes | str, max_pixels: int, mode: Mode
 ) -> PreprocessedImage | str:
-    """Decode a picture, or say why it cannot be; what is an image (28, 28) or a reason stays so."""
+    """Return the decoded image, or the reason why it cannot be decoded.
+
+    An image (28, 28) or a reason is returned unchanged.
+    """
     if isinstance(picture, np.ndarray):
         return PreprocessedImage(picture, UNCHANGED)
     if isinstance(picture, str):
@@ -108,7 +111,7 @@ def preprocess_or_reason(
 
 
 def _stacked(seen: Images | list[PreprocessedImage]) -> tuple[Images, Sequence[Preprocessing]]:
-    """Return images (M, 1, 28, 28), and what was done to each."""
+    """Return images (M, 1, 28, 28) and the preprocessing of each."""
     if isinstance(seen, np.ndarray):
         return seen, [UNCHANGED] * len(seen)
     images = np.zeros((len(seen), 1, 28, 28), np.uint8)  # (M, 1, 28, 28)
@@ -126,7 +129,7 @@ def _probabilities(model: OnnxModel, images: Images) -> NDArray[np.float32]:
 def _watched(
     model: OnnxModel, images: Images
 ) -> tuple[NDArray[np.float64] | None, Mapping[int, str]]:
-    """Return how far each image is from the training set, (M,), and what unusual ones look like."""
+    """Return each image's distance from the training set, (M,), and hints for unusual images."""
     statistics = model.input_statistics
     if statistics is None or not len(images):
         return None, {}

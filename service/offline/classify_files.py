@@ -1,4 +1,4 @@
-"""Picture files classified in this process: decoded by threads, in batches, in their order."""
+"""Classify image files in this process: threads decode them; batches keep their order."""
 
 import os
 from collections import deque
@@ -18,14 +18,14 @@ from service.preprocessing.pipeline import Mode, PreprocessedImage
 from service.runtime.onnx_model import OnnxModel
 
 BATCH = 64  # ONNX Runtime is no faster with more
-AHEAD = 2 * BATCH  # decoded before they are asked for: 28 x 28 bytes each
+AHEAD = 2 * BATCH  # images decoded in advance: 28 x 28 bytes each
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
 class Result(NamedTuple):
-    """What became of one file."""
+    """The result for one file."""
 
     file: str
     answer: Classification | str  # or the reason why there is none
@@ -38,17 +38,17 @@ def classify_files(
     mode: Mode = "auto",
     top_k: int | None = None,
 ) -> Iterator[list[Result]]:
-    """Classify any number of files, in their order, in memory that does not grow with it.
+    """Classify any number of files, in order, with constant memory.
 
     Args:
-        model: classifies.
-        files: their names; `-` is standard input.
+        model: the model.
+        files: file names; `-` is standard input.
         max_pixels: the largest width times height that is decoded.
-        mode: how a picture becomes 28 x 28, as `preprocess` says.
-        top_k: how many classes an answer names, the most probable first; None for all.
+        mode: how an image becomes 28 x 28; see `preprocess`.
+        top_k: number of classes in an answer, the most probable first; None for all.
 
     Yields:
-        the results of up to 64 files.
+        The results of up to 64 files.
     """
 
     def see(file: str) -> tuple[str, PreprocessedImage | str]:
@@ -60,24 +60,24 @@ def classify_files(
 
 
 def check_top_k(model: OnnxModel, top_k: int | None) -> None:
-    """See that a model has so many classes.
+    """Check that the model has at least `top_k` classes.
 
     Raises:
-        InputError: it has fewer.
+        InputError: the model has fewer classes.
     """
     if top_k is not None and top_k > len(model.labels):
         raise InputError(f"--top-k {top_k}: the model has {len(model.labels)} classes")
 
 
 def _see(file: str, max_pixels: int, mode: Mode) -> PreprocessedImage | str:
-    """Decode a file, or say why it cannot be."""
+    """Return the decoded file, or the reason why it cannot be decoded."""
     return preprocess_or_reason(read_picture(file), max_pixels, mode)
 
 
 def _classify(
     model: OnnxModel, batch: Sequence[tuple[str, PreprocessedImage | str]], top_k: int | None
 ) -> list[Result]:
-    """Classify what could be decoded of a batch, in one inference."""
+    """Classify the decoded images of a batch in one inference."""
     seen = [picture for _, picture in batch if not isinstance(picture, str)]
     answers = iter(_answers(model, seen, top_k) if seen else ())
     return [
@@ -97,7 +97,7 @@ def _answers(
 
 
 def _in_threads(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
-    """Make something of each item, a bounded number ahead of what has been taken, in order."""
+    """Apply `make` to each item in threads; yield in order, a bounded number in advance."""
     waiting: deque[Future[Made]] = deque()
     threads = ThreadPoolExecutor(os.cpu_count())
     try:

@@ -1,4 +1,4 @@
-"""`python -m service classify --out`: a large input, to results that can be gone on with."""
+"""`python -m service classify --out`: classify a large input; a stopped run can resume."""
 
 import hashlib
 import os
@@ -30,41 +30,42 @@ Counter = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked for."""
+    """The options of one run."""
 
     arguments: Sequence[str]
     out: Path
     resume: bool = False
     engine: Literal["local", "ray"] = "local"
-    processes: int | None = None  # None for as many as there are processors
+    processes: int | None = None  # None for one per processor
     column: str | None = None
     mode: Mode = "auto"
     top_k: int | None = None
 
 
 class Done(NamedTuple):
-    """What became of a job."""
+    """The totals of a job."""
 
-    rows: int  # that were written
-    faults: int  # of them have no answer
+    rows: int  # written by this run
+    faults: int  # rows without an answer
     skipped: Skipped
 
 
 def run(settings: ServiceSettings, job: Job, counter: Counter) -> Done:
-    """Classify all that has no row yet.
+    """Classify all images that have no row yet, and write their rows.
 
     Args:
-        settings: name the model, and what it runs on.
-        job: what is asked for.
-        counter: given the number of rows that there are, takes the number of each lot more.
+        settings: the model and its device.
+        job: the options of this run.
+        counter: takes the number of existing rows; gives a function that takes the number of
+            new rows.
 
     Raises:
-        InputError: the input or the output is not what it should be.
-        EngineError: the processes that classify cannot go on.
+        InputError: the input or the output is not valid.
+        EngineError: the worker processes cannot continue.
         ModelError: the model cannot be served.
         OutputError: the results cannot be written.
     """
-    # Ray's nodes have the device that is asked for; this process need not.
+    # Ray's nodes have the requested device; this process may not.
     by_ray = job.engine == "ray"
     here = settings.model_copy(update={"device": "cpu"}) if by_ray else settings
     content = read_model(settings.model)
@@ -105,7 +106,7 @@ def _opened(out: Path, open_results: Callable[[], Results]) -> Iterator[Results]
 
 @contextmanager
 def _written_to(out: Path) -> Iterator[None]:
-    """Blame the output for what fails in the block."""
+    """Turn an OSError in the block into an OutputError that names the output."""
     try:
         yield
     except OSError as error:
@@ -129,14 +130,14 @@ def _pieces(
         )
     from service.offline.process_pool import classify_locally
 
-    # Several processes would only take turns on a GPU.
+    # Several processes would only wait for each other on one GPU.
     processes = job.processes or (1 if device == "cuda" else len(os.sched_getaffinity(0)))
     work = remaining_chunks(shards, results.rows, results.last, skipped)
     return classify_locally(work, content, device, choices, processes)
 
 
 def _made_of(settings: ServiceSettings, job: Job, content: bytes) -> dict[str, object]:
-    """Return what a row depends on."""
+    """Return everything that the rows depend on, for the manifest."""
     return {
         "inputs": inputs(job.arguments),
         "model_sha256": hashlib.sha256(content).hexdigest(),
@@ -150,7 +151,7 @@ def _made_of(settings: ServiceSettings, job: Job, content: bytes) -> dict[str, o
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Have SIGTERM end the block as an error would, so that what was taken is written."""
+    """Make SIGTERM end the block like an exception, so that finished rows are still written."""
 
     def end(*_: object) -> None:
         sys.exit(TERMINATED)

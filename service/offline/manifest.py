@@ -1,4 +1,7 @@
-"""What a result file was made of, in a small file beside it: none is gone on with wrongly."""
+"""The manifest: a small file that says what the results were made from.
+
+A run resumes only if its manifest is the same.
+"""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -13,36 +16,36 @@ from service.errors import InputError
 
 
 def inputs(arguments: Iterable[str]) -> list[dict[str, Any]]:
-    """Describe the input: of files size and time, of folders no more than their names."""
+    """Return a description of the inputs: path, size and time of files, path of folders."""
     return [_input(argument) for argument in arguments]
 
 
 def claim_output(out: Path, content: Mapping[str, Any], resume: bool) -> None:
-    """Make a path ours before anything is written to it, or see that it is.
+    """Write the manifest for a new output, or check the manifest of an existing one.
 
     Args:
-        out: where the results go.
-        content: what they are made of, as JSON has it.
-        resume: whether to go on with what is there.
+        out: path of the results.
+        content: the manifest, as a JSON object.
+        resume: whether to continue existing results.
 
     Raises:
-        InputError: there is something already, or it was made of something else.
-        OSError: nothing can be written there.
+        InputError: the output exists already, or was made from something else.
+        OSError: the manifest cannot be written.
     """
     path = out.with_name(f"{out.name}.manifest.json")
     if not path.exists():
         if out.exists():
-            raise InputError(f"--out {out}: it exists, and was not made here: name another")
+            raise InputError(f"--out {out}: it exists, but has no manifest: name another")
         _write(path, content)
     elif not resume:
-        raise InputError(f"--out {out}: it exists: go on with --resume, or remove it and {path}")
+        raise InputError(f"--out {out}: it exists: continue with --resume, or remove it and {path}")
     else:
         before = _read(path, out)
         changed = [key for key in content if before.get(key) != content[key]]
         if changed:
             was = "; ".join(f"{key} was {_short(before.get(key))}" for key in changed)
             now = "; ".join(f"{key} is {_short(content[key])}" for key in changed)
-            raise InputError(f"--resume: {out} was made of something else: {was}; now {now}")
+            raise InputError(f"--resume: {out} was made from something else: {was}; now {now}")
 
 
 def _read(path: Path, out: Path) -> dict[str, Any]:
@@ -53,15 +56,15 @@ def _read(path: Path, out: Path) -> dict[str, Any]:
     if isinstance(content, dict):
         return content
     raise InputError(
-        f"--resume: {path} is damaged, perhaps by a power loss: nothing tells what {out} was made "
-        "of: remove both, and begin anew"
+        f"--resume: {path} is damaged, perhaps by a power loss: what {out} was made from is "
+        "unknown: remove both, and start again"
     )
 
 
 def _input(argument: str) -> dict[str, Any]:
     described: dict[str, Any] = {"path": _shown(argument)}
-    with suppress(OSError):  # whoever reads it says so
-        # A path's own way to resolve raises where links go round.
+    with suppress(OSError):  # reported when the file is read
+        # Path.resolve raises if links form a cycle.
         described["path"] = _shown(os.path.realpath(argument))
         status = Path(argument).stat()
         if S_ISREG(status.st_mode):
@@ -74,7 +77,7 @@ def _shown(path: str) -> str:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file that is whole or not there."""
+    """Write a file atomically: it is complete or absent."""
     torn = path.with_name(f"{path.name}.tmp")
     with torn.open("wb") as file:
         file.write(orjson.dumps(content, option=orjson.OPT_INDENT_2))

@@ -1,8 +1,9 @@
-"""Spans classified by processes of this machine, in their order.
+"""Classify chunks in processes on this machine, and keep their order.
 
-Each process has a pipe to it and one back that hold a whole answer: an executor's one queue for all
-has its readers and writers wait for each other at each 64 KiB. A span goes to the process that has
-the least to do, since one shares its processor with who reads and writes.
+Each process has its own two pipes, and a pipe holds a whole answer. An executor has one queue for
+all processes, in which readers and writers wait for each other at each 64 KiB. A chunk goes to the
+process with the least work, since one process shares its processor with the parent, which reads
+and writes.
 """
 
 import fcntl
@@ -27,42 +28,42 @@ from service.runtime.onnx_model import OnnxModel
 from service.runtime.onnx_session import create_session
 from service.settings import Device
 
-AHEAD = 3  # spans for each process that are read, classified, or wait to be written
-HELD_BYTES = 256 * 2**20  # of spans that are on their way, unless one alone has more
-PIPE_BYTES = 2**20  # Linux's most, for who is not root
+AHEAD = 3  # chunks per process that are read, classified, or wait to be written
+HELD_BYTES = 256 * 2**20  # of chunks in flight, unless a single chunk is larger
+PIPE_BYTES = 2**20  # Linux's maximum for users other than root
 
 Work = tuple[Chunk, int]
 
 
 class _Worker(NamedTuple):
-    """A process, as its parent has it."""
+    """A worker process as its parent sees it."""
 
     process: multiprocessing.process.BaseProcess
     work: Connection
     pieces: Connection
-    turns: deque[int]  # of the spans that it has
+    turns: deque[int]  # sequence numbers of its chunks
 
 
 def classify_locally(
     work: Iterable[Work], content: bytes, device: Device, choices: ClassifyOptions, processes: int
 ) -> Iterator[EncodedRows]:
-    """Classify spans, each without so many of its first pictures.
+    """Classify chunks in several processes; yield their rows in order.
 
     Args:
-        work: spans, and how many pictures of each to pass over.
-        content: of the model's file.
-        device: as `FASHION_DEVICE` has it.
-        choices: for all pictures.
-        processes: how many classify at a time.
+        work: each chunk, and how many of its first images to skip.
+        content: the bytes of the model file.
+        device: a value of `FASHION_DEVICE`.
+        choices: the options for all images.
+        processes: number of processes.
 
     Raises:
         EngineError: a process ended before its work was done.
     """
-    # Each process has a core: more threads would be in the way. BLAS asks when it is loaded.
+    # Each process has a core: more threads are slower. BLAS reads this when it is loaded.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     workers = [_start() for _ in range(processes)]
-    found: dict[int, EncodedRows] = {}  # by their turns, which have not come
-    sizes: deque[int] = deque()  # of the spans whose turn has not come
+    found: dict[int, EncodedRows] = {}  # by sequence number, while earlier rows are missing
+    sizes: deque[int] = deque()  # bytes of the chunks that are not yielded yet
     turn = 0
 
     def pieces(before: int) -> Iterator[EncodedRows]:
@@ -77,7 +78,7 @@ def classify_locally(
 
     sent = 0
     try:
-        for worker in workers:  # all of them start meanwhile: this waits for each to read
+        for worker in workers:  # they all start in parallel: each send waits for its reader
             worker.work.send((content, device, choices))
         for item in work:
             message = pickle.dumps(item)
@@ -92,19 +93,19 @@ def classify_locally(
         yield from pieces(sent)
     except (EOFError, ConnectionError) as error:
         raise EngineError(
-            "a process that classifies has ended, perhaps since there was no more memory; what is "
-            "written stays: go on with --resume, and fewer --processes"
+            "a worker process has ended, perhaps because memory ran out; the rows already written "
+            "are kept: continue with --resume and fewer --processes"
         ) from error
     finally:
         for worker in workers:
-            worker.work.close()  # which ends it, whatever it does
+            worker.work.close()  # this ends the process at once
         for worker in workers:
             worker.process.join()
             worker.pieces.close()
 
 
 def without(block: ImageBatch, passed_over: int) -> ImageBatch:
-    """Return a block without its first pictures."""
+    """Return the batch without its first `passed_over` images."""
     return ImageBatch(block.names[passed_over:], block.pictures[passed_over:])
 
 
@@ -113,17 +114,17 @@ def _start() -> _Worker:
     theirs, work = context.Pipe(duplex=False)
     pieces, ours = context.Pipe(duplex=False)
     if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux
-        with suppress(OSError):  # of many pipes each gets less, and all goes on, more slowly
+        with suppress(OSError):  # with many pipes each gets less; it still works, but slower
             fcntl.fcntl(pieces.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     process = context.Process(target=_classify_all, args=(theirs, ours), daemon=True)
     start(process)
     theirs.close()
-    ours.close()  # so that the end of the process is the end of what can be read
+    ours.close()  # so that reading ends when the process ends
     return _Worker(process, work, pieces, deque())
 
 
 def _receive_some(workers: Iterable[_Worker]) -> Iterator[tuple[int, EncodedRows]]:
-    """Wait for pieces, and return those that are there with their turns."""
+    """Wait for rows; yield those that have arrived with their sequence numbers."""
     ready = wait([worker.pieces for worker in workers])
     for worker in workers:
         if worker.pieces in ready:
@@ -134,27 +135,27 @@ def _receive_some(workers: Iterable[_Worker]) -> Iterator[tuple[int, EncodedRows
 
 
 def _classify_all(work: Connection, pieces: Connection) -> None:
-    """In a process of its own: classify what comes, until the parent closes its pipe or ends."""
-    waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()  # what is given to all, and then Work
+    """Classify chunks in a worker process until the parent closes its pipe or ends."""
+    waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()  # the common arguments, then Work
     threading.Thread(target=_receive, args=(work, waiting), daemon=True).start()
     try:
         content, device, choices = waiting.get()
         model = OnnxModel(create_session(content, device))
         tune_malloc_for_batch()
-        gc.freeze()  # what is there now stays, and need not be looked at
+        gc.freeze()  # objects that exist now stay, and need no collection
         while True:
-            span, passed_over = waiting.get()
-            piece = classify_block(model, without(span.read(), passed_over), choices)
+            chunk, passed_over = waiting.get()
+            piece = classify_block(model, without(chunk.read(), passed_over), choices)
             pieces.send((piece.rows, piece.faults))
-            pieces.send_bytes(piece.content)  # a pickle would be a copy at each end
+            pieces.send_bytes(piece.content)  # pickling would copy it at both ends
     except Exception as error:  # for the parent to raise
         pieces.send(error)
 
 
 def _receive(work: Connection, waiting: "queue.SimpleQueue[Any]") -> None:
-    """Take all that comes at once, since the parent does nothing else while it sends."""
+    """Receive all work at once, because the parent is blocked while it sends."""
     try:
         while True:
             waiting.put(work.recv())
-    finally:  # it is closed, or the parent ended within a message, or memory cannot hold one
+    finally:  # the pipe is closed, the parent ended while sending, or memory ran out
         os._exit(0)

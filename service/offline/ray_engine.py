@@ -1,8 +1,8 @@
-"""Shards classified by actors of Ray Data, on a cluster or on this machine, in the shards' order.
+"""Classify shards with actors of Ray Data, on a cluster or on this machine, in the shards' order.
 
-A node needs this package with the extra `ray`, and the input's files where the program has them;
-the model comes to it with the work. Rows whose turn has not come lie in Ray's object store, and on
-the disk where that is full.
+A node needs this package with the extra `ray`, and the input files under the same paths. The model
+is sent with the work. Rows that are ready too early wait in Ray's object store, and on disk if the
+store is full.
 """
 
 import logging
@@ -31,46 +31,46 @@ from service.settings import Device
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-OBJECT_STORE = 256 * 2**20  # bytes, where Ray would take a third of the memory
-PART = 8 * 2**20  # bytes of rows that an actor hands over; Ray would wait for 128 MiB of them
+OBJECT_STORE = 256 * 2**20  # bytes; Ray's default is a third of the memory
+PART = 8 * 2**20  # bytes of rows that an actor returns at once; Ray's default is 128 MiB
 SECONDS_TO_CONNECT = 5
 ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to Ray's makers
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # Ray tells of lost workers, which it replaces, on stdout
+    "RAY_USAGE_STATS_ENABLED": "0",  # send no statistics to Ray's developers
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # Ray reports lost workers, which it replaces, on stdout
 }
 
 
 class Work(NamedTuple):
-    """A shard, and what there is of it in the results."""
+    """A shard, and how many of its rows are in the results already."""
 
     shard: Shard
     rows: int
-    last: str | None  # the name in the last of them
+    last: str | None  # the name in the last of these rows
 
     def spans(self, skipped: Skipped) -> Iterator[tuple[Chunk, int]]:
-        """Give its spans that have no row yet, as `remaining_chunks` does."""
+        """Return its chunks that have no row yet; see `remaining_chunks`."""
         return remaining_chunks([self.shard], self.rows, self.last, skipped)
 
 
 class Classifier:
-    """What an actor is: the model, loaded once, and shards classified one after another."""
+    """A Ray actor: loads the model once, and classifies one shard after another."""
 
     def __init__(
         self, content: bytes, device: Device, choices: ClassifyOptions, folder: str
     ) -> None:
-        """Take what `classify_on_ray` is given, and the folder that files' names start from."""
+        """Take the arguments of `classify_on_ray`, and the folder for relative file names."""
         self._given = content, device, choices, folder
         self._model: OnnxModel | None = None
 
     def __call__(self, batch: Mapping[str, Sequence[bytes]]) -> Iterator[dict[str, list[bytes]]]:
-        """Do a piece of work, in memory that does not grow with it.
+        """Classify one shard with constant memory.
 
         Args:
-            batch: one pickled Work, as the column `work`.
+            batch: one pickled Work, in the column `work`.
 
         Yields:
-            as the column `piece`, pickled: a Piece, or at the end what was passed over, or an
-            error, which would come as 200 lines if it were raised here.
+            In the column `piece`, pickled: EncodedRows; at the end Skipped, or an error, which
+            would be 200 lines long if it were raised here.
         """
         node = socket.gethostname()
         skipped = Skipped()
@@ -84,7 +84,7 @@ class Classifier:
         except ModelError as error:
             yield _packed(EngineError(f"on {node}: {error}"))
         except OSError as error:
-            needed = "a node needs the input's files under the names that they have here"
+            needed = "a node needs the input files under the same paths as here"
             yield _packed(EngineError(f"on {node}: {error}; {needed}"))
 
     def _pieces(self, work: Work, skipped: Skipped) -> Iterator[EncodedRows]:
@@ -95,9 +95,9 @@ class Classifier:
             self._model.check()
             tune_malloc_for_batch()
         if path := getattr(work.shard, "path", None):
-            Path(path).stat()  # a row that says so would be this node's fault
-        for span, rows in work.spans(skipped):
-            yield classify_block(self._model, without(span.read(), rows), choices)
+            Path(path).stat()  # if it is missing here, the node has an error, not the row
+        for chunk, rows in work.spans(skipped):
+            yield classify_block(self._model, without(chunk.read(), rows), choices)
 
 
 def _packed(piece: EncodedRows | Skipped | ServiceError) -> dict[str, list[bytes]]:
@@ -114,22 +114,23 @@ def classify_on_ray(
     choices: ClassifyOptions,
     processes: int | None = None,
 ) -> Iterator[EncodedRows]:
-    """Classify shards on the cluster that `RAY_ADDRESS` names, else on a Ray of this machine.
+    """Classify shards on the cluster at `RAY_ADDRESS`, or on a local Ray if it is not set.
 
     Args:
-        shards: of the input.
-        rows: of the first pictures, which there are.
-        last: the name in the last of them, None for none.
-        skipped: counts what is passed over in archives.
-        content: of the model's file.
-        device: as `FASHION_DEVICE` has it: where Ray has GPUs, each actor gets one, but for `cpu`.
-        choices: for all pictures.
-        processes: how many actors there are; None for one on each processor, or each GPU.
+        shards: the input.
+        rows: number of rows that exist already, of the first images.
+        last: the name in the last of these rows, None if there are none.
+        skipped: counts the skipped members of archives.
+        content: the bytes of the model file.
+        device: a value of `FASHION_DEVICE`; unless it is `cpu`, each actor gets a GPU if Ray has
+            GPUs.
+        choices: the options for all images.
+        processes: number of actors; None for one per processor or GPU.
 
     Raises:
-        InputError: the input has changed, or is not what it should be.
-        EngineError: Ray is missing or cannot be reached, a node has not what it needs, or Ray
-            has lost work that it could not repeat.
+        InputError: the input has changed or is not valid.
+        EngineError: Ray is missing or cannot be reached, a node lacks something that it needs,
+            or Ray has lost work that it could not repeat.
     """
     works = list(_left(shards, rows, last, skipped))
     if not works:
@@ -154,16 +155,16 @@ def classify_on_ray(
 
 
 def _left(shards: Iterable[Shard], rows: int, last: str | None, skipped: Skipped) -> Iterator[Work]:
-    """Find the shards that are not whole in the results, without reading pictures.
+    """Yield the shards that are not complete in the results, without reading images.
 
     Raises:
         InputError: the input has changed.
     """
     for shard in shards:
         pictures = 0
-        in_shard = Skipped()  # by whoever classifies it, unless that is done
-        for span in shard.spans(in_shard) if rows else ():
-            pictures += len(span)
+        in_shard = Skipped()  # used only if the shard is done; else its actor counts
+        for chunk in shard.spans(in_shard) if rows else ():
+            pictures += len(chunk)
             if pictures >= rows:
                 break
         if pictures < rows:
@@ -175,7 +176,7 @@ def _left(shards: Iterable[Shard], rows: int, last: str | None, skipped: Skipped
             next(work.spans(Skipped()), None)  # compares names
         yield work
         rows, last = 0, None
-    next(remaining_chunks([], rows, last, skipped), None)  # complains of rows that are left
+    next(remaining_chunks([], rows, last, skipped), None)  # raises if rows are left over
 
 
 def _pipeline(
@@ -184,7 +185,7 @@ def _pipeline(
     device: Device,
     processes: int | None,
 ) -> "Dataset":
-    """Lay out the work for Ray Data; it begins when the rows are asked for."""
+    """Return the work as a lazy Dataset; it starts when its rows are read."""
     import ray.data
 
     context = ray.data.DataContext.get_current()
@@ -193,7 +194,7 @@ def _pipeline(
     context.target_max_block_size = PART
     there = ray.cluster_resources()
     if device == "cuda" and not there.get("GPU"):
-        raise EngineError("--device cuda: Ray has no GPU; cpu or auto would be right")
+        raise EngineError("--device cuda: Ray has no GPU; use cpu or auto")
     kind = "GPU" if device != "cpu" and there.get("GPU") else "CPU"
     actors = min(processes or int(there[kind]), len(works))
     return ray.data.from_items(
@@ -211,11 +212,11 @@ def _pipeline(
 
 @contextmanager
 def _joined(processes: int | None) -> Iterator[None]:
-    """Join the cluster that `RAY_ADDRESS` names, or start a Ray that ends with this."""
+    """Join the cluster at `RAY_ADDRESS`, or start a local Ray that ends with the block."""
     os.environ.update({key: os.environ.get(key, value) for key, value in ENVIRONMENT.items()})
     address = os.environ.get("RAY_ADDRESS")
     if not address and "RAY_AUTH_MODE" not in os.environ:
-        # A key of its own, so that nobody else on this machine can give it work.
+        # A random key, so that no other user of this machine can submit work.
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex()}
     try:
         import ray.data
@@ -224,7 +225,7 @@ def _joined(processes: int | None) -> Iterator[None]:
             "--engine ray needs Ray: install requirements/ray.lock, or the package's extra ray"
         ) from error
     for handler in logging.getLogger("ray.data").handlers:
-        if handler.name == "console":  # the other one writes to Ray's folder
+        if handler.name == "console":  # the other handler writes to Ray's folder
             handler.setLevel(logging.CRITICAL + 1)
     at_sigterm = signal.getsignal(signal.SIGTERM)
     try:
@@ -245,20 +246,20 @@ def _joined(processes: int | None) -> Iterator[None]:
         reason = _lines(error.__cause__ or error)[-1]
         raise EngineError(f"{where} cannot be used: {reason}") from error
     try:
-        signal.signal(signal.SIGTERM, at_sigterm)  # Ray's end would lose rows that are held
+        signal.signal(signal.SIGTERM, at_sigterm)  # Ray's own handler would lose waiting rows
         yield
     finally:
         ray.shutdown()
 
 
 def _see_that_it_answers(address: str) -> None:
-    """Connect as Ray will: where nobody listens it would try for minutes."""
+    """Check that a server listens at the address: Ray itself would retry for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), SECONDS_TO_CONNECT).close()
 
 
 def _lines(error: BaseException) -> list[str]:
-    """Split what Ray says; it ends with the fault, and before that are stacks of calls."""
+    """Return the lines of Ray's message; the last one is the error, after the stack traces."""
     text = re.sub(r"\x1b\[\d*m", "", str(error)).strip()
     return text.splitlines() or [type(error).__name__]

@@ -1,7 +1,7 @@
-"""Where the rows of a large input go: a file of JSON lines, or a folder of Parquet files.
+"""Write the rows of a large input to a JSON lines file or to a folder of Parquet files.
 
-Both can be gone on with after any end of the program: what is whole in them is counted, what is
-torn is cut off.
+Both can resume after the program was stopped in any way: complete rows are counted, incomplete
+ones are removed.
 """
 
 import os
@@ -19,36 +19,36 @@ from service.offline.optional_pyarrow import pyarrow
 from service.offline.row_formats import ArrowEncoder, JSONLinesEncoder, arrow_schema
 from service.runtime.onnx_model import OnnxModel
 
-FEW_VALUES = ["label", "mode", "hint", "error"]  # columns that a dictionary makes small
+FEW_VALUES = ["label", "mode", "hint", "error"]  # columns that dictionary encoding makes small
 PART_ROWS, PART_SECONDS = 65_536, 30.0
 LINES_AT_ONCE = 2**20  # bytes
 JSON_SUFFIXES, PARQUET_SUFFIX = (".jsonl", ".ndjson"), ".parquet"
 
 
 class Results(Protocol):
-    """Takes rows in their order."""
+    """A writer that takes rows in order."""
 
-    rows: int  # that are there
-    last: str | None  # the name in the last of them
+    rows: int  # rows in the results, old and new
+    last: str | None  # the name in the last row
 
     @property
     def layout(self) -> RowEncoder:
-        """How it wants them."""
+        """The row encoder that this writer needs."""
 
     def write(self, piece: EncodedRows) -> None:
         """Append rows."""
 
     def close(self) -> None:
-        """Put all that was taken where it outlives the machine's next moment."""
+        """Write all rows to disk, so that a crash cannot lose them."""
 
 
 def open_results(path: Path, model: OnnxModel, top_k: int | None) -> Callable[[], Results]:
-    """Return what opens the place that a path means by its suffix, to go on behind what is there.
+    """Return a function that opens the results at a path, to append to existing rows.
 
-    That raises OSError if the place cannot be written to.
+    The suffix of the path sets the format. The function raises OSError if it cannot write there.
 
     Raises:
-        InputError: the suffix is none of those known, or pyarrow is missing.
+        InputError: the suffix is unknown, or pyarrow is missing.
     """
     if path.suffix in JSON_SUFFIXES:
         return partial(JSONLinesFile, path, JSONLinesEncoder(top_k))
@@ -61,13 +61,13 @@ def open_results(path: Path, model: OnnxModel, top_k: int | None) -> Callable[[]
 
 
 class JSONLinesFile:
-    """A line for each row."""
+    """A JSON lines file, with one line per row."""
 
     def __init__(self, path: Path, layout: JSONLinesEncoder) -> None:
-        """Open it, and cut off a line that is torn and what comes behind it.
+        """Open the file, and truncate it after its last complete line.
 
         Raises:
-            InputError: the last line that is left is no row.
+            InputError: the last complete line is not a row.
         """
         self.layout = layout
         self._file: BinaryIO = path.open("r+b" if path.exists() else "w+b")
@@ -88,19 +88,19 @@ class JSONLinesFile:
         self.rows += piece.rows
 
     def close(self) -> None:
-        """Have them on the disk."""
+        """Write all lines to disk and close the file."""
         os.fsync(self._file.fileno())
         self._file.close()
 
 
 class ParquetFolder:
-    """Files `part-00000.parquet` and so on: one data set to pyarrow, pandas, Polars and Spark.
+    """Files `part-00000.parquet` and so on: one data set for pyarrow, pandas, Polars and Spark.
 
-    A part has 65,536 rows, or what came in half a minute, and appears when it is whole.
+    A part has 65,536 rows, or the rows of 30 seconds, and appears when it is complete.
     """
 
     def __init__(self, path: Path, schema: Any) -> None:
-        """Open the folder, and count the rows of its parts.
+        """Open the folder and count the rows of its parts.
 
         Raises:
             InputError: a part is damaged or missing.
@@ -116,7 +116,7 @@ class ParquetFolder:
         for part in sorted(path.glob("part-*.parquet"), key=lambda part: (len(part.name), part)):
             if part != self._part():
                 missing = self._part()
-                raise InputError(f"--resume: {missing} is missing: remove the parts behind it")
+                raise InputError(f"--resume: {missing} is missing: remove the parts after it")
             names = self._names_in(part)
             self.rows += len(names)
             self.last = names[-1]
@@ -125,7 +125,7 @@ class ParquetFolder:
         self._since = time.monotonic()
 
     def write(self, piece: EncodedRows) -> None:
-        """Take rows, and write a part if there are enough."""
+        """Buffer rows, and write a part if there are enough."""
         pa = pyarrow()
         self._batches.append(pa.ipc.read_record_batch(pa.py_buffer(piece.content), self._schema))
         self.rows += piece.rows
@@ -134,7 +134,7 @@ class ParquetFolder:
             self._write_part()
 
     def close(self) -> None:
-        """Write the rows that wait."""
+        """Write the buffered rows."""
         if self._batches:
             self._write_part()
 
@@ -145,9 +145,9 @@ class ParquetFolder:
                 self._parquet.read_table(part, columns=["file"]).column(0).to_pylist()
             )
         except (pa.ArrowException, OSError) as error:
-            raise InputError(_damaged(part, str(error), "it, and the parts behind it")) from error
+            raise InputError(_damaged(part, str(error), "it, and the parts after it")) from error
         if not names:
-            raise InputError(_damaged(part, "it has no rows", "it, and the parts behind it"))
+            raise InputError(_damaged(part, "it has no rows", "it, and the parts after it"))
         return names
 
     def _part(self) -> Path:
@@ -168,9 +168,9 @@ class ParquetFolder:
 
 
 def _whole_lines(file: BinaryIO) -> tuple[int, int, int]:
-    """Count the lines of a file, and the bytes to the beginning and end of the last whole one.
+    """Return the number of complete lines, and the first and end byte of the last one.
 
-    After a power loss there can be NULs where lines were; what comes behind them does not count.
+    After a power loss there can be NULs in place of lines; what follows them does not count.
     """
     lines = start = end = at = 0
     while content := file.read(LINES_AT_ONCE):
@@ -190,11 +190,11 @@ def _name_in(path: Path, line: bytes, number: int) -> str:
     try:
         return str(orjson.loads(line)["file"])
     except (ValueError, TypeError, KeyError) as error:
-        reason = f"line {number:,} is no row"
+        reason = f"line {number:,} is not a row"
         raise InputError(_damaged(path, reason, f"its lines from {number:,} on")) from error
 
 
 def _damaged(path: Path, reason: str, what: str) -> str:
     return (
-        f"--resume: {path} is damaged, perhaps by a power loss: {reason}: remove {what}, and go on"
+        f"--resume: {path} is damaged, perhaps by a power loss: {reason}: remove {what}, and resume"
     )

@@ -1,4 +1,4 @@
-"""Rows as JSON lines, and as Arrow's record batches for Parquet."""
+"""Row encoders: JSON lines, and Arrow record batches for Parquet."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from service.offline.classify_chunk import Rows
 from service.offline.optional_pyarrow import pyarrow
 from service.runtime.onnx_model import OnnxModel
 
-PLACEHOLDER = orjson.Fragment(b"%b")  # what differs from line to line
+PLACEHOLDER = orjson.Fragment(b"%b")  # for values that differ from line to line
 
 
 @dataclass(frozen=True)
 class JSONLinesEncoder:
-    """The objects that `POST /classify` answers with, each on a line, and the file's name.
+    """One object per line, as `POST /classify` answers, with the file's name added.
 
-    What `service.answers.classification` makes of each row is made for all at once here, in half
-    of the time: the numbers as text, and what is the same in all lines.
+    It gives the same result as `service.inference.results.classification` for each row, in half
+    the time: numbers are formatted together, and the text common to all lines is built once.
     """
 
     top_k: int | None = None
 
     def lay_out(self, model: OnnxModel, rows: Rows) -> bytes:
-        """Return the lines."""
+        """Return one line of JSON per row."""
         line, columns = self._columns(model, rows)
         lines = list(map(line.__mod__, zip(*columns, strict=True)))
         for row, fault in sorted(rows.faults.items()):
@@ -37,11 +37,11 @@ class JSONLinesEncoder:
         return b"".join(lines)
 
     def _columns(self, model: OnnxModel, rows: Rows) -> tuple[bytes, list[Iterable[bytes]]]:
-        """Return an answer's line, and what goes into each of its slots."""
+        """Return the template of a line, and the values for each of its placeholders."""
         M, K = rows.probabilities.shape
         names = [name for row, name in enumerate(rows.names) if row not in rows.faults]
         labels = [orjson.dumps(label) for label in model.labels]
-        numbers = _numbers(rows.probabilities)  # M K
+        numbers = _numbers(rows.probabilities)  # M * K texts
         best = rows.probabilities.argmax(axis=1)  # (M,)
         class_ids = best.tolist()
         probabilities: Any = {_literal(label): PLACEHOLDER for label in model.labels}
@@ -74,7 +74,7 @@ class JSONLinesEncoder:
 def _most_probable(
     model: OnnxModel, rows: Rows, numbers: list[bytes], top_k: int
 ) -> Iterator[bytes]:
-    """Write the probabilities of each answer's most probable classes."""
+    """Yield the most probable classes of each answer and their probabilities, as JSON."""
     for answer, values in enumerate(rows.probabilities):
         first = answer * len(values)
         best = most_probable(values, top_k)
@@ -83,18 +83,18 @@ def _most_probable(
 
 
 def _numbers(values: NDArray[np.floating]) -> list[bytes]:
-    """Write numbers as JSON, with the fewest digits that tell them from others of their kind."""
+    """Return numbers as JSON, with the fewest digits that are unique for their dtype."""
     text = orjson.dumps(values.ravel(), option=orjson.OPT_SERIALIZE_NUMPY).strip(b"[]")
     return text.split(b",") if text else []
 
 
 def _literal(text: str) -> str:
-    """Return what `%` makes the text again."""
+    """Return the text with `%` escaped, for a `%` format."""
     return text.replace("%", "%%")
 
 
 def _inputs(shifts: NDArray[np.float64], hints: Mapping[int, str]) -> list[bytes]:
-    """Write `service.drift.report.InputReport` of each answer."""
+    """Return the `service.drift.report.InputReport` of each answer as JSON."""
     found = [b'{"shift":%b,"unusual":false,"hint":""}' % shift for shift in _numbers(shifts)]
     for answer, hint in hints.items():
         found[answer] = orjson.dumps(
@@ -105,16 +105,16 @@ def _inputs(shifts: NDArray[np.float64], hints: Mapping[int, str]) -> list[bytes
 
 @dataclass(frozen=True)
 class ArrowEncoder:
-    """A record batch of `schema`, as Arrow's IPC writes it."""
+    """Arrow record batches of `arrow_schema`, in the Arrow IPC format."""
 
     def lay_out(self, model: OnnxModel, rows: Rows) -> bytes:
-        """Return its message."""
+        """Return the record batch as an IPC message."""
         pa = pyarrow()
         N = len(rows.names)
         at = [row for row in range(N) if row not in rows.faults] if rows.faults else None
 
         def spread(values: Any, kind: Any) -> Any:
-            """Put the values of the rows with an answer in their places, and nulls between."""
+            """Return an array (N,): values at the rows with an answer, nulls elsewhere."""
             array = values if isinstance(values, pa.Array) else pa.array(values, kind)
             if at is None:
                 return array.cast(kind)
@@ -149,7 +149,7 @@ class ArrowEncoder:
 
 
 def _placed(length: int, texts: Mapping[int, str], otherwise: str | None) -> NDArray[np.object_]:
-    """Return an array (length,) of texts by their places, and of something else between them."""
+    """Return an array (length,) of texts at their indices, and `otherwise` elsewhere."""
     found = np.full(length, otherwise, np.object_)
     found[list(texts)] = list(texts.values())
     return found
@@ -157,7 +157,7 @@ def _placed(length: int, texts: Mapping[int, str], otherwise: str | None) -> NDA
 
 @cache
 def arrow_schema(labels: tuple[str, ...], name: str, version: str) -> Any:
-    """Return the columns of a Parquet file; its metadata names the model and its labels."""
+    """Return the Parquet schema; its metadata names the model and its labels."""
     pa = pyarrow()
     metadata = {"model": name, "model_version": version, "labels": orjson.dumps(labels).decode()}
     return pa.schema(

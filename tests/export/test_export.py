@@ -195,12 +195,14 @@ def test_a_weight_that_is_not_a_number(
 def test_a_file_that_is_no_checkpoint(content: bytes, small_test_set: Path, tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     path.write_bytes(content)
-    refuse(path, small_test_set, Fault(CheckpointError, f"{path} is not a whole safetensors file"))
+    refuse(
+        path, small_test_set, Fault(CheckpointError, f"{path} is not a complete safetensors file")
+    )
 
 
 def test_a_checkpoint_cut_short(checkpoint: Path, small_test_set: Path) -> None:
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
-    text = f"{checkpoint} is not a whole safetensors file"
+    text = f"{checkpoint} is not a complete safetensors file"
     refuse(checkpoint, small_test_set, Fault(CheckpointError, text))
 
 
@@ -218,8 +220,8 @@ def test_no_checkpoint(small_test_set: Path, tmp_path: Path) -> None:
         ('"Bag"', "does not name its classes"),
         ("[1, 2]", "does not name its classes"),
         ("{}", "does not name its classes"),
-        ('["Bag", "Dress"]', "names 2 classes, but its network tells 10 apart"),
-        (json.dumps([*LABELS, "Hat"]), "names 11 classes, but its network tells 10 apart"),
+        ('["Bag", "Dress"]', "names 2 classes, but its network has 10"),
+        (json.dumps([*LABELS, "Hat"]), "names 11 classes, but its network has 10"),
     ],
 )
 def test_labels_that_name_no_classes_or_too_few(

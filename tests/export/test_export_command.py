@@ -101,9 +101,9 @@ def test_the_model_cannot_take_the_proofs_name(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["c", "--out", "./c"], "--out c is what is read: choose another file to write"),
-        (["verify", "m", "c", "--json", "m"], "--json m is what is read"),
-        (["verify", "m", "c", "--plot", "../{folder}/c"], "is what is read"),
+        (["c", "--out", "./c"], "--out c is also an input: choose another file to write"),
+        (["verify", "m", "c", "--json", "m"], "--json m is also an input"),
+        (["verify", "m", "c", "--plot", "../{folder}/c"], "is also an input"),
     ],
 )
 def test_what_is_read_is_not_written(
@@ -181,7 +181,7 @@ def test_a_version_that_is_none_is_a_usage_error(capsys: pytest.CaptureFixture[s
         main(["c.safetensors", "--model-version", "latest"])
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith(
-        "error: --model-version latest: 'latest' is no semantic version"
+        "error: --model-version latest: 'latest' is not a semantic version"
     )
 
 

@@ -191,7 +191,7 @@ def test_no_text_of_a_model_commands_the_terminal(path: Path, proto: onnx.ModelP
     [
         (None, "cannot read the model {path}: No such file or directory"),
         (b"", "{path} is not a valid ONNX model"),
-        (b"no model", "{path} is not a whole ONNX model"),
+        (b"no model", "{path} is not a complete ONNX model"),
     ],
 )
 def test_what_is_no_model_is_refused(path: Path, content: bytes | None, text: str) -> None:
@@ -204,7 +204,7 @@ def test_what_is_no_model_is_refused(path: Path, content: bytes | None, text: st
 
 def test_a_model_cut_off_is_refused(path: Path, proto: onnx.ModelProto) -> None:
     path.write_bytes(proto.SerializeToString()[:-1000])
-    with pytest.raises(ExportError, match="is not a whole ONNX model"):
+    with pytest.raises(ExportError, match="is not a complete ONNX model"):
         inspect_model(path)
 
 

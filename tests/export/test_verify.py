@@ -302,9 +302,9 @@ def _drop_a_node(verification: Verification) -> None:
 @pytest.mark.parametrize(
     ("spoil", "text"),
     [
-        (_cut, "is not a whole ONNX model"),
+        (_cut, "is not a complete ONNX model"),
         (_remove, "cannot read the model "),
-        (_rename_the_input, "takes x UINT8 (?, 1, 28, 28); of this checkpoint's network a model"),
+        (_rename_the_input, "takes x UINT8 (?, 1, 28, 28); a model of this checkpoint's network"),
         (_drop_a_node, "is not a valid ONNX model: "),
     ],
 )

@@ -123,7 +123,7 @@ def test_ctrl_c_leaves_a_usable_checkpoint_and_resume_ends_as_if_nothing_had_bee
     assert process.returncode == 130, errors
     assert "stopping after this step" in errors
     assert "Traceback" not in errors
-    assert "--resume goes on" in output
+    assert "--resume continues" in output
 
     checkpoint = load_checkpoint(tmp_path / "broken" / "checkpoint.safetensors")
     done = int(checkpoint.metadata["epochs"])

@@ -1,1 +1,1 @@
-"""What a person at the terminal gives and sees: options, progress, Ctrl-C."""
+"""The terminal interface: options, progress, Ctrl-C."""

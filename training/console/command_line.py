@@ -1,4 +1,4 @@
-"""A command line made from a settings class, and its faults told in one line each."""
+"""Build a command line from a settings class, and report each error on one line."""
 
 import io
 import os
@@ -19,11 +19,11 @@ from training.console.terminal import printable
 FAILURE, USAGE = 1, 2
 NOBODY_READS = 128 + 13  # SIGPIPE, which not every system has
 Settings = TypeVar("Settings", bound="CommandLineSettings")
-Told = TypeVar("Told")
+Options = TypeVar("Options")
 
 
 class CommandLineSettings(BaseSettings):
-    """Settings that no stray environment variable named SEED or OUT can change."""
+    """Settings from the command line only: variables such as SEED or OUT do not change them."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -42,12 +42,12 @@ class CommandLineSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Keep the command line alone."""
+        """Return the command line as the only source."""
         return (init_settings,)
 
 
 def parse(kind: type[Settings], arguments: Sequence[str]) -> Settings:
-    """Turn arguments into settings; on a fault say what is wrong and exit with status 2."""
+    """Return the settings from arguments; on an error, print it and exit with status 2."""
     try:
         return CliApp.run(kind, cli_args=list(arguments))
     except ValidationError as error:
@@ -56,20 +56,22 @@ def parse(kind: type[Settings], arguments: Sequence[str]) -> Settings:
         sys.exit(USAGE)
 
 
-def run(program: Callable[[Told], int], settings: Told, known: tuple[type[Exception], ...]) -> int:
-    """Run a program and return its exit status; whatever stops it is told in one line.
+def run(
+    program: Callable[[Options], int], settings: Options, known: tuple[type[Exception], ...]
+) -> int:
+    """Run a program and return its exit status; an error is printed on one line.
 
     Args:
-        program: takes the settings, returns 0 or the status of a failure that it has told.
-        settings: what it was told.
-        known: the exceptions whose message is the whole explanation.
+        program: takes the settings, returns 0 or the status of a failure that it has printed.
+        settings: the settings of the program.
+        known: the exceptions whose message is the complete explanation.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A label or a file's name need not be in the terminal's encoding.
+        # Labels and file names may not be in the terminal's encoding.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = program(settings)
-        if sys.stdout is not None:  # it is None where it was closed before we began
+        if sys.stdout is not None:  # it is None if it was closed before the start
             sys.stdout.flush()
         return status
     except known as error:
@@ -79,8 +81,8 @@ def run(program: Callable[[Told], int], settings: Told, known: tuple[type[Except
         _forget_output()
         return NOBODY_READS
     except OSError as error:
-        # Files have messages of their own. What is left are paths that the system refuses before
-        # it looks for a file, and a standard output that has no room.
+        # Errors of files have their own messages. Left are paths that the system rejects before
+        # it looks for a file, and a standard output on a full disk.
         if error.filename is None:
             _forget_output()
             complain(f"cannot write to standard output: {error.strerror}; send it elsewhere")
@@ -90,13 +92,13 @@ def run(program: Callable[[Told], int], settings: Told, known: tuple[type[Except
 
 
 def _forget_output() -> None:
-    """What is still in the buffer would be written at the end, and fail once more."""
+    """Discard buffered output, which would otherwise be written at exit and fail again."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(text: str) -> None:
-    """Tell a person what went wrong, in one line on standard error."""
+    """Print an error message on one line to standard error."""
     print(f"error: {printable(' '.join(text.splitlines()))}", file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C that lets the current step end, so that no tensor is half updated."""
+"""Handle Ctrl-C after the current step, so that no tensor is half updated."""
 
 import signal
 import sys
@@ -8,26 +8,26 @@ from types import FrameType, TracebackType
 
 
 class Interrupted(BaseException):
-    """The run was asked to stop. Like KeyboardInterrupt, no failure and no Exception."""
+    """A signal asked the run to stop. Like KeyboardInterrupt, it is not an Exception."""
 
     def __init__(self, signal_number: int) -> None:
-        """Remember which signal it was, for the exit status."""
+        """Store the exit status for the signal."""
         super().__init__(signal.Signals(signal_number).name)
         self.exit_status = 128 + signal_number
 
 
 class Interruption:
-    """While entered, the first SIGINT or SIGTERM is remembered; a second one acts at once."""
+    """In this context, the first SIGINT or SIGTERM is only stored; a second one acts at once."""
 
     def __init__(self) -> None:
-        """Install nothing yet."""
+        """Create the context; no handler is installed yet."""
         self._received: int | None = None
         self._previous: dict[int, signal._HANDLER] = {}
 
     def __enter__(self) -> "Interruption":
-        """Take the signals over."""
+        """Install the signal handlers."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            # None would be a handler that was not installed from Python.
+            # None means that the handler was not installed from Python.
             self._previous[number] = signal.signal(number, self._receive) or signal.SIG_DFL
         return self
 
@@ -37,12 +37,12 @@ class Interruption:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give the signals back."""
+        """Restore the previous signal handlers."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
     def check(self) -> None:
-        """Raise Interrupted if a signal has come."""
+        """Raise Interrupted if a signal was received."""
         if self._received is not None:
             raise Interrupted(self._received)
 
@@ -54,7 +54,7 @@ class Interruption:
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """While entered, Ctrl-C ends the process at once: half loaded, a library takes no exception."""
+    """In this context, Ctrl-C ends the process at once: libraries cannot be half imported."""
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

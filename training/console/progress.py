@@ -1,4 +1,4 @@
-"""What a human sees of a run: a bar on a terminal, else one plain line per epoch."""
+"""Show the progress of a run: a bar on a terminal, else one plain line per epoch."""
 
 import time
 from types import TracebackType
@@ -11,10 +11,10 @@ from training.learner import Glimpse
 
 
 class ProgressDisplay:
-    """Shows a run of so many epochs, of which some may be done already."""
+    """Shows the progress of a run, which may be a resumed one."""
 
     def __init__(self, epochs: int, done: int, held_name: str) -> None:
-        """Choose the bar where standard output is a terminal."""
+        """Create the display, with a bar if standard output is a terminal."""
         self.epochs, self.done, self.held_name = epochs, done, held_name
         self._first, self._start = done, time.monotonic()
         self._console = Console(highlight=False)
@@ -40,7 +40,7 @@ class ProgressDisplay:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Leave the cursor on a line of its own."""
+        """Stop drawing; the cursor is on an empty line."""
         self._bar.stop()
 
     def say(self, text: str) -> None:
@@ -48,7 +48,7 @@ class ProgressDisplay:
         self._console.print(text, markup=False, soft_wrap=True)
 
     def glimpse(self, now: Glimpse) -> None:
-        """Move the bar."""
+        """Update the bar."""
         self._bar.update(
             self._task,
             completed=self.done + now.step / now.steps,

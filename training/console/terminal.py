@@ -1,6 +1,6 @@
-"""Text of anyone's file, on its way to a terminal."""
+"""Make untrusted text safe for a terminal."""
 
 
 def printable(text: str) -> str:
-    """Let no text of anyone's file command the terminal; lines stay lines."""
+    """Return the text with control characters replaced; line breaks are kept."""
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,1 +1,1 @@
-"""Images and labels: IDX files read, checked, split, augmented and turned into tensors."""
+"""Images and labels: read and check IDX files, split them, augment, convert to tensors."""

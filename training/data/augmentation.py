@@ -11,16 +11,16 @@ from training.recipes import Augmentation
 
 
 def augment(images: Tensor, how: Augmentation, generator: Generator) -> Tensor:
-    """Change each image by its own draw.
+    """Return the images, each changed at random.
 
     Args:
         images: (N, 1, 28, 28) uint8; not modified.
         how: which changes, and how strong.
-        generator: where the draws come from, on the images' device.
+        generator: random generator on the images' device.
 
     Returns:
         (N, 1, 28, 28), uint8 like the bytes of the data set, or float32 from 0
-        to 255 where pixels had to be interpolated.
+        to 255 if pixels were interpolated.
     """
     X = images
     if how.flip:
@@ -40,7 +40,7 @@ def _flip(X: Tensor, probability: float, generator: Generator) -> Tensor:
 
 
 def _shift(X: Tensor, most: int, generator: Generator) -> Tensor:
-    """Move each image by whole pixels: choose one of its windows in a wider black frame."""
+    """Shift each image by whole pixels: choose a random window of the image padded with black."""
     N, windows = len(X), 2 * most + 1
     padded = functional.pad(X, (most, most, most, most))  # (N, 1, 28 + 2 most, 28 + 2 most)
     views = padded.unfold(2, SIDE, 1).unfold(3, SIDE, 1)  # (N, 1, windows, windows, 28, 28)
@@ -62,7 +62,7 @@ def _rotate_and_scale(X: Tensor, degrees: float, scale: float, generator: Genera
 
 
 def _cut_out(X: Tensor, side: int, probability: float, generator: Generator) -> Tensor:
-    """Paint a square black, its centre anywhere in the image (DeVries & Taylor, 2017)."""
+    """Paint a square black, with its centre anywhere in the image (DeVries & Taylor, 2017)."""
     N = len(X)
     chosen = _uniform(N, generator) < probability  # (N,)
     first = [_integers(N, SIDE, generator) - side // 2 for _ in range(2)]  # (N,) each

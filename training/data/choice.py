@@ -1,4 +1,4 @@
-"""Which data a run learns from, and which it is judged by."""
+"""The data that a run trains on, and the data that it is evaluated on."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,16 +33,16 @@ class Data:
 
 
 def load_data(directory: Path | None, labels: Path | None, *, validation: bool) -> Data:
-    """Load what a run needs; with validation, the test set is not even opened.
+    """Return the data of a run; with validation, the test set is not even opened.
 
     Args:
-        directory: the folder of the IDX files; None finds Fashion-MNIST.
-        labels: the classes' names; None says that it is Fashion-MNIST, whose
-            files are then checked against their digests.
-        validation: judge by images held out of the training set.
+        directory: the folder of the IDX files; None to search for Fashion-MNIST.
+        labels: the file with the class names; None for Fashion-MNIST, whose
+            files are checked against their digests.
+        validation: evaluate on images held out of the training set.
 
     Raises:
-        IdxError: a file is not a whole IDX array.
+        IdxError: a file is not a complete IDX array.
         DatasetError: the data set is missing or does not fit together.
     """
     names = fashion_mnist.LABELS if labels is None else read_labels(labels)
@@ -54,7 +54,7 @@ def load_data(directory: Path | None, labels: Path | None, *, validation: bool) 
 
 
 def load_half(name: SplitName, directory: Path | None, labels: tuple[str, ...] | None) -> Split:
-    """Load one half of Fashion-MNIST (labels None), or of a data set with these labels."""
+    """Return one half of Fashion-MNIST (labels None), or of a data set with these labels."""
     if labels is None or directory is None:
         return fashion_mnist.load_split(name, directory)
     return read_split(directory, name, len(labels))

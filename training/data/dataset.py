@@ -1,9 +1,9 @@
-"""A data set of 28 x 28 grey images in IDX files: Fashion-MNIST, its relatives, one's own.
+"""Read a data set of 28 x 28 grey images in IDX files: Fashion-MNIST, a similar one, your own.
 
     train-images-idx3-ubyte[.gz]   (N, 28, 28)     train-labels-idx1-ubyte[.gz]   (N,)
     t10k-images-idx3-ubyte[.gz]    (M, 28, 28)     t10k-labels-idx1-ubyte[.gz]    (M,)
 
-Either half can be there without the other.
+Each half can exist without the other.
 """
 
 import hashlib
@@ -28,22 +28,22 @@ STEMS: Mapping[SplitName, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Split:
-    """One half of a data set, as the files have it."""
+    """One half of a data set, as stored in the files."""
 
     images: Tensor  # (N, 1, 28, 28) uint8
     labels: Tensor  # (N,) int64
     digests: Mapping[str, str]  # file name without .gz -> SHA-256 of the uncompressed file
 
     def __len__(self) -> int:
-        """Count the images."""
+        """Return the number of images."""
         return len(self.labels)
 
 
 def read_split(directory: Path, name: SplitName, num_classes: int) -> Split:
-    """Read one half of the data set in a folder and check that it fits together.
+    """Return one half of the data set in a folder, after checking that its files fit together.
 
     Raises:
-        IdxError: a file is not a whole IDX array.
+        IdxError: a file is not a complete IDX array.
         DatasetError: a file is missing, or images and labels do not fit each
             other or the number of classes.
     """
@@ -58,7 +58,7 @@ def read_split(directory: Path, name: SplitName, num_classes: int) -> Split:
 
 
 def find_file(directory: Path, stem: str) -> Path:
-    """Find a file by its name in the data set, gzipped or plain.
+    """Return the path of a file of the data set, gzipped or plain.
 
     Raises:
         DatasetError: the folder holds neither.
@@ -87,7 +87,7 @@ def _check_labels(labels: Tensor, path: Path, num_images: int, num_classes: int)
     if tuple(labels.shape) != (num_images,):
         raise DatasetError(
             f"{path} has shape {tuple(labels.shape)}, but there are {num_images} images: "
-            f"it should be ({num_images},)"
+            f"expected ({num_images},)"
         )
     highest = int(labels.max())
     if highest >= num_classes:

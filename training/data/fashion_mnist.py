@@ -1,4 +1,4 @@
-"""Fashion-MNIST: where it is, and whether it is what it should be.
+"""Fashion-MNIST: find it or download it, and check its files against their digests.
 
 Xiao, Rasul & Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking
 Machine Learning Algorithms", 2017, https://arxiv.org/abs/1708.07747.
@@ -44,17 +44,17 @@ PLACES = (
 
 
 def load_split(name: SplitName, directory: Path | None = None) -> Split:
-    """Load one half of Fashion-MNIST, each file checked against its digest.
+    """Return one half of Fashion-MNIST; each file is checked against its digest.
 
     Args:
         name: "train" (60,000 images) or "test" (10,000).
         directory: the folder of the IDX files. By default `FASHION_MNIST_DIR`
-            where it is set, else the first of `PLACES` that has this half, else
+            if it is set, else the first of `PLACES` that has this half, else
             a download into `data/`.
 
     Raises:
-        IdxError: a file is not a whole IDX array.
-        DatasetError: the data set is not to be found, or is not Fashion-MNIST.
+        IdxError: a file is not a complete IDX array.
+        DatasetError: the data set is not found, or is not Fashion-MNIST.
     """
     folder = directory or find_directory(name)
     split = read_split(folder, name, len(LABELS))
@@ -68,10 +68,10 @@ def load_split(name: SplitName, directory: Path | None = None) -> Split:
 
 
 def find_directory(name: SplitName, *, offline: bool = False) -> Path:
-    """Return the folder that has this half of Fashion-MNIST, after a download if need be.
+    """Return the folder that has this half of Fashion-MNIST; download it if necessary.
 
     Raises:
-        DatasetError: it is nowhere, and cannot or (offline) must not be downloaded.
+        DatasetError: it is not found, and cannot or (offline) must not be downloaded.
     """
     chosen = os.environ.get(VARIABLE)
     if chosen:
@@ -89,7 +89,7 @@ def _holds(place: Path, stem: str) -> bool:
 
 
 def _download() -> Path:
-    """Let torchvision fetch it, for it knows the mirrors."""
+    """Download it with torchvision, which knows the mirrors."""
     from torchvision.datasets import FashionMNIST  # type: ignore[import-untyped]
 
     try:

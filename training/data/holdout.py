@@ -1,4 +1,4 @@
-"""A validation split taken from the training set, so that choices never see the test set."""
+"""Split validation images off the training set, so that no choice depends on the test set."""
 
 import torch
 from torch import Tensor
@@ -7,14 +7,14 @@ from training.data.dataset import Split
 from training.errors import DatasetError
 
 SHARE = 12  # one image in twelve: 5,000 of Fashion-MNIST's 60,000
-SHUFFLE_SEED = 12345  # not the run's: every seed and recipe is compared on the same images
+SHUFFLE_SEED = 12345  # not the run's seed: all seeds and recipes are compared on the same images
 
 
 def hold_out(split: Split) -> tuple[Split, Split]:
-    """Divide a split in two, each class in the same proportion.
+    """Divide a split in two, with the same proportion of each class.
 
     Returns:
-        What is left to train on, and the images held out. Both in the original order.
+        The images left for training, and the images held out. Both in the original order.
 
     Raises:
         DatasetError: there are too few images to hold one out.
@@ -27,7 +27,7 @@ def hold_out(split: Split) -> tuple[Split, Split]:
         held[members[order[: len(members) // SHARE]]] = True
     if not held.any():
         raise DatasetError(
-            f"no class has {SHARE} images, of which one could be held out: leave out --validation"
+            f"no class has the {SHARE} images needed to hold one out: leave out --validation"
         )
     return _select(split, ~held), _select(split, held)
 

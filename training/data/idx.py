@@ -1,4 +1,4 @@
-"""The IDX format of MNIST and its relatives: one array of bytes in a file.
+"""Read and write the IDX format of MNIST and similar data sets: one array of bytes per file.
 
     byte 0, 1   0
     byte 2      dtype code, 0x08 for unsigned bytes (the only one read here)
@@ -24,21 +24,21 @@ UNSIGNED_BYTE = 0x08
 OTHER_DTYPES = {0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
 GZIP_MAGIC = b"\x1f\x8b"
 
-# What torch can count, also in an array that is empty along one axis.
+# The limit of torch, also for an array that is empty along one axis.
 MOST_VALUES = 2**63
 
 
 def read_idx(path: Path) -> Tensor:
-    """Read one IDX file, gzipped or plain, into a uint8 tensor of the shape it states.
+    """Return the content of an IDX file, gzipped or plain, as a uint8 tensor of its stated shape.
 
     Raises:
-        IdxError: the file cannot be read, or is not a whole IDX array of bytes.
+        IdxError: the file cannot be read, or is not a complete IDX array of bytes.
     """
     return parse_idx(read_content(path), str(path))
 
 
 def read_content(path: Path) -> bytes:
-    """Read a file's bytes, decompressed where its first bytes say gzip (whatever its name).
+    """Return a file's bytes, decompressed if its first bytes are gzip's (whatever its name).
 
     Raises:
         IdxError: the file cannot be read, or its gzip stream is corrupt or cut off.
@@ -56,14 +56,14 @@ def read_content(path: Path) -> bytes:
 
 
 def parse_idx(content: bytes, name: str) -> Tensor:
-    """Turn the bytes of an IDX file into a uint8 tensor of the shape they state.
+    """Return the content of an IDX file as a uint8 tensor of its stated shape.
 
     Args:
         content: the uncompressed file.
-        name: what error messages call it.
+        name: the name in error messages.
 
     Raises:
-        IdxError: content is not a whole IDX array of unsigned bytes.
+        IdxError: content is not a complete IDX array of unsigned bytes.
     """
     shape = _parse_header(content, name)
     start = 4 + 4 * len(shape)
@@ -78,7 +78,7 @@ def parse_idx(content: bytes, name: str) -> Tensor:
         if math.prod(max(length, 1) for length in shape) >= MOST_VALUES:
             raise IdxError(f"{name} has shape {shape}, which no data set has: fetch it again")
         return torch.empty(shape, dtype=torch.uint8)
-    # A bytearray, since a tensor is writable and bytes are not.
+    # A bytearray, because tensors are writable and bytes are not.
     return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).reshape(shape)
 
 
@@ -98,7 +98,7 @@ def _parse_header(content: bytes, name: str) -> tuple[int, ...]:
 
 
 def format_idx(array: Tensor) -> bytes:
-    """Return the IDX file, uncompressed, that `parse_idx` turns back into this uint8 tensor.
+    """Return a uint8 tensor as an uncompressed IDX file, the inverse of `parse_idx`.
 
     Raises:
         IdxError: the tensor is not uint8.

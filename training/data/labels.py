@@ -1,4 +1,4 @@
-"""The names of the classes: read from a text file that anyone may have written with any editor."""
+"""Read class names from a text file, written with any editor."""
 
 import codecs
 import unicodedata
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from training.errors import DatasetError
 
-# How Windows' editors mark what they write; UTF-32's first, for it begins like UTF-16's.
+# Marks written by Windows editors; UTF-32's come first, because they begin like UTF-16's.
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -16,22 +16,22 @@ BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
-# Control and format characters and separators of lines: none of them shows in a name, and some
-# reorder or break what stands beside them.
+# Control characters, format characters and line separators: they are invisible in a name, and some
+# reorder or break the text beside them.
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # parts of words, and of emoji
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Read a labels file: one class name per line, class 0 first; blank lines are skipped.
+    """Return the class names of a labels file: one per line, class 0 first, blank lines skipped.
 
     Lines end with LF, CRLF or CR. The text is UTF-8, or UTF-16 or UTF-32 with a byte order mark,
-    which is no part of the first name. Names come back in Unicode's composed form (NFC), so that
-    two ways to write one name are one name.
+    which is not part of the first name. Names are returned in Unicode's composed form (NFC), so
+    that two spellings of one name are equal.
 
     Raises:
-        DatasetError: the file cannot be read, names a class twice, or fewer than two, or has a
-            character that does not show.
+        DatasetError: the file cannot be read, has a duplicate name, fewer than two names, or an
+            invisible character.
     """
     try:
         content = path.read_bytes()
@@ -78,12 +78,12 @@ def _decode(content: bytes, path: Path) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    """Split where editors end a line, and not, as `splitlines` does, at separators of others."""
+    """Return the lines, split at line endings only; `splitlines` splits at other separators too."""
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def unseen_character(label: str) -> str | None:
-    """Name the first character of a label that does not show, as "U+0000"."""
+    """Return the first invisible character of a label, as "U+0000"; None if there is none."""
     for character in label:
         if character not in JOINERS and unicodedata.category(character) in UNSEEN:
             return f"U+{ord(character):04X}"
@@ -91,9 +91,9 @@ def unseen_character(label: str) -> str | None:
 
 
 def label_fault(labels: Sequence[str]) -> str | None:
-    """Say what is wrong with names of classes from elsewhere than a labels file; None if nothing.
+    """Return the error in class names that are not from a labels file; None if there is none.
 
-    The same holds as for a file's names, save that an empty one is one too many.
+    The rules are those of `read_labels`, except that an empty name is an error.
     """
     for number, label in enumerate(labels):
         if not label.strip():

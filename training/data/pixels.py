@@ -1,4 +1,4 @@
-"""The one way from a data set's bytes to the network's input."""
+"""Convert a data set's bytes to the network's input."""
 
 import torch
 from torch import Tensor

@@ -1,1 +1,1 @@
-"""What the arithmetic runs on: the device, torch.compile, the versions of the software."""
+"""The environment of the computation: device, torch.compile, software versions."""

@@ -1,4 +1,4 @@
-"""Where training runs, and how its arithmetic is set up."""
+"""Choose the device for training, and set up its arithmetic."""
 
 import torch
 
@@ -6,10 +6,10 @@ from training.errors import RunError
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device for "auto" (CUDA where there is one), "cpu" or "cuda".
+    """Return the device for "auto" (CUDA if available), "cpu" or "cuda".
 
     Raises:
-        RunError: "cuda" was asked for and torch finds none.
+        RunError: "cuda" was requested, but torch does not find it.
     """
     has_cuda = torch.cuda.is_available()
     if name == "cuda" and not has_cuda:
@@ -20,17 +20,17 @@ def choose_device(name: str) -> torch.device:
 
 
 def set_up(threads: int | None) -> None:
-    """Make runs repeatable on this machine, on so many threads (None: torch's choice)."""
+    """Make runs repeatable on this machine, with this number of threads (None: torch's default)."""
     if threads is not None:
         torch.set_num_threads(threads)
-    # Else cuDNN picks convolutions by timing them, and two runs may pick different ones.
+    # Otherwise cuDNN chooses convolutions by timing, and two runs may choose different ones.
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    # float32 is to mean float32: by default cuDNN rounds what it multiplies to 10 bits.
+    # Use full float32: by default cuDNN rounds the factors to 10 bits.
     torch.backends.cudnn.allow_tf32 = False
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for all work queued on the device, so that a clock read afterwards is true."""
+    """Wait for all work queued on the device, so that time measurements are correct."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

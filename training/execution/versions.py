@@ -1,10 +1,10 @@
-"""Which software a network was trained with."""
+"""The versions of the software that trains a network."""
 
 import platform
 from importlib.metadata import version
 
 
 def software_versions() -> dict[str, str]:
-    """Return Python's version and those of the packages that compute."""
+    """Return the versions of Python and of the packages that compute."""
     packages = ("torch", "numpy", "safetensors")
     return {"python": platform.python_version()} | {name: version(name) for name in packages}

@@ -1,1 +1,1 @@
-"""Pictures of a network and of its answers, drawn and written as PNG."""
+"""Draw figures of a network and its predictions, and write them as PNG."""

@@ -1,4 +1,4 @@
-"""What batch norm has learned and measured, layer by layer."""
+"""Draw the parameters and moving statistics of batch norm, layer by layer."""
 
 from matplotlib.figure import Figure
 from torch import nn
@@ -9,7 +9,7 @@ COLUMNS = ("gamma", "beta", "moving_mean", "moving_var")
 
 
 def histograms_figure(model: nn.Sequential) -> Figure:
-    """Draw gamma, beta, moving mean and moving variance of every layer, channels counted."""
+    """Return histograms of gamma, beta, moving mean and moving variance for every layer."""
     layers = [(i, layer) for i, layer in enumerate(model) if isinstance(layer, BatchNorm)]
     figure = Figure(figsize=(2.7 * len(COLUMNS), 2.1 * len(layers)), layout="constrained")
     axes = figure.subplots(len(layers), len(COLUMNS), squeeze=False)

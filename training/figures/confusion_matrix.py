@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""Compute and draw the confusion matrix."""
 
 import torch
 from matplotlib.figure import Figure
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def count_confusions(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
-    """Count the images of each true class, by the class they were taken for.
+    """Return the confusion matrix: the images of each true class by predicted class.
 
     Args:
         labels: (N,) int64, the true classes.
@@ -22,7 +22,7 @@ def count_confusions(labels: Tensor, predicted: Tensor, num_classes: int) -> Ten
 
 
 def confusion_figure(counts: Tensor, labels: tuple[str, ...]) -> Figure:
-    """Draw the counts (K, K), each row coloured by its share of the true class."""
+    """Return a figure of the counts (K, K); the colour is the share of the true class."""
     K = len(labels)
     side = 3.0 + 0.5 * K
     figure = Figure(figsize=(side, side), layout="constrained")

@@ -1,4 +1,4 @@
-"""The learning curves: the notebook's plot of train loss, train accuracy and test accuracy."""
+"""Draw the learning curves: the notebook's plot of train loss, train and test accuracy."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,16 +7,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-MANY = 20  # more epochs than this are a line without dots, seen from epoch STEEP + 1 on
+MANY = 20  # more epochs than this are drawn as a line without dots, from epoch STEEP + 1 on
 STEEP = 3
 
 
 def curves_figure(metrics: Mapping[str, Any]) -> Figure:
-    """Draw loss and accuracies over the epochs, each on an axis of its own scale.
+    """Return a figure of loss and accuracies over the epochs, on two y axes.
 
     Args:
         metrics: as in metrics.json. A star marks the accuracy of the checkpoint
-            itself, whose statistics may differ from those measured on the way.
+            itself, whose statistics may differ from those during training.
     """
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     accuracy_axis = figure.add_subplot()
@@ -57,7 +57,7 @@ def _plot(
 def _zoom_past_the_start(
     accuracy_axis: Axes, loss_axis: Axes, history: list[Mapping[str, Any]], held: str
 ) -> None:
-    """Let the first epochs run out of the picture: their haste would flatten all the rest."""
+    """Cut off the first epochs: their steep changes would flatten the rest."""
     first = history[STEEP]
     accuracy_axis.set_ylim(bottom=min(first["train_accuracy"], first[f"{held}_accuracy"]))
     loss_axis.set_ylim(top=first["train_loss"])

@@ -1,4 +1,4 @@
-"""The images that the network got wrong and was surest of."""
+"""Draw the wrong predictions with the highest confidence."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ ROWS, COLUMNS = 4, 6
 
 @dataclass(frozen=True)
 class Mistake:
-    """One image given a wrong class."""
+    """One wrong prediction."""
 
     index: int  # in its split
     label: int
@@ -21,12 +21,12 @@ class Mistake:
 
 
 def most_confident_mistakes(logits: Tensor, labels: Tensor, most: int) -> list[Mistake]:
-    """Return up to so many mistakes, the most confident first.
+    """Return up to `most` mistakes, the most confident first.
 
     Args:
         logits: (N, K) floating point.
         labels: (N,) int64.
-        most: how many to return at most.
+        most: the largest number of mistakes to return.
     """
     confidence, predicted = logits.double().softmax(1).max(1)  # (N,), (N,)
     wrong = (predicted != labels).nonzero().flatten()  # (mistakes,)
@@ -38,7 +38,7 @@ def most_confident_mistakes(logits: Tensor, labels: Tensor, most: int) -> list[M
 
 
 def mistakes_figure(mistakes: list[Mistake], split: Split, labels: tuple[str, ...]) -> Figure:
-    """Draw the images, each under what it is and what it was taken for."""
+    """Return a figure of the images, each with its true and its predicted class."""
     figure = Figure(figsize=(1.7 * COLUMNS, 2.05 * ROWS), layout="constrained")
     axes = figure.subplots(ROWS, COLUMNS, squeeze=False).flatten()
     for axis in axes:

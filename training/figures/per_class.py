@@ -1,4 +1,4 @@
-"""How well each class is recognised."""
+"""Compute and draw accuracy and precision of each class."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ClassResult:
-    """One class: its accuracy both ways."""
+    """Recall and precision of one class."""
 
     label: str
     images: int
-    recall: float  # the share of its images that were given its name; called accuracy
-    precision: float  # the share of the images given its name that are its
+    recall: float  # share of this class's images that are predicted as it; called accuracy
+    precision: float  # share of the images predicted as this class that belong to it
 
 
 def class_results(counts: Tensor, labels: tuple[str, ...]) -> list[ClassResult]:
-    """Read the results off a confusion matrix (K, K), rows true, columns predicted."""
+    """Return the results from a confusion matrix (K, K): rows true, columns predicted."""
     results = []
     for k, label in enumerate(labels):
         right, images, named = int(counts[k, k]), int(counts[k].sum()), int(counts[:, k].sum())
@@ -33,7 +33,7 @@ def as_table(results: list[ClassResult]) -> str:
 
 
 def per_class_figure(results: list[ClassResult]) -> Figure:
-    """Draw each class's accuracy as a bar, the best on top."""
+    """Return a figure with each class's accuracy as a bar, the best on top."""
     ordered = sorted(results, key=lambda result: result.recall)
     figure = Figure(figsize=(8, 1.2 + 0.36 * len(ordered)), layout="constrained")
     axis = figure.add_subplot()

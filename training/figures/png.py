@@ -1,4 +1,4 @@
-"""Figures written as PNG files."""
+"""Write figures as PNG files."""
 
 import io
 from pathlib import Path
@@ -11,7 +11,7 @@ DOTS_PER_INCH = 120
 
 
 def write_png(path: Path, figure: Figure) -> None:
-    """Write a figure, all or nothing.
+    """Write a figure atomically.
 
     Raises:
         RunError: the file cannot be written.
@@ -20,7 +20,7 @@ def write_png(path: Path, figure: Figure) -> None:
 
 
 def png_bytes(figure: Figure) -> bytes:
-    """Return the file's content."""
+    """Return a figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Files that are either the old ones or the new ones, never half of each."""
+"""Write files atomically: afterwards they are all old or all new."""
 
 import errno
 import os
@@ -10,10 +10,10 @@ from training.errors import RunError
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write content beside path, flush it to the disk, then rename it over path.
+    """Write content to a temporary file beside path, flush it to disk, then rename it to path.
 
-    A crash or Ctrl-C at any moment leaves the old file or the new one whole. A link stays, and
-    what it points to is replaced; a device or a pipe, such as /dev/stdout, is written to.
+    A crash or Ctrl-C at any moment leaves the complete old or new file. If path is a link, its
+    target is replaced; a device or a pipe, such as /dev/stdout, is written directly.
 
     Raises:
         RunError: the folder does not exist, is not writable, or is full.
@@ -25,9 +25,9 @@ def write_together(contents: Mapping[Path, bytes | str]) -> None:
     """Write several files as `write_atomically` does; none is replaced before all are written.
 
     Raises:
-        RunError: as there.
+        RunError: a folder does not exist, is not writable, or is full.
     """
-    written: dict[Path, Path] = {}  # where it goes -> where it is until then
+    written: dict[Path, Path] = {}  # final path -> temporary path
     path = Path()
     try:
         for path, content in contents.items():
@@ -50,7 +50,7 @@ def write_together(contents: Mapping[Path, bytes | str]) -> None:
 
 
 def _write_beside(path: Path, data: bytes) -> Path:
-    """Write a temporary file in path's folder, to its last byte on the disk."""
+    """Write a temporary file in path's folder, flush it to disk, and return its path."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".writing.")
@@ -68,7 +68,7 @@ def _write_beside(path: Path, data: bytes) -> Path:
 
 
 def _umask() -> int:
-    """Read the umask. mkstemp makes private files, but these are meant to be shared."""
+    """Return the umask. mkstemp makes private files, but these files are shared."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,16 +1,16 @@
-"""`checkpoint.safetensors`: the trained network, and how it came to be.
+"""`checkpoint.safetensors`: the trained network, and how it was trained.
 
 The file holds the tensors of `lenet_bn(...).state_dict()` under exactly those
 names, and these strings as safetensors metadata:
 
     recipe          the recipe's name
-    seed, epochs    what it was trained with
+    seed, epochs    the settings of the training
     labels          JSON list, one name per class, class 0 first
     augmentation    JSON object, how images were changed at random: `training.recipes.Augmentation`
     dataset         JSON object, file name -> SHA-256 of the uncompressed IDX file
     versions        JSON object, package -> version
-    test_accuracy   of these weights on the test set; absent where it was not looked at
-    version         the released model's version; absent for a run that is no release
+    test_accuracy   of these weights on the test set; absent if it was not measured
+    version         the released model's version; absent for a run that is not a release
 """
 
 import json
@@ -38,7 +38,7 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, model: nn.Module, metadata: Mapping[str, str]) -> None:
-    """Write the network's tensors and the metadata, all or nothing.
+    """Write the network's tensors and the metadata atomically.
 
     Raises:
         RunError: the file cannot be written.
@@ -47,13 +47,13 @@ def save_checkpoint(path: Path, model: nn.Module, metadata: Mapping[str, str]) -
 
 
 def checkpoint_bytes(model: nn.Module, metadata: Mapping[str, str]) -> bytes:
-    """Return the file's content."""
+    """Return the network's tensors and the metadata as the bytes of a safetensors file."""
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     return _with_ordered_header(safetensors.torch.save(tensors, dict(metadata)))
 
 
 def _with_ordered_header(content: bytes) -> bytes:
-    """Order the metadata, which safetensors writes in a random order: same run, same file.
+    """Return the file with sorted metadata: safetensors writes it in a random order.
 
     The format (https://github.com/huggingface/safetensors#format): the header's size in 8 bytes,
     little-endian; the header, JSON padded with spaces; the tensors.
@@ -67,11 +67,11 @@ def _with_ordered_header(content: bytes) -> bytes:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a network, with as many classes as its last layer has rows.
+    """Return a checkpoint's network and metadata; its last layer has one row per class.
 
     Raises:
-        CheckpointError: the file cannot be read, is no safetensors file, or
-            does not hold exactly LeNet-BN's tensors.
+        CheckpointError: the file cannot be read, is not a safetensors file, or
+            does not have exactly LeNet-BN's tensors.
     """
     tensors, metadata = _read(path)
     if LAST_LAYER not in tensors:
@@ -90,12 +90,12 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path} is not a whole safetensors file ({error}): train it again, or fetch it again"
+            f"{path} is not a complete safetensors file ({error}): train it or fetch it again"
         ) from error
 
 
 def _check_tensors(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Collect every difference, so that one message tells the whole story."""
+    """Check names, shapes and dtypes of the tensors; the error lists every difference."""
     faults = [f"{key} is missing" for key in expected.keys() - found.keys()]
     faults += [f"{key} does not belong" for key in found.keys() - expected.keys()]
     for key in expected.keys() & found.keys():

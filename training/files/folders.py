@@ -1,4 +1,4 @@
-"""Folders to write into: asked for early, made late."""
+"""Check output folders early, and create them late."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,10 @@ from training.errors import RunError
 
 
 def check_folder(folder: Path) -> None:
-    """See that a folder can be made and written, long before it is; nothing is changed.
+    """Check that a folder can be created and written; nothing is changed.
 
     Raises:
-        RunError: it cannot.
+        RunError: it cannot be created or written.
     """
     there = folder
     while not there.exists() and there != there.parent:
@@ -25,10 +25,10 @@ def check_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are not there.
+    """Create a folder and its parents if they do not exist.
 
     Raises:
-        RunError: it cannot be made.
+        RunError: it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

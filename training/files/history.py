@@ -1,4 +1,4 @@
-"""What is remembered of each epoch."""
+"""The record of each epoch."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,15 +9,15 @@ from training.learner import TrainedEpoch
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch: what its batches said, and what the held images said after it."""
+    """The results of one epoch, on its batches and then on the held images."""
 
     number: int  # from 1
     trained: TrainedEpoch
     held: Evaluation  # of the test set, or of the validation split
-    seconds: float  # of training, compilation included, evaluation not
+    seconds: float  # of training, with compilation, without evaluation
 
     def as_metrics(self, held_name: str) -> dict[str, Any]:
-        """Return the epoch as metrics.json and log.jsonl have it; held_name: test, validation."""
+        """Return the epoch for metrics.json and log.jsonl; held_name is test or validation."""
         return {
             "epoch": self.number,
             "train_loss": self.trained.loss,
@@ -34,7 +34,7 @@ class Epoch:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "Epoch":
-        """Read back what `as_state` wrote."""
+        """Return the epoch from the values of `as_state`."""
         return cls(
             state["number"],
             TrainedEpoch(**state["trained"]),

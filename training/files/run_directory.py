@@ -1,13 +1,13 @@
-"""The folder of one run, and what is written there.
+"""The folder of one run and its files.
 
 checkpoint.safetensors   the trained network
-metrics.json             what it achieved, epoch by epoch
-curves.png               the same as a picture
+metrics.json             losses and accuracies, epoch by epoch
+curves.png               the same as a figure
 log.jsonl                one JSON object per event, for tools
-resume.pt                all that --resume needs; removed when the run is finished
+resume.pt                the state for --resume; removed when the run is finished
 
-`python -m training report` adds the pictures in `PICTURES`, and `python -m export` may have put a
-model and its proof beside the checkpoint.
+`python -m training report` adds the figures in `PICTURES`, and `python -m export` may have written
+a model and its proof beside the checkpoint.
 """
 
 import errno
@@ -33,10 +33,10 @@ PROOF = "equivalence.json"
 
 
 class RunDirectory:
-    """Where one run writes."""
+    """The folder that one run writes to."""
 
     def __init__(self, path: Path) -> None:
-        """Name the folder; nothing is touched yet."""
+        """Set the paths; nothing is read or written yet."""
         self.path = path
         self.checkpoint = path / "checkpoint.safetensors"
         self.metrics = path / "metrics.json"
@@ -46,11 +46,11 @@ class RunDirectory:
         self.pictures = tuple(path / name for name in PICTURES)
 
     def check(self, *, resume: bool, overwrite: bool) -> None:
-        """See that a run can be written and that no other is lost; nothing is changed.
+        """Check that a run can be written and would not overwrite another; nothing is changed.
 
         Raises:
-            RunError: the folder cannot be made or written, there is nothing to resume, or a run
-                that would be overwritten.
+            RunError: the folder cannot be created or written, there is no run to resume, or a run
+                would be overwritten.
         """
         check_folder(self.path)
         if resume and not self.state.exists():
@@ -61,7 +61,7 @@ class RunDirectory:
             return
         if self.state.exists():
             raise RunError(
-                f"{self.path} holds an unfinished run: add --resume to go on with it, choose "
+                f"{self.path} holds an unfinished run: add --resume to continue it, choose "
                 "another --out, or add --overwrite to lose it"
             )
         found = [path.name for path in self._own() if path.exists()]
@@ -72,12 +72,12 @@ class RunDirectory:
             )
 
     def begin(self, *, resume: bool) -> None:
-        """Make the folder, and remove what belongs to a run that was there.
+        """Create the folder, and remove the files of a previous run.
 
-        Of a run that is resumed only the pictures go, for they show an older checkpoint.
+        For a resumed run only the figures are removed, because they show an older checkpoint.
 
         Raises:
-            RunError: the folder cannot be made or written.
+            RunError: the folder cannot be created or written.
         """
         make_folder(self.path)
         try:
@@ -89,16 +89,16 @@ class RunDirectory:
                 f"cannot use the folder {self.path}: {error.strerror} ({error.filename}); choose "
                 "another --out"
             ) from error
-        # A machine that failed may have left half a line.
+        # After a crash the last line may be incomplete.
         write_atomically(self.log, log[: log.rfind(b"\n") + 1])
 
     def _own(self) -> Iterator[Path]:
-        """What training and its report write; the checkpoint is last, for the rest is of it."""
+        """Yield the files of training and its report; the checkpoint is last: the rest needs it."""
         yield from (self.state, self.log, self.metrics, self.curves, *self.pictures)
         yield self.checkpoint
 
     def _exported(self) -> Iterator[Path]:
-        """The proof that names this run's checkpoint, and the models that it is a proof of."""
+        """Yield the proof that names this run's checkpoint, and the models that it proves."""
         proof = self.path / PROOF
         try:
             report = json.loads(proof.read_bytes())
@@ -106,14 +106,14 @@ class RunDirectory:
                 return
             digest = report["model_sha256"]
         except (OSError, ValueError, KeyError, TypeError):
-            return  # no proof, or not one of ours
+            return  # there is no proof, or it is from another program
         yield proof
         for path in self.path.glob("*.onnx"):
             if path.is_file() and _sha256(path) == digest:
                 yield path
 
     def write_results(self, metrics: Mapping[str, Any], curves: bytes, checkpoint: bytes) -> None:
-        """Write metrics.json, curves.png and the checkpoint, all or none."""
+        """Write metrics.json, curves.png and the checkpoint together, atomically."""
         text = json.dumps(metrics, indent=2) + "\n"
         write_together({self.metrics: text, self.curves: curves, self.checkpoint: checkpoint})
 
@@ -121,7 +121,7 @@ class RunDirectory:
         """Append one event to log.jsonl.
 
         Raises:
-            RunError: it cannot be written; no part of a line is left.
+            RunError: it cannot be written; no partial line remains.
         """
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event}
         content = (json.dumps({**line, **values}) + "\n").encode()
@@ -141,10 +141,10 @@ class RunDirectory:
         write_atomically(self.state, buffer.getvalue())
 
     def load_state(self) -> dict[str, Any]:
-        """Read the resume file; tensors arrive on the CPU.
+        """Return the content of the resume file, with tensors on the CPU.
 
         Raises:
-            RunError: it is damaged, or no resume file.
+            RunError: it is damaged, or not a resume file.
         """
         with self.understanding_state():
             try:
@@ -157,10 +157,10 @@ class RunDirectory:
 
     @contextmanager
     def understanding_state(self) -> Iterator[None]:
-        """While entered, an error means that the resume file is not what this program wrote.
+        """In this context, an error means that the resume file is damaged or of another version.
 
         Raises:
-            RunError: in its place, with its first line for the reason.
+            RunError: replaces the error, with its first line as the reason.
         """
         try:
             yield
@@ -172,7 +172,7 @@ class RunDirectory:
             ) from error
 
     def remove_state(self) -> None:
-        """Forget the resume file: the run is finished."""
+        """Delete the resume file, because the run is finished."""
         self.state.unlink(missing_ok=True)
 
 

@@ -1,1 +1,1 @@
-"""Where the weights start, and what moves them: initialization, optimisers, schedule, averages."""
+"""Initial weights and their updates: initialization, optimisers, schedule, averages."""

@@ -1,4 +1,4 @@
-"""The network before its first step."""
+"""Initialize the network."""
 
 import torch
 from torch import nn
@@ -8,11 +8,11 @@ from training.recipes import Recipe
 
 
 def initial_network(recipe: Recipe, num_classes: int, seed: int) -> nn.Sequential:
-    """Build LeNet-BN with weights that depend on the recipe and the seed alone.
+    """Return LeNet-BN with weights that depend only on the recipe and the seed.
 
     "xavier_uniform" draws weights from U(-a, a), a = sqrt(6 / (fan in + fan out))
-    (Glorot & Bengio 2010, equation 16) and leaves biases as torch draws them, as
-    the notebook does; "torch" leaves both.
+    (Glorot & Bengio 2010, equation 16) and keeps torch's initial biases, as the
+    notebook does; "torch" keeps torch's weights and biases.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 
 class MovingAverage:
-    """A second network whose every tensor follows the first one's.
+    """A second network with the moving average of every tensor of the first one.
 
         average = decay * average + (1 - decay) * trained
 
-    decay is held down to (1 + t) / (10 + t) after t updates, so that the random
-    initial weights are soon forgotten. Batch norm's gamma, beta, moving_mean and
-    moving_var are averaged too: averaged weights want averaged statistics.
+    decay is at most (1 + t) / (10 + t) after t updates, so that the random initial
+    weights quickly lose their influence. Batch norm's gamma, beta, moving_mean and
+    moving_var are averaged too: averaged weights need averaged statistics.
     """
 
     def __init__(self, model: nn.Sequential, decay: float) -> None:
@@ -25,7 +25,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, trained: nn.Sequential) -> None:
-        """Take one step towards the trained network."""
+        """Update the average with the trained network."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         torch._foreach_lerp_(list(_tensors(self.model)), list(_tensors(trained)), 1 - decay)

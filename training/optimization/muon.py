@@ -1,8 +1,8 @@
-"""Muon: momentum whose every step is an orthogonal matrix.
+"""Muon: momentum in which every update is an orthogonal matrix.
 
 Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024,
-https://kellerjordan.github.io/posts/muon. torch.optim.Muon takes matrices alone
-and works in bfloat16; this one takes convolutions too and works in float32.
+https://kellerjordan.github.io/posts/muon. torch.optim.Muon takes only matrices
+and computes in bfloat16; this one also takes convolutions and computes in float32.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-# a X + b (X X^T) X + c (X X^T)^2 X drives singular values towards 1; of all such
-# polynomials these coefficients pull the smallest ones up fastest (the post, "Newton-Schulz").
+# a X + b (X X^T) X + c (X X^T)^2 X moves singular values towards 1; these coefficients raise the
+# smallest ones fastest of all such polynomials (the post, "Newton-Schulz").
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
-TINY = 1e-7  # keeps a gradient of zeros from dividing by zero
+TINY = 1e-7  # avoids a division by zero for a zero gradient
 
 
 class Muon(Optimizer):
@@ -37,7 +37,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Take one step; there is no closure to call."""
+        """Take one step; closure is ignored."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
@@ -56,14 +56,14 @@ class Muon(Optimizer):
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:
-    """Bring all singular values of a matrix near 1, by Newton-Schulz iteration.
+    """Return the matrix with all singular values near 1, by Newton-Schulz iteration.
 
     Args:
         matrix: (rows, columns) float32 or float64; not modified.
 
     Returns:
-        About U V^T where matrix = U S V^T: singular values between 0.7 and 1.2
-        unless they were tiny beside the largest one.
+        About U V^T for matrix = U S V^T: singular values between 0.7 and 1.2,
+        except those that were tiny compared with the largest one.
     """
     a, b, c = COEFFICIENTS
     wide = matrix.shape[0] <= matrix.shape[1]

@@ -1,4 +1,4 @@
-"""Which optimiser moves which tensor."""
+"""Assign an optimiser to each tensor."""
 
 from collections.abc import Mapping
 
@@ -10,15 +10,15 @@ from training.optimization.muon import Muon
 from training.recipes import Recipe
 
 LAST_WEIGHT = "15.weight"
-MUON_MOMENTUM = 0.95  # its authors'
+MUON_MOMENTUM = 0.95  # from Muon's authors
 
 
 def build_optimizers(recipe: Recipe, model: nn.Module) -> list[Optimizer]:
-    """Build the recipe's optimisers; each parameter belongs to exactly one.
+    """Return the recipe's optimisers; each parameter belongs to exactly one.
 
-    "muon" moves the weights of the hidden layers, and AdamW moves the rest: the
-    last layer, biases, gamma and beta. SGD and AdamW come in their fused form,
-    one kernel for all tensors rather than one per tensor.
+    With "muon", Muon updates the weights of the hidden layers, and AdamW the rest:
+    the last layer, biases, gamma and beta. SGD and AdamW are fused: one kernel for
+    all tensors instead of one per tensor.
     """
     parameters = dict(model.named_parameters())
     if recipe.optimizer == "sgd":
@@ -49,7 +49,7 @@ def _adamw(recipe: Recipe, parameters: Mapping[str, Tensor]) -> Optimizer:
 
 
 def set_learning_rate(optimizers: list[Optimizer], rate: float) -> None:
-    """Set the rate of the coming step."""
+    """Set the learning rate of the next step."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = rate

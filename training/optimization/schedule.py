@@ -10,14 +10,14 @@ ONE_CYCLE_START = 0.04
 
 
 def learning_rate(recipe: Recipe, step: int, total_steps: int) -> float:
-    """Return the rate for a step, 0 to total_steps - 1.
+    """Return the learning rate for a step, 0 to total_steps - 1.
 
         constant    learning_rate
         cosine      down from learning_rate along half a cosine wave
         one_cycle   up from 4 % of it in the first warm_up share of the steps, then
                     down, both along half a cosine wave
 
-    What goes down goes down to final_rate times learning_rate.
+    Falling rates end at final_rate times learning_rate.
     """
     return recipe.learning_rate * SHAPES[recipe.schedule](recipe, step / total_steps)
 
@@ -37,7 +37,7 @@ def _one_cycle(recipe: Recipe, progress: float) -> float:
 
 
 def _between(low: float, high: float, rise: float) -> float:
-    """Go from low (rise 0) to high (rise 1) along half a cosine wave, flat at both ends."""
+    """Return a value from low (rise 0) to high (rise 1) on half a cosine wave, flat at the ends."""
     return low + (high - low) * (1 - math.cos(math.pi * rise)) / 2
 
 

@@ -1,1 +1,1 @@
-"""Where the pictures of a large input come from."""
+"""Readers for the images of a large input: folders, archives, IDX and Parquet files."""

@@ -1,7 +1,7 @@
-"""The input of `python -m service classify --out`: many pictures, read piece by piece.
+"""Find the input of `python -m service classify --out`, and divide it into shards.
 
-An argument of the command line becomes shards: a run of a folder's files, an archive, a file of
-the data set's own format, a Parquet file.
+A shard is a group of image files, a tar archive, a part of an IDX file (the format of
+Fashion-MNIST), or a Parquet file.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,26 +30,26 @@ SHARD_FILES = 1024
 
 @dataclass(frozen=True)
 class Files:
-    """Pictures in files of their own, as a shard and as a span."""
+    """Image files, as a shard and as a chunk."""
 
     paths: tuple[str, ...]
 
     def spans(self, skipped: Skipped) -> Iterator[Chunk]:
-        """Read them in order, some at a time; of them nothing is passed over."""
+        """Yield the files in order, in chunks; none is skipped."""
         for start in range(0, len(self), SPAN_FILES):
             yield Files(self.paths[start : start + SPAN_FILES])
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of files."""
         return len(self.paths)
 
     def read(self) -> ImageBatch:
-        """Return what is in them."""
+        """Return the contents of the files."""
         return ImageBatch([display_name(path) for path in self.paths], _Contents(self.paths))
 
 
 class _Contents(Sequence[bytes | str]):
-    """What is in files, each read when it is asked for: photographs take megabytes."""
+    """The contents of files; each file is read on access, since photographs take megabytes."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = paths
@@ -65,13 +65,13 @@ class _Contents(Sequence[bytes | str]):
 def find_shards(
     arguments: Iterable[str], skipped: Skipped, column: str | None = None
 ) -> Iterator[Shard]:
-    """Divide the input, in its order, in memory that does not grow with it.
+    """Yield the shards of the input in order, with constant memory.
 
     Args:
-        arguments: folders, which stand for all pictures in them and below; tar archives,
-            compressed or not; IDX and Parquet files; anything else is a picture.
-        skipped: counts what is passed over in folders.
-        column: of Parquet files, the one with the pictures; None for the only one that can be.
+        arguments: folders, which are searched recursively; tar archives, compressed or not; IDX
+            and Parquet files; anything else is an image file.
+        skipped: counts the skipped files in folders.
+        column: the image column of Parquet files; None for the only possible one.
     """
     paths: list[str] = []
     for argument in arguments:
@@ -88,35 +88,35 @@ def find_shards(
 def remaining_chunks(
     shards: Iterable[Shard], rows: int, last: str | None, skipped: Skipped
 ) -> Iterator[tuple[Chunk, int]]:
-    """Give the spans that have no row yet, each with the number of its pictures that have one.
+    """Yield the chunks that have images without a row, each with its number of existing rows.
 
     Args:
         shards: the whole input.
-        rows: that there are.
-        last: the name in the last of them, None for none.
-        skipped: counts what is passed over in archives.
+        rows: number of existing rows.
+        last: the name in the last of these rows, None if there are none.
+        skipped: counts the skipped members of archives.
 
     Raises:
-        InputError: there are fewer pictures, or another has that name's place: the input has
-            changed.
+        InputError: the input has changed: it has fewer images, or another name at the last row.
     """
     for shard in shards:
-        for span in shard.spans(skipped):
-            if 0 < rows <= len(span):
-                found = span.read().names[rows - 1]
+        for chunk in shard.spans(skipped):
+            if 0 < rows <= len(chunk):
+                found = chunk.read().names[rows - 1]
                 if found != last:
                     raise InputError(
-                        f"the input has changed: where {last} was is {found}; begin anew"
+                        f"the input has changed: expected {last} for the last row, got {found}; "
+                        "start again"
                     )
-            if rows < len(span):
-                yield span, rows
-            rows = max(0, rows - len(span))
+            if rows < len(chunk):
+                yield chunk, rows
+            rows = max(0, rows - len(chunk))
     if rows:
-        raise InputError(f"the input has changed: it has {rows:,} pictures fewer; begin anew")
+        raise InputError(f"the input has changed: it has {rows:,} pictures fewer; start again")
 
 
 def shards_of_file(argument: str, column: str | None = None) -> Iterator[Shard] | None:
-    """Return the shards of a file that holds many pictures, None for any other argument."""
+    """Return the shards of a file that holds many images, None for any other argument."""
     if not is_file(argument):
         return None
     try:
@@ -124,7 +124,7 @@ def shards_of_file(argument: str, column: str | None = None) -> Iterator[Shard] 
         with file:
             head = file.read(512)
     except READING_FAULTS:
-        return None  # and, as a picture, is told why not
+        return None  # the reason is reported when it is read as an image
     if head.startswith(MAGIC):
         return IDX.all(argument)
     if head.startswith(PARQUET):

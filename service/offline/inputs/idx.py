@@ -1,6 +1,7 @@
-"""An IDX file of images, as Fashion-MNIST comes: `NAME#INDEX`, what the network sees already.
+"""Images in an IDX file, the format of Fashion-MNIST; their names are `NAME#INDEX`.
 
-Source of the format: Y. LeCun's page of MNIST, "The IDX file format".
+They have the network's size already. Source of the format: Y. LeCun's page of MNIST, "The IDX
+file format".
 """
 
 import os
@@ -34,7 +35,7 @@ SPAN_BYTES = SPAN_IMAGES * IMAGE_BYTES
 
 @dataclass(frozen=True)
 class IDX:
-    """Images start to stop of a file; of one that is compressed, all."""
+    """Images start to stop of a file, or all images of a compressed file."""
 
     path: str
     start: int = 0
@@ -42,7 +43,7 @@ class IDX:
 
     @classmethod
     def all(cls, path: str) -> Iterator[Shard]:
-        """Divide a file into shards; one that is compressed is one shard."""
+        """Yield the shards of a file; a compressed file is one shard."""
         try:
             file, compressed = open_decompressed(path)
             with file:
@@ -64,7 +65,7 @@ class IDX:
             yield UnreadableInput(path, _more(count))
 
     def spans(self, skipped: Skipped) -> Iterator[Chunk]:
-        """Read them in order, to their end or to where the file is cut off; all are pictures."""
+        """Yield the images in chunks, in order, up to the end or to where the file is cut off."""
         if self.stop is None:
             yield from self._held()
             return
@@ -83,29 +84,29 @@ class IDX:
                     index += len(block.names)
                 if index < count:
                     fault = _cut_off(index)
-                # Behind the last image is the checksum, which is compared where reading ends.
+                # The checksum is after the last image, and is compared when the file ends.
                 elif not fault and file.read(1):
                     fault = _more(count)
         except READING_FAULTS as error:
-            fault = f"the file is broken or cut off behind {index:,} images: {error}"
+            fault = f"the file is broken or cut off after {index:,} images: {error}"
         if fault:
             yield UnreadableInput(self.path, fault)
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images start to stop of a file that is not compressed."""
+    """Images start to stop of an uncompressed file."""
 
     path: str
     start: int
     stop: int
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of images."""
         return self.stop - self.start
 
     def read(self) -> ImageBatch:
-        """Return them."""
+        """Return the images, or the reason why they cannot be read."""
         fault = "the file has become shorter"
         try:
             with Path(self.path).open("rb") as file:
@@ -120,17 +121,17 @@ class Images:
 
 
 def _count(head: bytes) -> tuple[int, str]:
-    """Return how many images a file says that it has, or 0 and why they cannot be read."""
+    """Return the number of images in a header, or 0 and the reason why they cannot be read."""
     if len(head) < HEAD.size:
         return 0, _cut_off(0)
     _, count, *sides = HEAD.unpack(head)
     if sides != [SIDE, SIDE]:
-        return 0, f"its images have {sides[0]} x {sides[1]} pixels, 28 x 28 are right"
+        return 0, f"its images have {sides[0]} x {sides[1]} pixels, expected 28 x 28"
     return count, ""
 
 
 def _contents(file: BufferedIOBase, left: int) -> Iterator[bytes]:
-    """Read so many bytes in pieces of whole images, those before a fault too."""
+    """Yield `left` bytes in pieces of whole images, including those before a read error."""
     content = bytearray()
     try:
         while left and (read := file.read1(min(left, SPAN_BYTES))):
@@ -148,11 +149,11 @@ def _contents(file: BufferedIOBase, left: int) -> Iterator[bytes]:
 
 
 def _cut_off(images: int) -> str:
-    return f"the file is cut off behind {images:,} images"
+    return f"the file is cut off after {images:,} images"
 
 
 def _more(images: int) -> str:
-    return f"the file goes on behind the {images:,} images that its head speaks of"
+    return f"the file has more data after the {images:,} images that its header states"
 
 
 def _block(path: str, start: int, content: bytes) -> ImageBatch:

@@ -1,4 +1,4 @@
-"""What is in a picture's file; no more is read than a picture has."""
+"""Read the contents of an image file, up to the largest size of an image."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from service.offline.inputs.image_files import STANDARD_INPUT
 
 MAX_FILE_BYTES = 100 * 2**20  # bytes
 
-# What people take for a folder of pictures, by its first bytes.
+# Files that people give in place of a folder of images, by their first bytes.
 NOT_READ = {
     b"PK\x03\x04": "is a zip archive",
     b"7z\xbc\xaf\x27\x1c": "is a 7z archive",
@@ -19,7 +19,7 @@ HEAD_BYTES = max(map(len, NOT_READ))
 
 
 def read_picture(name: str) -> bytes | str:
-    """Return what is in a file, or in standard input for `-`, or why it cannot be had."""
+    """Return the bytes of a file (`-`: standard input), or the reason why it cannot be read."""
     try:
         if name == STANDARD_INPUT:
             return _standard_input()
@@ -27,15 +27,15 @@ def read_picture(name: str) -> bytes | str:
             size = os.fstat(file.fileno()).st_size
             if size > MAX_FILE_BYTES:
                 return _refusal(file.read(HEAD_BYTES)) or size_error("the file", f"{size:,}")
-            # What is no file has no size. To ask for LONGEST each time takes as long as an image.
+            # Pipes have size 0. Asking for MAX_FILE_BYTES each time takes as long as an image.
             return _checked(file.read(size + 1 if size else MAX_FILE_BYTES + 1))
     except OSError as error:
         return error.strerror or str(error)
 
 
 def size_error(what: str, found: str) -> str:
-    """Say that a picture's file has too many bytes."""
-    return f"{what} has {found} bytes, {MAX_FILE_BYTES:,} are the most of a picture"
+    """Return the message for an image file with too many bytes."""
+    return f"{what} has {found} bytes, a picture may have at most {MAX_FILE_BYTES:,}"
 
 
 def _standard_input() -> bytes | str:

@@ -1,4 +1,4 @@
-"""Which picture files the arguments of a command line mean."""
+"""Find the image files that the arguments of a command line name."""
 
 import os
 import stat
@@ -12,14 +12,14 @@ from service.preprocessing.formats import SUFFIXES
 STANDARD_INPUT = "-"
 MACOS_FOLDER = "__MACOSX"
 
-# Why files are passed over.
-NO_PICTURE = "no picture by its name"
+# Why files are skipped.
+NO_PICTURE = "not a picture by its name"
 OF_MACOS = "of macOS"
-NO_FILE = "a link to a folder, or no regular file"
+NO_FILE = "a link to a folder, or not a regular file"
 
 
 class Skipped(Counter[str]):
-    """How many files were passed over, by the reason."""
+    """The number of skipped files for each reason."""
 
 
 class Unreadable(NamedTuple):
@@ -30,16 +30,17 @@ class Unreadable(NamedTuple):
 
 
 def find_pictures(arguments: Sequence[str], skipped: Skipped) -> tuple[list[str], list[str]]:
-    """Put the picture files in it, sorted, in the place of each folder.
+    """Replace each folder by the image files in it, sorted.
 
-    Links to folders are not followed. What is not a folder stands for itself, whatever its name.
+    Links to folders are not followed. An argument that is not a folder is kept, whatever its name.
 
     Args:
         arguments: files, folders, or `-`.
-        skipped: counts what is passed over in folders.
+        skipped: counts the skipped files in folders.
 
     Returns:
-        the names of the files; and faults, each for a folder that cannot be read or holds none.
+        The names of the files; and one message for each folder that cannot be read or has no
+        images.
     """
     files: list[str] = []
     faults: list[str] = []
@@ -59,45 +60,45 @@ def find_pictures(arguments: Sequence[str], skipped: Skipped) -> tuple[list[str]
 
 
 def is_folder(path: str) -> bool:
-    """Say whether a path leads to a folder; one that leads nowhere does not."""
+    """Return whether a path is a folder or a link to one; False for a broken link."""
     return _kind(path) == stat.S_IFDIR
 
 
 def is_file(path: str) -> bool:
-    """Say whether a path leads to a regular file."""
+    """Return whether a path is a regular file or a link to one."""
     return _kind(path) == stat.S_IFREG
 
 
 def reason_to_skip(path: str) -> str | None:
-    """Say why a file in a folder or an archive is passed over, by its name; None if it is not."""
+    """Return why a file in a folder or an archive is skipped, by its name; None if it is not."""
     if is_of_macos(path):
         return OF_MACOS
-    stem, _, suffix = path.rpartition(".")  # a path's own way takes 3 us
+    stem, _, suffix = path.rpartition(".")  # Path.suffix takes 3 us
     if f".{suffix.lower()}" in SUFFIXES and stem[-1:] not in ("", "/"):
         return None
     return NO_PICTURE
 
 
 def is_of_macos(path: str) -> bool:
-    """Say whether macOS keeps something there that other systems have no place for.
+    """Return whether a path holds metadata of macOS.
 
-    Its archives have, beside each `coat.png`, the attributes of that file as `._coat.png` or
-    `__MACOSX/._coat.png`.
+    Archives made on macOS have, for each `coat.png`, the attributes of that file in `._coat.png`
+    or `__MACOSX/._coat.png`.
     """
     *folders, name = path.split("/")
     return name.startswith("._") or MACOS_FOLDER in folders
 
 
 def skipped_summary(skipped: Skipped) -> str:
-    """Tell what was passed over; nothing if nothing was."""
+    """Return a summary of the skipped files, empty if there are none."""
     if not skipped:
         return ""
     reasons = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(skipped.items()))
-    return f"passed over: {skipped.total():,} ({reasons})"
+    return f"skipped: {skipped.total():,} ({reasons})"
 
 
 def walk(folder: str, skipped: Skipped) -> Iterator[str | Unreadable]:
-    """Find the pictures in a folder and below, each folder's names in order.
+    """Yield the images in a folder and its subfolders, sorted by name in each folder.
 
     Memory grows with the names of one folder and of those above it, not with all.
     """
@@ -125,15 +126,15 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str] | Unreadable]:
 
 
 def _reason_to_skip(entry: os.DirEntry[str]) -> str | None:
-    """Say why something in a folder is passed over; None for a folder and for a picture.
+    """Return why an entry of a folder is skipped; None for a folder or an image.
 
-    A link that leads nowhere is none: reading it will tell why.
+    A broken link is not skipped: reading it reports the reason.
     """
     if _is_folder(entry):
         return OF_MACOS if entry.name == MACOS_FOLDER else None
     reason = reason_to_skip(entry.name)
     try:
-        # For what is no link, and has a picture's name, the folder's own entry tells.
+        # Without a link, the directory entry has the type, and no further system call is needed.
         if entry.is_symlink() and entry.is_dir():
             return NO_FILE
         return reason or (None if entry.is_file() or not entry.stat() else NO_FILE)

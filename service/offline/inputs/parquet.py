@@ -1,4 +1,4 @@
-"""A Parquet file with a column of pictures: `FILE#ROW`."""
+"""Images in a column of a Parquet file; their names are `FILE#ROW`."""
 
 import multiprocessing
 import pickle
@@ -18,17 +18,17 @@ PARQUET = b"PAR1"  # Apache Parquet, "File Format"
 
 @dataclass(frozen=True)
 class Parquet:
-    """The pictures of one column.
+    """The images of one column.
 
-    They are files, as bytes or, as Hugging Face's data sets have them, as a struct with bytes; or
-    784 numbers from 0 to 255, what the network sees.
+    They are image files, as bytes or as a struct with bytes (Hugging Face data sets); or 784
+    numbers from 0 to 255, the network's input.
     """
 
     path: str
-    column: str | None = None  # None for the only one that can be it
+    column: str | None = None  # None for the only possible one
 
     def spans(self, skipped: Skipped) -> Iterator[Chunk]:
-        """Read them in order, or to where the file is broken; of rows none is passed over.
+        """Yield the images in chunks, in order, up to where the file is broken; none is skipped.
 
         Raises:
             InputError: there is no such column, or pyarrow is missing.
@@ -41,34 +41,34 @@ class Parquet:
         if isinstance(answer, InputError):
             raise answer
         if answer:
-            yield UnreadableInput(self.path, f"the file is broken behind {row:,} rows: {answer}")
+            yield UnreadableInput(self.path, f"the file is broken after {row:,} rows: {answer}")
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A span as the process that read it has sent it."""
+    """A chunk, still pickled as the reader process sent it."""
 
     rows: int
-    content: bytes  # a pickled Block
+    content: bytes  # a pickled ImageBatch
 
     def __len__(self) -> int:
-        """How many pictures there are."""
+        """Return the number of images."""
         return self.rows
 
     def read(self) -> ImageBatch:
-        """Return them."""
+        """Return the images."""
         block: ImageBatch = pickle.loads(self.content)  # noqa: S301 (our own)
         return block
 
 
 @contextmanager
 def _reader(path: str, column: str | None) -> Iterator[Connection]:
-    """Start a process that reads a file, and end it with the block."""
+    """Start a process that reads a file, and end the process with the block."""
     context = multiprocessing.get_context("spawn")
     answers, theirs = context.Pipe(duplex=False)
     process = context.Process(target=serve, args=(path, column, theirs), daemon=True)
     start(process)
-    theirs.close()  # so that the end of the process is the end of what can be read
+    theirs.close()  # so that reading ends when the process ends
     try:
         yield answers
     finally:
@@ -82,4 +82,4 @@ def _next(answers: Connection) -> Packed | InputError | str:
         answer: int | InputError | str = answers.recv()
         return Packed(answer, answers.recv_bytes()) if isinstance(answer, int) else answer
     except (EOFError, OSError):
-        return "what comes next ends the process that reads it"
+        return "the process that reads it has ended at the next row"

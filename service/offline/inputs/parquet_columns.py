@@ -1,4 +1,4 @@
-"""The pictures in a column of Parquet, as Arrow has it; what is too long is never made."""
+"""Read images from a column of Parquet, as an Arrow array; too long values are never copied."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 SPAN_BYTES = 16 * 2**20
 IMAGE_BYTES = SIDE * SIDE
-NOTHING = "there is nothing in the row"
+NOTHING = "the row is empty"
 KINDS = f"bytes, structs with bytes, or lists of {IMAGE_BYTES} whole numbers"
 
 
 class Column(NamedTuple):
-    """A column that holds pictures."""
+    """A column that holds images."""
 
     name: str
-    path: str  # of its values, as Parquet's schema has it
-    of_files: bool  # else of numbers
+    path: str  # of its values in Parquet's schema
+    of_files: bool  # True for image files, False for pixel values
 
 
 def choose_column(path: str, schema: "pa.Schema", name: str | None) -> Column:
-    """Find a file's column of pictures.
+    """Return a file's image column.
 
     Args:
-        path: of the file.
-        schema: of the file.
-        name: of the column; None for the only one that can be it.
+        path: path of the file.
+        schema: schema of the file.
+        name: name of the column; None for the only possible one.
 
     Raises:
         InputError: there is no such column.
@@ -55,9 +55,9 @@ def choose_column(path: str, schema: "pa.Schema", name: str | None) -> Column:
 
 
 def files(array: "pa.Array") -> Iterator[Sequence[bytes | str]]:
-    """Give the files of some rows, a bounded number of bytes at a time.
+    """Yield the image files of some rows, a bounded number of bytes at a time.
 
-    Rows that have the same place in a dictionary share one file.
+    Rows with the same dictionary index share one file.
     """
     types = pyarrow().types
     if types.is_struct(array.type):
@@ -83,9 +83,9 @@ def files(array: "pa.Array") -> Iterator[Sequence[bytes | str]]:
 
 
 def images(array: "pa.Array") -> Pictures:
-    """Return the images of some rows, (N, 1, 28, 28), or where one has a fault, each or its fault.
+    """Return the images of some rows, (N, 1, 28, 28) uint8.
 
-    An image is (28, 28).
+    If a row has an error, return a list instead: for each row its image (28, 28) or its error.
     """
     lengths = pyarrow().compute.list_value_length(array).to_pylist()
     whole = [row for row, length in enumerate(lengths) if length == IMAGE_BYTES]
@@ -102,7 +102,7 @@ def images(array: "pa.Array") -> Pictures:
         if wrong[at].any():
             first = np.unravel_index(wrong[at].argmax(), (SIDE, SIDE))
             value = None if missing[at][first] else numbers[at][first]
-            found[row] = f"the row holds {value}, whole numbers from 0 to 255 are right"
+            found[row] = f"the row holds {value}, expected whole numbers from 0 to 255"
     return found
 
 
@@ -141,4 +141,4 @@ def _file(buffer: "pa.Buffer | None") -> bytes | str:
 def _no_image(length: int | None) -> str:
     if length is None:
         return NOTHING
-    return f"the row has {length:,} numbers, {IMAGE_BYTES} are right"
+    return f"the row has {length:,} numbers, expected {IMAGE_BYTES}"

@@ -1,9 +1,9 @@
-"""A process that reads Parquet files for another one, in memory that no file can enlarge.
+"""Read Parquet files in a separate process with bounded memory.
 
-A few bytes of Parquet can stand for gigabytes: a page that packs well, a number that is repeated
-300 million times, a picture whose place in a dictionary 10,000 rows have. pyarrow takes what it
-needs at once, and nothing tells before how much that is; so it does it here, where the system says
-no. What ends pyarrow ends no more than this process.
+A few bytes of Parquet can stand for gigabytes: a page that compresses well, a number that is
+repeated 300 million times, an image whose dictionary index is in 10,000 rows. pyarrow allocates
+all of it at once, and the size is unknown before; so it runs in this process, where the system
+limits the memory. A crash of pyarrow ends only this process.
 """
 
 import os
@@ -22,27 +22,28 @@ from service.offline.inputs.parquet_columns import SPAN_BYTES, Column, choose_co
 from service.offline.inputs.types import ImageBatch, display_name
 from service.offline.optional_pyarrow import pyarrow
 
-MEMORY = 2**30  # bytes, beyond what the process has as it starts
-TOO_MUCH = f"what comes next takes more than {MEMORY:,} bytes of memory"
-SECONDS = 60  # of a processor, for what comes next
+MEMORY = 2**30  # bytes, beyond the memory of the process at its start
+TOO_MUCH = f"the next row takes more than {MEMORY:,} bytes of memory"
+SECONDS = 60  # of processor time for the next batch
 SPAN_ROWS = 1024
-AT_ONCE = 2**20  # bytes that are read of the file
-IN_DICTIONARY = 128 * 2**20  # bytes of a row group that is read with its dictionary
+AT_ONCE = 2**20  # bytes per read of the file
+IN_DICTIONARY = 128 * 2**20  # largest row group, in bytes, that is read with its dictionary
 NUMBER_BYTES = 4  # of Parquet's INT32
 
 
 def serve(path: str, column: str | None, answers: Connection) -> None:
-    """Read a file.
+    """Read a file and send its images to the parent process.
 
     Args:
-        path: of the file.
-        column: its name; None for the only one that can be pictures.
-        answers: takes some times a number of pictures and then a pickled Block; and at last the
-            reason why there are no more, empty at the file's end, or an InputError.
+        path: path of the file.
+        column: name of the image column; None for the only possible one.
+        answers: receives, for each chunk, the number of images and then a pickled ImageBatch;
+            at the end the reason why reading stopped (empty at the end of the file), or an
+            InputError.
     """
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # others reserve more than they need
     end: str | InputError = ""
-    with suppress(OSError):  # nobody waits for an answer any more
+    with suppress(OSError):  # the parent has stopped reading
         try:
             pyarrow()
             _limit_memory()
@@ -56,13 +57,13 @@ def serve(path: str, column: str | None, answers: Connection) -> None:
             end = error
         except MemoryError:
             end = TOO_MUCH
-        except Exception as error:  # on a broken file pyarrow raises all kinds
+        except Exception as error:  # pyarrow raises many types for a broken file
             end = str(error) or type(error).__name__
         answers.send(end)
 
 
 def _limit_memory() -> None:
-    """Bound the process's memory, and have it end quietly: pyarrow may abort on a broken file."""
+    """Limit the memory, and write no core dump or message: pyarrow may abort on a broken file."""
     if sys.platform == "linux":
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + MEMORY)
@@ -71,23 +72,23 @@ def _limit_memory() -> None:
 
 
 def _limit_time() -> None:
-    """Have the system end the process if what comes next takes too long, as a loop without end."""
+    """Let the system end the process if the next batch takes too long, as in an endless loop."""
     _lower(resource.RLIMIT_CPU, int(time.process_time()) + SECONDS)
 
 
 def _lower(kind: int, limit: int) -> None:
-    """Set a limit, unless there is a lower one for good."""
+    """Set a resource limit, unless the hard limit is lower."""
     _, hard = resource.getrlimit(kind)
     if hard == resource.RLIM_INFINITY or limit < hard:
         resource.setrlimit(kind, (limit, hard))
 
 
 def _blocks(path: str, name: str | None) -> Iterator[ImageBatch]:
-    """Read the pictures of a column, some at a time.
+    """Yield the images of a column in batches.
 
     Raises:
         InputError: there is no such column.
-        ValueError: the file has fewer rows than it says.
+        ValueError: the number of rows is not the one in the footer.
     """
     row = 0
     with _opened(path, []) as file:
@@ -105,20 +106,20 @@ def _blocks(path: str, name: str | None) -> Iterator[ImageBatch]:
                         )
                         row = end
         if row != file.metadata.num_rows:
-            raise ValueError(f"its footer speaks of {file.metadata.num_rows:,} rows")
+            raise ValueError(f"its footer states {file.metadata.num_rows:,} rows")
 
 
 @contextmanager
 def _opened(path: str, read_dictionary: Sequence[str]) -> Iterator[Any]:
     pa = pyarrow()
-    # Given a path, pyarrow would take ~ for a home, and only Unicode.
+    # For a path, pyarrow would expand ~ and accept only Unicode.
     with (
         pa.OSFile(os.fsencode(path)) as source,
         pa.parquet.ParquetFile(
             source,
             read_dictionary=read_dictionary,
             buffer_size=AT_ONCE,
-            pre_buffer=False,  # it would hold a row group
+            pre_buffer=False,  # it would keep a whole row group in memory
             page_checksum_verification=True,
         ) as file,
     ):
@@ -126,10 +127,10 @@ def _opened(path: str, read_dictionary: Sequence[str]) -> Iterator[Any]:
 
 
 class _Cost(NamedTuple):
-    """What a column takes in a row group, if its metadata are right."""
+    """The size of a column in a row group, according to the metadata."""
 
     size: int  # bytes
-    rows: int  # to be read at once
+    rows: int  # rows to read at once
 
 
 def _cost(group: Any, column: Column) -> _Cost:

@@ -1,4 +1,4 @@
-"""A tar archive of pictures, compressed or not; nothing of it is ever written to a disk."""
+"""Images in a tar archive, compressed or not; nothing is ever extracted to disk."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,20 +30,20 @@ from service.offline.inputs.types import (
 )
 
 USTAR, USTAR_AT = b"ustar", 257  # POSIX.1-2017, pax, "ustar Interchange Format"
-SPAN_BYTES = 16 * 2**20  # of pictures that are held
+SPAN_BYTES = 16 * 2**20  # of images in memory
 
 
 @dataclass(frozen=True)
 class Tar:
-    """All files in it, and links to such, that are pictures by their suffix: `ARCHIVE:MEMBER`."""
+    """The files, and links to files, with an image suffix; their names are `ARCHIVE:MEMBER`."""
 
     path: str
 
     def spans(self, skipped: Skipped) -> Iterator[Chunk]:
-        """Read it from its beginning to its end, or to where it is broken."""
+        """Yield the images in chunks, in order, up to the end or to where the archive is broken."""
         found, fault = 0, ""
         run: list[_Picture] = []
-        held = 0  # bytes, here or by whoever reads them
+        held = 0  # bytes, in this process or in the one that reads the chunk
         try:
             for picture in _pictures(self.path, skipped):
                 run.append(picture)
@@ -54,7 +54,7 @@ class Tar:
                     run, held = [], 0
         except (BrokenInput, *READING_FAULTS) as error:
             reason = str(error) or type(error).__name__
-            fault = f"the archive is broken or cut off behind {found:,} pictures: {reason}"
+            fault = f"the archive is broken or cut off after {found:,} pictures: {reason}"
         if run:
             yield Members(self.path, tuple(run))
         if fault:
@@ -62,27 +62,27 @@ class Tar:
 
 
 class _Picture(NamedTuple):
-    """A picture in an archive."""
+    """An image in an archive."""
 
     name: str
-    content: bytes | str | None  # None: to be read by whoever classifies it
+    content: bytes | str | None  # None: read later, by the process that classifies it
     offset: int
     size: int
 
 
 @dataclass(frozen=True)
 class Members:
-    """Some of an archive's pictures."""
+    """A chunk of an archive's images."""
 
     path: str
     pictures: tuple[_Picture, ...]
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of images."""
         return len(self.pictures)
 
     def read(self) -> ImageBatch:
-        """Return them."""
+        """Return the images, or the reasons why they cannot be read."""
         names = [display_name(f"{self.path}:{picture.name}") for picture in self.pictures]
         try:
             with Path(self.path).open("rb") as file:
@@ -119,7 +119,10 @@ def _picture(
     compressed: BufferedIOBase | None,
     content: bytes | str | None = None,
 ) -> _Picture:
-    """Note where a picture is; of a compressed archive, which must be read in order, hold it."""
+    """Return the position of an image, and its content if the archive is compressed.
+
+    A compressed archive must be read in order.
+    """
     if member.fault or target.fault:
         content = member.fault or target.fault
     elif target.size > MAX_FILE_BYTES:

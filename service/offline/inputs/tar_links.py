@@ -1,4 +1,4 @@
-"""Where the links in a tar archive lead: to files of the archive, whose pictures they are too."""
+"""Resolve the links in a tar archive to the files that they point to."""
 
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
@@ -17,49 +17,49 @@ from service.offline.inputs.tar_members import (
 )
 from service.offline.inputs.types import READING_FAULTS, display_name, open_decompressed
 
-LINKS_BYTES = 64 * 2**20  # of their names
-CONTENTS_BYTES = 256 * 2**20  # of what links lead to, where the archive is compressed
+LINKS_BYTES = 64 * 2**20  # of link names
+CONTENTS_BYTES = 256 * 2**20  # of link targets in a compressed archive
 TOO_MUCH = f"links lead to more than {CONTENTS_BYTES:,} bytes: decompress the archive first"
-FOLLOWED = 40  # links from one to the next, as by Linux
-DEEPEST = 100  # folders
+FOLLOWED = 40  # links in a chain, as in Linux
+DEEPEST = 100  # nested folders
 
 
 class Links:
-    """The links of an archive; it is read twice more, and only if there are any.
+    """The links of an archive; if there are any, the archive is read twice more.
 
-    A link may lead to what comes later, and a compressed archive cannot be read from its middle.
+    A link may point to a later member, and a compressed archive cannot be read from its middle.
     """
 
     def __init__(self, path: str) -> None:
-        """Take the archive's path; nothing is read yet."""
+        """Take the path of the archive; nothing is read yet."""
         self._path = path
         self._links: dict[str, str] | None = None
         self._targets: dict[str, list[Member]] = {}
-        self._contents: dict[int, bytes | str] = {}  # by their offsets
+        self._contents: dict[int, bytes | str] = {}  # by offset
 
     def follow(self, link: Member) -> tuple[Member, bytes | str | None]:
-        """Find the file that a link leads to.
+        """Return the file that a link points to.
 
         Returns:
-            The file, and its content if the archive is compressed; or the link, and why it leads
-            to no file.
+            The file, and its content if the archive is compressed; or the link, and the reason
+            why it does not point to a file.
         """
         if self._links is None:
             self._links = self._find_links()
             self._find_targets(self._links)
         name = _end(_clean(link.name), self._links)
         found = self._targets.get(name, []) if name is not None else []
-        if link.kind == HARD_LINK:  # to what had the name when it was made
+        if link.kind == HARD_LINK:  # it points to the earlier file with this name
             found = [file for file in found if file.offset < link.offset] or found
         if not found:
             return (
                 link,
-                f"it is a link to {display_name(link.target)}, which is no file in the archive",
+                f"it is a link to {display_name(link.target)}, which is not a file in the archive",
             )
         return found[-1], self._contents.get(found[-1].offset)
 
     def _find_links(self) -> dict[str, str]:
-        """Return each link's own target by its name."""
+        """Return the direct target of each link by its name."""
         found: dict[str, str] = {}
         left = LINKS_BYTES
         for _, member in self._members():
@@ -71,7 +71,7 @@ class Links:
         return found
 
     def _find_targets(self, links: dict[str, str]) -> None:
-        """Note the files that links lead to."""
+        """Store the files that links point to."""
         wanted = {_end(name, links) for name in links}
         left = CONTENTS_BYTES
         for read, member in self._members():
@@ -85,10 +85,11 @@ class Links:
             self._contents[member.offset] = read() if left >= 0 else TOO_MUCH
 
     def _members(self) -> Iterator[tuple[Callable[[], bytes] | None, Member]]:
-        """Read the archive, to where it is broken.
+        """Read the archive up to where it is broken.
 
         Yields:
-            a member, and what reads its content if the archive is compressed.
+            A function that reads the member's content if the archive is compressed, else None;
+            and the member.
         """
         try:
             file, compressed = open_decompressed(self._path)
@@ -96,7 +97,7 @@ class Links:
                 for member in members(file):
                     yield partial(read_content, file, member) if compressed else None, member
         except (BrokenInput, *READING_FAULTS):
-            return  # whoever reads the pictures says so
+            return  # reported when the images are read
 
 
 def _clean(name: str) -> str:
@@ -110,7 +111,7 @@ def _target(link: Member) -> str:
 
 
 def _end(name: str, links: Mapping[str, str]) -> str | None:
-    """Follow links, of folders too, to a name that is none; None if there is no end."""
+    """Follow links, also of folders, to a name that is not a link; None if there is no end."""
     for _ in range(FOLLOWED):
         parts = name.split("/")
         if len(parts) > DEEPEST:

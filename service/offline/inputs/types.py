@@ -1,8 +1,8 @@
-"""What a large input is made of: shards, their spans, and the pictures of a span in memory.
+"""The parts of a large input: shards, their chunks, and batches of images in memory.
 
-A shard can be read by itself wherever its files are, and gives spans, of which each fits into
-memory; a span knows how many pictures it has before they are read, so that those with answers
-already can be passed over.
+A shard can be read on its own, on any machine that has its files. It gives chunks that each fit
+into memory. A chunk knows its number of images before they are read, so that a resumed run can
+skip those that have rows.
 """
 
 import bz2
@@ -22,7 +22,7 @@ from service.offline.inputs.image_files import Skipped
 
 SPAN_FILES = 256
 
-# How compressed files begin, and who reads them.
+# The first bytes of compressed files, and the classes that read them.
 COMPRESSED: Mapping[bytes, Callable[[str], BufferedIOBase]] = {
     b"\x1f\x8b": gzip.GzipFile,
     b"BZh": bz2.BZ2File,
@@ -30,84 +30,84 @@ COMPRESSED: Mapping[bytes, Callable[[str], BufferedIOBase]] = {
 }
 READING_FAULTS = (OSError, EOFError, zlib.error, lzma.LZMAError, MemoryError)
 
-# What the network sees, (N, 1, 28, 28); or of each picture that, (28, 28), or its file, or the
-# reason why there is none.
+# Either the network's input (N, 1, 28, 28); or for each image its pixels (28, 28), its file, or
+# the reason why it cannot be read.
 Pictures = NDArray[np.uint8] | Sequence[NDArray[np.uint8] | bytes | str]
 
 
 class ImageBatch(NamedTuple):
-    """Pictures in memory, with their names."""
+    """Images in memory, with their names."""
 
     names: Sequence[str]
     pictures: Pictures
 
 
 class Chunk(Protocol):
-    """Some pictures that are not read yet, or are; it can be sent to another process."""
+    """A part of a shard, read or not yet read; it can be sent to another process."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of images."""
 
     def read(self) -> ImageBatch:
-        """Return them; what cannot be read is a reason in its place."""
+        """Return the images, with a reason in place of each that cannot be read."""
 
 
 class Shard(Protocol):
-    """A part of the input that can be read by itself; it can be sent to another machine."""
+    """A part of the input that can be read on its own; it can be sent to another machine."""
 
     def spans(self, skipped: Skipped) -> Iterator[Chunk]:
-        """Read through it; the same spans in the same order each time.
+        """Yield its chunks, the same ones in the same order each time.
 
         Args:
-            skipped: counts what is passed over.
+            skipped: counts the skipped files.
         """
 
 
 @dataclass(frozen=True)
 class LoadedChunk:
-    """A span that could only be read in its order, and so has been."""
+    """A chunk that is already in memory, because its file can only be read in order."""
 
     block: ImageBatch
 
     def __len__(self) -> int:
-        """How many pictures there are."""
+        """Return the number of images."""
         return len(self.block.names)
 
     def read(self) -> ImageBatch:
-        """Return them."""
+        """Return the images."""
         return self.block
 
 
 @dataclass(frozen=True)
 class UnreadableInput:
-    """What stands, as a shard and as a span, for something that cannot be read."""
+    """An input that cannot be read, as a shard and as a chunk of one row."""
 
     name: str
     reason: str
 
     def spans(self, skipped: Skipped) -> Iterator[Chunk]:
-        """Give itself."""
+        """Yield itself."""
         yield self
 
     def __len__(self) -> int:
-        """It is one row."""
+        """Return 1: it is one row."""
         return 1
 
     def read(self) -> ImageBatch:
-        """Return the reason."""
+        """Return the reason as the only row."""
         return ImageBatch([display_name(self.name)], [self.reason])
 
 
 def display_name(path: str) -> str:
-    """Return a file's name as text; it may be no Unicode."""
+    """Return a file's name as text; bytes that are not Unicode are escaped."""
     return path.encode("utf-8", "backslashreplace").decode()
 
 
 def open_decompressed(path: str) -> tuple[BufferedIOBase, bool]:
-    """Open a file, decompressed where it is compressed, and say which.
+    """Return an open file, decompressed if needed, and whether it is compressed.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with Path(path).open("rb") as file:
         head = file.read(6)

@@ -181,19 +181,19 @@ def complex_layer() -> nn.Sequential:
         ),
         (
             network_of(nn.BatchNorm2d(3), nn.Linear(3, 3)),
-            "it precedes Linear 1, which computes in 2 dimensions, where the batch norm takes 4",
+            "it precedes Linear 1, which computes in 2 dimensions, but the batch norm takes 4",
         ),
         (
             network_of(nn.Linear(3, 3), BatchNorm(3, num_dims=4)),
-            "it follows Linear 0, which computes in 2 dimensions, where the batch norm takes 4",
+            "it follows Linear 0, which computes in 2 dimensions, but the batch norm takes 4",
         ),
         (
             network_of(nn.Linear(3, 5), nn.BatchNorm1d(4)),
-            "it follows Linear 0, which gives 5 channels, where the batch norm has 4",
+            "it follows Linear 0, which gives 5 channels, but the batch norm has 4",
         ),
         (
             network_of(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(16, 4)),
-            "it precedes Linear 2, which takes 16 channels, where the batch norm has 3",
+            "it precedes Linear 2, which takes 16 channels, but the batch norm has 3",
         ),
         (
             network_of(nn.BatchNorm1d(4), nn.Flatten(2), nn.Linear(4, 4)),

@@ -112,8 +112,8 @@ def test_a_checkpoint_whose_metadata_is_no_json_object_is_refused(key: str, text
     with pytest.raises(ExportError) as caught:
         provenance({key: text}, "abc123", {})
     assert str(caught.value) == (
-        f"the checkpoint's metadata has {text!r} for `{key}`: a JSON object, as "
-        "`python -m training` writes it, is right"
+        f"the checkpoint's metadata has {text!r} for `{key}`: expected a JSON object, as "
+        "`python -m training` writes it"
     )
 
 
@@ -130,7 +130,7 @@ def test_an_export_of_such_a_checkpoint_says_so(
 def test_a_version_that_is_not_semantic_is_refused(
     folded_model: onnx.ModelProto, equivalence: Equivalence
 ) -> None:
-    with pytest.raises(ExportError, match=r"the model's version '1\.0' is no semantic version"):
+    with pytest.raises(ExportError, match=r"the model's version '1\.0' is not a semantic version"):
         attach(
             folded_model,
             version="1.0",

@@ -57,6 +57,6 @@ def test_anything_else_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="semantic version") as caught:
         semantic_version(text)
     assert str(caught.value) == (
-        f"{text!r} is no semantic version (https://semver.org): three numbers such as 1.0.0, "
-        "and perhaps a pre-release (1.0.0-rc.1) and a build (1.0.0+5114f85), are right"
+        f"{text!r} is not a semantic version (https://semver.org): expected three numbers "
+        "such as 1.0.0, and optionally a pre-release (1.0.0-rc.1) and a build (1.0.0+5114f85)"
     )

@@ -31,12 +31,12 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"no model at all", b"\xff" * 1000])
 def test_a_file_that_is_no_model(content: bytes) -> None:
-    with pytest.raises(ModelError, match=r"some/model.onnx is not a whole ONNX model \("):
+    with pytest.raises(ModelError, match=r"some/model.onnx is not a complete ONNX model \("):
         parse_model(content, PATH)
 
 
 def test_a_model_cut_short(folded_model: onnx.ModelProto) -> None:
-    with pytest.raises(ModelError, match=r"some/model.onnx is not a whole ONNX model \("):
+    with pytest.raises(ModelError, match=r"some/model.onnx is not a complete ONNX model \("):
         parse_model(folded_model.SerializeToString()[:-1000], PATH)
 
 
@@ -68,18 +68,18 @@ RIGHT = model([IMAGE], [LOGITS, PROBABILITIES])
     [
         (
             model([("input.1", TensorProto.FLOAT, ["N", 1, 28, 28])], [LOGITS, PROBABILITIES]),
-            "takes input.1 FLOAT (?, 1, 28, 28); of this checkpoint's network a model takes image "
+            "takes input.1 FLOAT (?, 1, 28, 28); a model of this checkpoint's network takes image "
             "UINT8 (?, 1, 28, 28)",
         ),
         (
             model([("image", TensorProto.UINT8, [1, 1, 28, 28])], [LOGITS, PROBABILITIES]),
-            "takes image UINT8 (1, 1, 28, 28); of",
+            "takes image UINT8 (1, 1, 28, 28); a model of",
         ),
-        (model([IMAGE], [LOGITS]), "gives logits FLOAT (?, 10); of this checkpoint's network a "),
-        (model([], [LOGITS, PROBABILITIES]), "takes nothing; of this checkpoint's network a model"),
+        (model([IMAGE], [LOGITS]), "gives logits FLOAT (?, 10); a model of this checkpoint's "),
+        (model([], [LOGITS, PROBABILITIES]), "takes nothing; a model of this checkpoint's network"),
         (
             model([IMAGE], [("logits", TensorProto.FLOAT, ["N", 3]), PROBABILITIES]),
-            "gives logits FLOAT (?, 3), probabilities FLOAT (?, 10); of",
+            "gives logits FLOAT (?, 3), probabilities FLOAT (?, 10); a model of",
         ),
     ],
 )

@@ -135,12 +135,12 @@ def test_eval_modes_own_error_is_allowed() -> None:
         (
             with_folded("default", max_error=9.01e-6),
             "with optimisation default its largest logit error against float64 is 9.01e-06 "
-            "(image 5), at most 9e-06 is right: eval mode's own is 9e-06",
+            "(image 5), expected at most 9e-06: eval mode's own is 9e-06",
         ),
         (
             with_folded("disabled", max_error=1.81e-5),
             "with optimisation disabled its largest logit error against float64 is 1.81e-05 "
-            "(image 5), at most 1.8e-05 is right",
+            "(image 5), expected at most 1.8e-05",
         ),
         (with_folded("default", max_error=math.nan), "error against float64 is nan (image 5)"),
         (with_folded("default", max_error=math.inf), "error against float64 is inf (image 5)"),

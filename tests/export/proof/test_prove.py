@@ -110,7 +110,7 @@ def test_too_large_an_error_on_adversarial_images(error: float) -> None:
         proof(adversarial={"noise": dataclasses.replace(ATTACKED, folded_error=off)})
     ) == [
         "on adversarial images (noise) with optimisation disabled its largest logit error against "
-        f"float64 is {error:.3g}, at most 3.6e-05 is right"
+        f"float64 is {error:.3g}, expected at most 3.6e-05"
     ]
 
 

@@ -38,7 +38,7 @@ BLOCKS = [  # the others are test_ray_engine.py's
     for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     if PYTHON in block
 ]
-PASSED_OVER = "passed over: 1 (no picture by its name: 1)"  # the samples' licence
+PASSED_OVER = "skipped: 1 (not a picture by its name: 1)"  # the samples' licence
 SECONDS = 600
 
 
@@ -206,7 +206,10 @@ def test_names_in_complaints_do_not_command_the_terminal(tmp_path: Path) -> None
         (("classify",), "the following arguments are required: INPUT"),
         (("classify", "-", "--csv", "--json"), "--json: not allowed with argument --csv"),
         (("classify", "-", "--mode", "x"), "argument --mode: invalid choice: 'x'"),
-        (("classify", "-", "--top-k", "0"), "argument --top-k: '0' is no number to count with"),
+        (
+            ("classify", "-", "--top-k", "0"),
+            "argument --top-k: expected a whole number of at least 1, got '0'",
+        ),
         (("classify", "-", "--top-k", "11"), "error: --top-k 11: the model has 10 classes"),
         (("classify", "-", "--device", "gpu"), "argument --device: invalid choice: 'gpu'"),
         (("info", "--js"), "unrecognized arguments: --js"),

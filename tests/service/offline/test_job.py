@@ -243,7 +243,7 @@ def test_a_worker_that_is_killed_is_told_in_one_line(numbers: Path, tmp_path: Pa
         _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
     *_, last = errors.decode().splitlines()
-    assert last.startswith("error: a process that classifies has ended, perhaps since there was no")
+    assert last.startswith("error: a worker process has ended, perhaps because memory ran")
     assert gone(workers)
     run("classify", numbers, "--out", out, "--resume")
     assert len(read(out)) == IMAGES
@@ -270,8 +270,8 @@ def test_what_is_damaged_is_told_with_the_remedy(mixed: list[Path], tmp_path: Pa
     manifest.write_bytes(bytes(500))
     _, errors = run("classify", mixed[0], "--out", out, "--resume", status=2)
     assert errors == (
-        f"error: --resume: {manifest} is damaged, perhaps by a power loss: nothing tells what "
-        f"{out} was made of: remove both, and begin anew\n"
+        f"error: --resume: {manifest} is damaged, perhaps by a power loss: what "
+        f"{out} was made from is unknown: remove both, and start again\n"
     )
     out.unlink()
     manifest.unlink()
@@ -279,8 +279,8 @@ def test_what_is_damaged_is_told_with_the_remedy(mixed: list[Path], tmp_path: Pa
     out.write_bytes(b"x\n")
     _, errors = run("classify", mixed[0], "--out", out, "--resume", status=2)
     assert errors == (
-        f"error: --resume: {out} is damaged, perhaps by a power loss: line 1 is no row: remove its "
-        "lines from 1 on, and go on\n"
+        f"error: --resume: {out} is damaged, perhaps by a power loss: line 1 is not a row: "
+        "remove its lines from 1 on, and resume\n"
     )
     assert out.read_bytes() == b"x\n"
 
@@ -301,7 +301,7 @@ def test_nothing_is_overwritten_and_nothing_else_is_gone_on_with(
         assert out.read_bytes() == content
         return errors
 
-    assert "it exists: go on with --resume, or remove it and" in refused(folder, "--out", out)
+    assert "it exists: continue with --resume, or remove it and" in refused(folder, "--out", out)
     again = ("--out", out, "--resume")
     assert "inputs was" in refused(archive, *again)
     assert 'mode was "auto"; now mode is "raw"' in refused(folder, *again, "--mode", "raw")
@@ -309,12 +309,14 @@ def test_nothing_is_overwritten_and_nothing_else_is_gone_on_with(
     model = write_model(tmp_path / "model.onnx", version="9.9.9")
     assert "model_sha256 was" in refused(folder, *again, "--model", model)
     (folder / "000.png").unlink()
-    assert "the input has changed: it has 1 pictures fewer; begin anew" in refused(folder, *again)
+    assert "the input has changed: it has 1 pictures fewer; start again" in refused(folder, *again)
     (folder / "zzz.png").write_bytes(b"")
-    assert f"where {folder}/149.png was is {folder}/zzz.png; begin anew" in refused(folder, *again)
+    assert f"expected {folder}/149.png for the last row, got {folder}/zzz.png" in refused(
+        folder, *again
+    )
     other = tmp_path / "mine.jsonl"
     other.write_text("mine\n")
-    assert "it exists, and was not made here" in refused(folder, "--out", other, "--resume")
+    assert "it exists, but has no manifest" in refused(folder, "--out", other, "--resume")
     assert other.read_text() == "mine\n"
 
 
@@ -322,7 +324,7 @@ def test_nothing_is_overwritten_and_nothing_else_is_gone_on_with(
     ("arguments", "reason"),
     [
         (["x", "--out", "rows.csv"], "the name must end with one of .jsonl, .ndjson, .parquet"),
-        (["x", "--out", "x.jsonl", "--csv"], "leave --json and --csv out"),
+        (["x", "--out", "x.jsonl", "--csv"], "leave out --json and --csv"),
         (["x", "--out", "x.parquet", "--top-k", "3"], "Parquet takes the probabilities of all"),
         (["x", "--out", "x.jsonl", "--top-k", "11"], "--top-k 11: the model has 10 classes"),
         (["-", "--out", "x.jsonl"], "-: standard input cannot be read again"),
@@ -330,7 +332,7 @@ def test_nothing_is_overwritten_and_nothing_else_is_gone_on_with(
         (["x", "--processes", "2"], "--processes is for large inputs"),
         (["x", "--column", "a"], "--column is for large inputs"),
         (["x", "--engine", "ray"], "--engine is for large inputs"),
-        (["x", "--processes", "0"], "is no number to count with, 1 or more is right"),
+        (["x", "--processes", "0"], "expected a whole number of at least 1, got '0'"),
     ],
 )
 def test_a_wrong_command_line_is_told(arguments: list[str], reason: str, tmp_path: Path) -> None:
@@ -383,7 +385,7 @@ def test_one_bad_item_is_one_row_and_everything_else_goes_on(
     (mixed[0] / "itself.png").symlink_to("itself.png")
     arguments = ("classify", *bad, "--out", out, "--processes", "1")
     output, errors = run(*arguments, folder=tmp_path, status=1)
-    assert output == f"156 rows written to {out}; passed over: 1 (of macOS: 1)\n"
+    assert output == f"156 rows written to {out}; skipped: 1 (of macOS: 1)\n"
     assert errors == "error: 8 of them have no answer: their error says why\n"
     rows = read(out)
     for row, (name, reason) in zip(rows, list(bad.items())[:-1], strict=False):

@@ -275,7 +275,7 @@ def test_a_node_without_the_files_is_named(given: Input, cluster: Cluster) -> No
 def test_a_cluster_without_a_gpu_says_so(given: Input, cluster: Cluster) -> None:
     arguments = ["classify", "3.idx", "--engine", "ray", "--device", "cuda", "--out", "gpu.jsonl"]
     _, errors = run(arguments, given.folder, cluster.settings, 1)
-    assert complaint(errors) == "error: --device cuda: Ray has no GPU; cpu or auto would be right"
+    assert complaint(errors) == "error: --device cuda: Ray has no GPU; use cpu or auto"
 
 
 @needs_ray

@@ -49,7 +49,7 @@ def test_a_damaged_line_is_told_with_the_remedy_and_left(line: bytes, tmp_path: 
     path = tmp_path / "rows.jsonl"
     path.write_bytes(LINES + line + b"\ntorn")
     with pytest.raises(
-        InputError, match=r"line 4 is no row: remove its lines from 4 on, and go on"
+        InputError, match=r"line 4 is not a row: remove its lines from 4 on, and resume"
     ):
         JSONLinesFile(path, JSONLinesEncoder())
     assert path.read_bytes() == LINES + line + b"\ntorn"
@@ -64,14 +64,14 @@ def test_a_damaged_or_missing_part_is_told_with_the_remedy(tmp_path: Path) -> No
     whole = first.read_bytes()
     for content in (b"", bytes(len(whole)), whole[:-20], whole[:-8] + b"\xff" * 4 + b"PAR1"):
         first.write_bytes(content)
-        with pytest.raises(InputError, match=r"remove it, and the parts behind it, and go on$"):
+        with pytest.raises(InputError, match=r"remove it, and the parts after it, and resume$"):
             ParquetFolder(tmp_path, schema)
     for table in (pa.table({"other": ["x"]}), pa.table({"file": pa.array([], pa.string())})):
         parquet.write_table(table, first)
         with pytest.raises(InputError, match=r"part-00000.parquet is damaged, perhaps by a power"):
             ParquetFolder(tmp_path, schema)
     first.rename(second)
-    with pytest.raises(InputError, match=r"part-00000.parquet is missing: remove the parts behind"):
+    with pytest.raises(InputError, match=r"part-00000.parquet is missing: remove the parts after"):
         ParquetFolder(tmp_path, schema)
 
 

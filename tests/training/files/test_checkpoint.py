@@ -115,14 +115,14 @@ def test_a_file_cut_off_is_no_checkpoint(tmp_path: Path, kept: int) -> None:
     path = tmp_path / "checkpoint.safetensors"
     save_checkpoint(path, trained(), {})
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(CheckpointError, match="is not a whole safetensors file"):
+    with pytest.raises(CheckpointError, match="is not a complete safetensors file"):
         load_checkpoint(path)
 
 
 def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     torch.save(trained().state_dict(), path)
-    with pytest.raises(CheckpointError, match="is not a whole safetensors file"):
+    with pytest.raises(CheckpointError, match="is not a complete safetensors file"):
         load_checkpoint(path)
 
 

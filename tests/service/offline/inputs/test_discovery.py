@@ -83,8 +83,8 @@ def test_what_cannot_be_read_is_a_reason_in_its_place(tmp_path: Path) -> None:
         file.truncate(MAX_FILE_BYTES + 1)
     assert rows(tmp_path, tmp_path / "missing") == [
         (f"{tmp_path}/a.png", "No such file or directory"),
-        (f"{tmp_path}/huge.png", "the file has 104,857,601 bytes, 104,857,600 are the most of "
-         "a picture"),
+        (f"{tmp_path}/huge.png", "the file has 104,857,601 bytes, a picture may have at most "
+         "104,857,600"),
         (f"{tmp_path}/missing", "No such file or directory"),
     ]  # fmt: skip
 
@@ -134,7 +134,7 @@ def test_an_archive_that_is_cut_off_gives_what_is_whole_and_says_so(
         found.pop()
     assert found == whole[: len(found)]
     assert last[0] == str(path)
-    assert last[1].startswith("the archive is broken or cut off behind ")
+    assert last[1].startswith("the archive is broken or cut off after ")
 
 
 def test_a_member_that_is_too_long_is_not_read(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_member_that_is_too_long_is_not_read(tmp_path: Path) -> None:
     found = rows(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    reason = "the member has 104,857,601 bytes, 104,857,600 are the most of a picture"
+    reason = "the member has 104,857,601 bytes, a picture may have at most 104,857,600"
     assert found == [(f"{path}:a.png", reason), (f"{path}:b.png", b"b")]
     assert peak < 30 * 2**20
 
@@ -232,13 +232,13 @@ def test_an_idx_file_that_is_cut_off_says_so(
     path.write_bytes(pack(idx(images[:5])[:bytes_left]))
     *found, (name, reason) = rows(path)
     assert len(found) == whole
-    assert (name, reason) == (str(path), f"the file is cut off behind {whole} images")
+    assert (name, reason) == (str(path), f"the file is cut off after {whole} images")
 
 
 def test_an_idx_file_of_other_sides_says_so(tmp_path: Path) -> None:
     path = tmp_path / "images"
     path.write_bytes(idx(np.zeros((3, 32, 30), np.uint8)))
-    assert rows(path) == [(str(path), "its images have 32 x 30 pixels, 28 x 28 are right")]
+    assert rows(path) == [(str(path), "its images have 32 x 30 pixels, expected 28 x 28")]
 
 
 def test_a_head_that_lies_is_one_row(images: NDArray[np.uint8], tmp_path: Path) -> None:
@@ -247,13 +247,13 @@ def test_a_head_that_lies_is_one_row(images: NDArray[np.uint8], tmp_path: Path) 
         path.write_bytes(pack(idx(images[:3]).replace(struct.pack(">I", 3), b"\xff" * 4, 1)))
         *found, last = rows(path)
         assert len(found) == 3
-        assert last == (str(path), "the file is cut off behind 3 images")
+        assert last == (str(path), "the file is cut off after 3 images")
         path.write_bytes(
             pack(idx(images[:3]).replace(struct.pack(">I", 3), struct.pack(">I", 2), 1))
         )
         *found, last = rows(path)
         assert len(found) == 2
-        assert last[1] == "the file goes on behind the 2 images that its head speaks of"
+        assert last[1] == "the file has more data after the 2 images that its header states"
 
 
 def flipped(content: bytes, place: int) -> bytes:
@@ -283,7 +283,7 @@ def test_a_compressed_idx_file_is_read_to_its_checksum(
     *found, (name, fault) = rows(path)
     assert [name for name, _ in found] == [f"{path}#{n}" for n in range(whole)]
     assert name == str(path)
-    assert fault.startswith(f"the file is broken or cut off behind {whole} images: {reason}")
+    assert fault.startswith(f"the file is broken or cut off after {whole} images: {reason}")
 
 
 @settings(max_examples=100)
@@ -345,14 +345,14 @@ def test_a_row_with_nothing_or_wrong_numbers_in_it_says_so(tmp_path: Path) -> No
     found = [picture for _, picture in rows(path)]
     assert found[0].tolist() == found[-1].tolist() == np.full((28, 28), 7).tolist()
     assert found[1:-1] == [
-        "there is nothing in the row",
-        "the row has 783 numbers, 784 are right",
-        "the row holds 256, whole numbers from 0 to 255 are right",
-        "the row holds None, whole numbers from 0 to 255 are right",
+        "the row is empty",
+        "the row has 783 numbers, expected 784",
+        "the row holds 256, expected whole numbers from 0 to 255",
+        "the row holds None, expected whole numbers from 0 to 255",
     ]
     structs = pa.array([{"bytes": b"x"}, None, {"bytes": None}])
     path = write_parquet(tmp_path / "others", image=structs)
-    assert [p for _, p in rows(path)] == [b"x", *["there is nothing in the row"] * 2]
+    assert [p for _, p in rows(path)] == [b"x", *["the row is empty"] * 2]
 
 
 def test_the_column_is_found_or_named(tmp_path: Path) -> None:
@@ -371,7 +371,7 @@ def test_a_parquet_file_that_is_broken_says_so(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     ((name, reason),) = rows(path)
     assert name == str(path)
-    assert reason.startswith("the file is broken behind 0 rows: ")
+    assert reason.startswith("the file is broken after 0 rows: ")
 
 
 # What has rows already.
@@ -395,7 +395,7 @@ def test_passing_over_leaves_the_rest_and_nothing_else(
 
 def test_an_input_that_has_changed_is_noticed() -> None:
     shards = [Files(("a", "b", "c"))]
-    with pytest.raises(InputError, match="where x was is b; begin anew"):
+    with pytest.raises(InputError, match="expected x for the last row, got b; start again"):
         list(remaining_chunks(shards, 2, "x", Skipped()))
     with pytest.raises(InputError, match="it has 1 pictures fewer"):
         list(remaining_chunks(shards, 4, "d", Skipped()))

@@ -40,12 +40,12 @@ def test_no_more_is_read_than_a_picture_has(tmp_path: Path) -> None:
     tracemalloc.start()
     reason = read_picture(str(sparse))
     assert tracemalloc.get_traced_memory()[1] < 10**6
-    assert reason == "the file has 50,000,000,000 bytes, 104,857,600 are the most of a picture"
+    assert reason == "the file has 50,000,000,000 bytes, a picture may have at most 104,857,600"
     endless = read_picture("/dev/zero")
     assert tracemalloc.get_traced_memory()[1] < 1.1 * MAX_FILE_BYTES
     tracemalloc.stop()
     assert endless == (
-        "the file has more than 104,857,600 bytes, 104,857,600 are the most of a picture"
+        "the file has more than 104,857,600 bytes, a picture may have at most 104,857,600"
     )
 
 

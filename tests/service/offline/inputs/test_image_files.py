@@ -151,7 +151,7 @@ def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
     assert faults == []
     assert skipped == {NO_PICTURE: 2, OF_MACOS: 2, NO_FILE: 4}
     assert skipped_summary(skipped) == (
-        "passed over: 8 (a link to a folder, or no regular file: 4, no picture by its name: 2, "
+        "skipped: 8 (a link to a folder, or not a regular file: 4, not a picture by its name: 2, "
         "of macOS: 2)"
     )
     assert skipped_summary(Skipped()) == ""

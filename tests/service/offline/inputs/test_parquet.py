@@ -85,14 +85,14 @@ def many_large_files(path: Path) -> Path:
         (one_file_of_many_rows, [f"some#{n} {60 * MIB}" for n in range(3000)]),
         (
             one_long_row,
-            [f"some the file is broken behind 0 rows: what comes next takes more than {MEMORY:,} "
+            [f"some the file is broken after 0 rows: the next row takes more than {MEMORY:,} "
              "bytes of memory"],
         ),
         (
             one_file_that_is_too_long,
             [
                 "some#0 1",
-                "some#1 the row has 104,857,601 bytes, 104,857,600 are the most of a picture",
+                "some#1 the row has 104,857,601 bytes, a picture may have at most 104,857,600",
                 f"some#2 {MAX_FILE_BYTES}",
                 "some#3 1",
             ],
@@ -133,8 +133,8 @@ def test_a_reader_that_ends_is_one_row(tmp_path: Path) -> None:
     assert rows[-1] == str(path)
     (reason,) = span.read().pictures
     assert reason == (
-        f"the file is broken behind {len(rows) - 1} rows: what comes next ends the process that "
-        "reads it"
+        f"the file is broken after {len(rows) - 1} rows: the process that reads it has "
+        "ended at the next row"
     )
 
 
@@ -164,6 +164,7 @@ def test_a_file_that_ends_pyarrow_is_one_row_and_quiet(capfd: pytest.CaptureFixt
     (span,) = spans(path)
     (reason,) = span.read().pictures
     assert (
-        reason == "the file is broken behind 0 rows: what comes next ends the process that reads it"
+        reason
+        == "the file is broken after 0 rows: the process that reads it has ended at the next row"
     )
     assert capfd.readouterr().err == ""

@@ -90,9 +90,9 @@ def test_a_link_that_leads_to_no_file_says_so_and_the_rest_goes_on(
     assert [name for name, _ in faults] == list(links)
     for (_, reason), (name, (_, target)) in zip(faults, links.items(), strict=True):
         shown = target.encode("utf-8", "backslashreplace").decode()
-        expected = f"it is a link to {shown}, which is no file in the archive"
+        expected = f"it is a link to {shown}, which is not a file in the archive"
         if name == "long.png":
-            expected = "its name or link has 6,000 characters, 4,096 are the most"
+            expected = "its name or link has 6,000 characters, expected at most 4,096"
         assert reason == expected
 
 

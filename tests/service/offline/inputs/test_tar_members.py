@@ -99,23 +99,32 @@ def test_thousands_of_headers_in_a_row_are_one_members(kind: bytes) -> None:
     ("content", "reason"),
     [
         (b"", "it is cut off"),
-        (b"x" * BLOCK, "a header has b'xxxxxxxx' for a number"),
+        (b"x" * BLOCK, "a header has b'xxxxxxxx', expected a number"),
         (COAT, "it is cut off"),
         (COAT + header()[:100], "it is cut off"),
-        (COAT + header().replace(b"a.png", b"b.png") + END, "there is no header at byte 1,024, or"),
-        (with_field(124, b"-0000000001") + END, "a header has b'-0000000001' for a number"),
-        (with_field(124, b"\xff" * 12) + END, "a header has a number below 0, or beyond all"),
-        (with_field(124, b"\x80" + b"\xff" * 11) + END, "a header speaks of"),
-        (header(b"x", 7) + padded(b"9 path=") + COAT + END, "b'9 path=' for a record of pax"),
-        (header(b"x", 7) + padded(b"7 path\n") + COAT + END, "for a record of pax"),
-        (header(b"x", 9) + padded(b"-9 path=\n") + COAT + END, "for a record of pax"),
-        (header(b"x", HEADER_BYTES + 1) + END, "a header has 1,048,577 bytes, 1,048,576 are the"),
+        (
+            COAT + header().replace(b"a.png", b"b.png") + END,
+            "the header at byte 1,024 is missing or broken",
+        ),
+        (with_field(124, b"-0000000001") + END, "a header has b'-0000000001', expected a number"),
+        (
+            with_field(124, b"\xff" * 12) + END,
+            "a header has a number that is negative or too large",
+        ),
+        (with_field(124, b"\x80" + b"\xff" * 11) + END, "a header states"),
+        (header(b"x", 7) + padded(b"9 path=") + COAT + END, "b'9 path=', expected a pax record"),
+        (header(b"x", 7) + padded(b"7 path\n") + COAT + END, "expected a pax record"),
+        (header(b"x", 9) + padded(b"-9 path=\n") + COAT + END, "expected a pax record"),
+        (
+            header(b"x", HEADER_BYTES + 1) + END,
+            "a header has 1,048,577 bytes, expected at most 1,048,576",
+        ),
         (
             header(b"x", 11) + padded(record("size", "-1")) + COAT + END,
-            "a header has '-1' for a number",
+            "a header has '-1', expected a number",
         ),
-        (COAT + END + COAT + END, "there is more behind its end, which is not read"),
-        (COAT + END + bytes(17 * 2**20), "there is more behind its end, which is not read"),
+        (COAT + END + COAT + END, "there is data after its end, which is not read"),
+        (COAT + END + bytes(17 * 2**20), "there is data after its end, which is not read"),
     ],
 )
 def test_what_is_broken_says_how(content: bytes, reason: str) -> None:
@@ -179,7 +188,7 @@ def test_a_wrong_checksum_of_a_compressed_archive_is_noticed(tmp_path: Path) -> 
     path.write_bytes(content)
     (name, picture), (archive, reason) = rows(path)
     assert (name, picture, archive) == (f"{path}:a.png", b"boat", str(path))
-    assert "broken or cut off behind 1 pictures: CRC check failed" in reason
+    assert "broken or cut off after 1 pictures: CRC check failed" in reason
 
 
 @given(content=archives())
