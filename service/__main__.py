@@ -1,14 +1,14 @@
-"""`python -m service` classifies picture files without a server."""
+"""`python -m service`: classify image files without a server."""
 
 import signal
 import sys
 
-INTERRUPTED = 128 + signal.SIGINT  # as a shell reports a program that a signal ended
+INTERRUPTED = 128 + signal.SIGINT  # a shell's exit status for a program ended by a signal
 NOBODY_READS = 128 + 13  # SIGPIPE, which not every system has
 
 
 def run() -> int:
-    """Run the command line; return its exit status, without a traceback where a person stops it."""
+    """Return the exit status of the command line; no traceback on Ctrl+C or a broken pipe."""
     try:
         from service.cli.main import main
         from service.cli.standard_streams import drop_what_is_left, open_closed_streams

@@ -1,6 +1,6 @@
-"""`bentoml serve`: the service as BentoML knows it.
+"""The BentoML service class, which `bentoml serve` loads.
 
-Requests come in through `service.server.bentoml_service`.
+Requests are served by the application in `service.server.bentoml_service`.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from service.telemetry import in_flight
 from service.telemetry.request_timing import RequestTiming
 
 Picture = Annotated[Path, ContentType("image/*")]
-# Not NDArray[np.uint8]: newer NumPys have it as an alias, which BentoML takes for no array.
+# Not NDArray[np.uint8]: in newer NumPy it is an alias, which BentoML does not accept as an array.
 Images = Annotated[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], Shape((-1, 1, SIDE, SIDE))]
 
 take_over()  # `bentoml serve` imports this module, and then what starts a server
@@ -31,14 +31,14 @@ take_over()  # `bentoml serve` imports this module, and then what starts a serve
 
 @bentoml.service(
     service_class=WebService,
-    workers=read_settings().workers,  # BentoML wants to know when the class is made
-    # service.middleware measures and limits requests; BentoML's own do it again, and slowly.
+    workers=read_settings().workers,  # BentoML needs it when the class is created
+    # service.middleware measures and limits requests; BentoML's own would repeat it, and is slow.
     metrics={"enabled": False},
     tracing={"excluded_urls": ".*"},
     logging={"access": {"enabled": False}},
 )
 class FashionClassifier:
-    """Says what garment a picture shows: LeNet with its batch norms folded, on ONNX Runtime."""
+    """Classify images of garments: LeNet with its batch norms folded, on ONNX Runtime."""
 
     def __init__(self) -> None:
         self.settings = read_settings()
@@ -49,8 +49,8 @@ class FashionClassifier:
         self._samplers: list[asyncio.Task[None]] = []
 
     def install_signal_handlers(self) -> None:
-        """On the event loop of a worker: SIGHUP loads the model again, SIGTERM drains."""
-        if threading.current_thread() is threading.main_thread():  # the only one that may
+        """On the event loop of a worker: SIGHUP reloads the model, SIGTERM starts draining."""
+        if threading.current_thread() is threading.main_thread():  # only it may set handlers
             self.data_plane.reloading.install_signal_handlers()
             self.draining.install_signal_handlers()
             from service.server import worker_metrics  # only a worker has a folder for metrics
@@ -62,19 +62,19 @@ class FashionClassifier:
             self._samplers = [asyncio.create_task(task) for task in samplers]
 
     async def close(self) -> None:
-        """Answer what waits, and end the thread that infers."""
+        """Finish the waiting requests, and end the inference thread."""
         for task in self._samplers:
             task.cancel()
         await self.data_plane.close()
 
-    # BentoML's clients learn from these what there is. Their requests, like all others, are
-    # answered by the routes of `service.rest.classify` and `service.rest.predict`.
+    # BentoML's clients read their methods from these. Their requests, like all others, are served
+    # by the routes of `service.rest.classify` and `service.rest.predict`.
 
     @bentoml.api
     async def classify(
         self, image: Picture, mode: Mode = "auto", top_k: int | None = None
     ) -> Classification:
-        """Say what garment the picture shows."""
+        """Return the class of the garment in an image."""
         job = Job([image.read_bytes()], [], self.settings.max_image_pixels, mode)
         return (await self.data_plane.classify(decode(job), RequestTiming(), top_k))[0]
 
@@ -82,12 +82,12 @@ class FashionClassifier:
     async def classify_batch(
         self, images: list[Picture], mode: Mode = "auto", top_k: int | None = None
     ) -> list[Classification]:
-        """Say what garment each of the pictures shows."""
+        """Return the class of the garment in each image."""
         contents, names = [image.read_bytes() for image in images], [image.name for image in images]
         job = Job(contents, names, self.settings.max_image_pixels, mode)
         return await self.data_plane.classify(decode(job), RequestTiming(), top_k)
 
     @bentoml.api
     async def predict(self, images: Images) -> Predictions:
-        """Say what garment each image of 28 x 28 shows."""
+        """Return the class of the garment in each 28 x 28 image."""
         return await self.data_plane.predict(images, RequestTiming())

@@ -1,30 +1,30 @@
-"""What can go wrong in the service, as one tree.
+"""The exceptions of the service.
 
     ServiceError
     ├── ModelError             the model cannot be served at all
-    │   └── DeviceError        it cannot be served on the device asked for
-    ├── StartError             `bentoml serve` cannot start as it is told to
-    ├── TracingError           a variable of OpenTelemetry's is wrong
-    ├── InputError             what `python -m service` is to read or to write is wrong
+    │   └── DeviceError        it cannot be served on the requested device
+    ├── StartError             `bentoml serve` cannot start with these options
+    ├── TracingError           an OpenTelemetry variable is invalid
+    ├── InputError             an input, output or option of `python -m service` is invalid
     │   └── BrokenInput        an archive is broken or cut off
-    ├── OutputError            what `python -m service` says or finds cannot be written
-    ├── DecoderError           an error within a process that decodes, that no picture should cause
-    ├── EngineError            the processes that classify for it cannot go on
-    └── RequestError           a request cannot be answered; has an HTTP status
-        ├── InvalidInput       400  what was sent is not what it should be
-        ├── Unauthorized       401  no key, or none of the service's
-        ├── NotFound           404  a model or a version that is not served
-        ├── RequestTimeout     408  its body was not whole in time
+    ├── OutputError            the results or messages of `python -m service` cannot be written
+    ├── DecoderError           an internal error in a decoder process, not caused by an image
+    ├── EngineError            the worker processes of `python -m service` cannot continue
+    └── RequestError           a request is rejected or failed; has an HTTP status
+        ├── InvalidInput       400  the request's content is invalid
+        ├── Unauthorized       401  no key, or an invalid one
+        ├── NotFound           404  the model or version is not served
+        ├── RequestTimeout     408  the body was not complete in time
         ├── TooLarge           413  more bytes or pixels than the limit
-        ├── UnsupportedType    415  a media type that is not served
-        │   ├── UnsupportedEncoding  415  a Content-Encoding that is not served
-        │   └── PlainOnly            415  a Content-Encoding where none is served
-        ├── Overloaded         429  more requests than the worker can do
-        ├── NotReady           503  there is no model that can be run, or the server stops
-        └── Timeout            504  there was no answer in time
+        ├── UnsupportedType    415  the media type is not supported
+        │   ├── UnsupportedEncoding  415  the Content-Encoding is not supported
+        │   └── PlainOnly            415  the route supports no Content-Encoding
+        ├── Overloaded         429  more requests than the worker's limit
+        ├── NotReady           503  no model is ready, or the server is stopping
+        └── Timeout            504  the request did not finish in time
 
-Every message names the thing, the value found, and what would be right; a
-RequestError's is sent to the client as {"error": message}.
+Every message names the thing, the value found, and what is expected. The message of a
+RequestError is sent to the client as {"error": message}.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ from typing import ClassVar
 
 
 class ServiceError(Exception):
-    """Any failure of the service; its message is the whole explanation."""
+    """Any error of the service; its message is the complete explanation."""
 
 
 class ModelError(ServiceError):
@@ -41,19 +41,19 @@ class ModelError(ServiceError):
 
 
 class DeviceError(ModelError):
-    """The model cannot be served on the device asked for."""
+    """The model cannot be served on the requested device."""
 
 
 class StartError(ServiceError):
-    """`bentoml serve` cannot start as it is told to."""
+    """`bentoml serve` cannot start with these options."""
 
 
 class TracingError(ServiceError):
-    """A variable of OpenTelemetry's is wrong."""
+    """An OpenTelemetry variable is invalid."""
 
 
 class InputError(ServiceError):
-    """What `python -m service` is to read or to write is wrong."""
+    """An input, output or option of `python -m service` is invalid."""
 
 
 class BrokenInput(InputError):
@@ -61,45 +61,45 @@ class BrokenInput(InputError):
 
 
 class OutputError(ServiceError):
-    """What `python -m service` says or finds cannot be written."""
+    """The results or messages of `python -m service` cannot be written."""
 
 
 class DecoderError(ServiceError):
-    """An error within a process that decodes, that no picture should cause."""
+    """An internal error in a decoder process, not caused by an image."""
 
 
 class EngineError(ServiceError):
-    """The processes that classify for `python -m service` cannot go on."""
+    """The worker processes of `python -m service` cannot continue."""
 
 
 class RequestError(ServiceError):
-    """A request cannot be answered."""
+    """A request is rejected or failed."""
 
     status: ClassVar[HTTPStatus]
     headers: ClassVar[Mapping[str, str]] = {}
 
 
 class InvalidInput(RequestError):
-    """What was sent is not what it should be."""
+    """The request's content is invalid."""
 
     status = HTTPStatus.BAD_REQUEST
 
 
 class Unauthorized(RequestError):
-    """No key, or none of the service's."""
+    """No key, or an invalid one."""
 
     status = HTTPStatus.UNAUTHORIZED
     headers = {"WWW-Authenticate": "Bearer"}  # noqa: RUF012 (RFC 6750, section 3)
 
 
 class NotFound(RequestError):
-    """A model or a version that is not served."""
+    """The model or version is not served."""
 
     status = HTTPStatus.NOT_FOUND
 
 
 class RequestTimeout(RequestError):
-    """The body was not whole in time."""
+    """The body was not complete in time."""
 
     status = HTTPStatus.REQUEST_TIMEOUT
     headers = {"Connection": "close"}  # noqa: RUF012 (RFC 9110, section 15.5.9)
@@ -112,38 +112,38 @@ class TooLarge(RequestError):
 
 
 class UnsupportedType(RequestError):
-    """A media type that is not served."""
+    """The media type is not supported."""
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
 class UnsupportedEncoding(UnsupportedType):
-    """A Content-Encoding that is not served."""
+    """The Content-Encoding is not supported."""
 
     headers = {"Accept-Encoding": "gzip, deflate"}  # noqa: RUF012 (RFC 9110, section 12.5.3)
 
 
 class PlainOnly(UnsupportedType):
-    """A Content-Encoding where none is served."""
+    """The route supports no Content-Encoding."""
 
     headers = {"Accept-Encoding": "identity"}  # noqa: RUF012 (RFC 9110, section 12.5.3)
 
 
 class Overloaded(RequestError):
-    """More requests than the worker can do."""
+    """More requests than the worker's limit."""
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     headers = {"Retry-After": "1"}  # noqa: RUF012 (seconds)
 
 
 class NotReady(RequestError):
-    """There is no model that can be run, or the server stops."""
+    """No model is ready, or the server is stopping."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     headers = {"Retry-After": "5"}  # noqa: RUF012 (seconds)
 
 
 class Timeout(RequestError):
-    """There was no answer in time."""
+    """The request did not finish in time."""
 
     status = HTTPStatus.GATEWAY_TIMEOUT

@@ -35,7 +35,7 @@ async def http_exception(request: Request, error: HTTPException) -> Response:
 
 
 async def client_disconnect(request: Request, error: ClientDisconnect) -> Response:
-    """Return a response to a disconnected client; only the log and the metrics see it."""
+    """Return a response for a disconnected client, which cannot receive it."""
     return json_response({"error": "the client disconnected before its request was complete"}, 400)
 
 

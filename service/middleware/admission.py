@@ -111,7 +111,7 @@ class _Admitted:
         try:
             await self._admission.app(self._scope, self._take, self._give)
         except asyncio.CancelledError:
-            if not self._ended or self._task.uncancel() > 0:  # cancelled by others too
+            if not self._ended or self._task.uncancel() > 0:  # not by us alone
                 raise
             if not self._left and not self._started:
                 await _send(self._error or self._too_late(), self._send)

@@ -174,7 +174,7 @@ class Parsing(HttpToolsProtocol):
             self._parse(rest)
 
     def _should_upgrade(self) -> bool:
-        """Return True, so that uvicorn ignores an upgrade offer: the head is parsed again."""
+        """Return True, so that uvicorn skips a request with an offer: it is parsed again."""
         return True
 
     def _is_waited_for(self) -> bool:

@@ -1,1 +1,1 @@
-"""Metrics, log lines, spans and the times of a request."""
+"""Metrics, access log, spans and request timing."""

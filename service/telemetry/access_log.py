@@ -1,4 +1,4 @@
-"""One line for each request, as text or JSON, on standard output."""
+"""The access log: one line for each request, as text or JSON, on standard output."""
 
 import asyncio
 import logging
@@ -19,26 +19,26 @@ logger = logging.getLogger("bentoml.fashion_lenet")
 
 Format = Literal["text", "json", "off"]
 STANDARD_OUTPUT = 1
-TRACE_ID = "fashion_lenet.trace_id"  # where a scope has it, if requests are traced
+TRACE_ID = "fashion_lenet.trace_id"  # key in a scope, if requests are traced
 
-# What several workers write to a pipe stays whole up to so many bytes (POSIX, PIPE_BUF).
+# Writes of several workers to a pipe are atomic up to this many bytes (POSIX, PIPE_BUF).
 PIPE_BUF = 4096
 LONGEST_PATH = 500
-LAID_OUT = 128  # paths, methods and clients are remembered as they are written
+LAID_OUT = 128  # formatted paths, methods and clients that are cached
 LONGEST_CLIENT = 64  # an address has 45 characters at most
 
 LONGEST_ERROR = 300
 
-FREE = frozenset(("client", "method", "path", "error"))  # may have what a client chose
+FREE = frozenset(("client", "method", "path", "error"))  # fields with text from the client
 UNQUOTED = re.compile(r"[!#-<>-\[\]-~]+")  # printable ASCII without quote, equals sign, backslash
 NO_PLAIN = re.compile("[^ -~]")
 
 
 class AccessLog:
-    """Writes what was asked, what was answered, and how long it took."""
+    """Write the request, the status and the duration of each request."""
 
     def __init__(self, style: Format, descriptor: int = STANDARD_OUTPUT) -> None:
-        """Choose the style, `off` writing nothing, and the open file that takes the lines."""
+        """Set the style (`off` writes nothing) and the file descriptor for the lines."""
         self._on = style != "off"
         self._lay_out = orjson.dumps if style == "json" else _text
         self._descriptor = descriptor
@@ -47,10 +47,10 @@ class AccessLog:
         ] = []  # requests without their lines
 
     def write(self, scope: Scope, status: int, timing: RequestTiming, error: str = "") -> None:
-        """Write the line of one request; headers and query, where secrets travel, are left out.
+        """Write the line of one request, without headers and query, which may hold secrets.
 
-        It is laid out and leaves with the lines of the other requests of this turn of the event
-        loop, and not through `logging`, which takes 25 us a line, as long as an inference.
+        Lines are formatted and written together once per event loop iteration, and not through
+        `logging`, which takes 25 us a line, as long as an inference.
         """
         if not self._on:
             return
@@ -64,7 +64,7 @@ class AccessLog:
         try:
             for piece in _pieces([self._lay_out(_fields(now, *one)) + b"\n" for one in ended]):
                 os.write(self._descriptor, piece)
-        except OSError as error:  # a full disk is no reason to answer nobody
+        except OSError as error:  # requests are served even if the disk is full
             logger.error("Lines of the access log are lost (%d): %s", len(ended), error)
 
 
@@ -77,7 +77,7 @@ def _fields(
         "request_id": scope[REQUEST_ID],
         "client": _plain(client[0].encode(), LONGEST_CLIENT) if client else None,
         "method": scope["method"],
-        # As it was sent, with its percent signs: no line break or quote of a client's own.
+        # As sent, percent-encoded: a client cannot put a line break or a quote into it.
         "path": _plain(scope.get("raw_path") or scope["path"].encode(), LONGEST_PATH),
         "status": status,
         "decode_ms": round(timing.decode * 1e3, 3),
@@ -92,7 +92,7 @@ def _fields(
 
 
 def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Join lines, but never to more than stays whole in a pipe."""
+    """Yield joined lines of at most `PIPE_BUF` bytes."""
     piece = b""
     for line in lines:
         if len(piece) + len(line) > PIPE_BUF:
@@ -103,7 +103,7 @@ def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _text(fields: dict[str, Any]) -> bytes:
-    """Lay the fields out as `name=value`; what a client chose is quoted, so that it stays one."""
+    """Return the fields as `name=value`; text from the client is quoted, so it stays one field."""
     for name in FREE & fields.keys():
         fields[name] = _quoted(str(fields[name]))
     return " ".join(map("%s=%s".__mod__, fields.items())).encode()
@@ -115,13 +115,13 @@ def _quoted(text: str) -> str:
 
 
 def _plain_text(text: str) -> str:
-    """Return text with escapes for what is no printable ASCII, and of a long one the beginning."""
+    """Return text with escapes for all but printable ASCII; a long text is truncated."""
     plain = NO_PLAIN.sub(lambda found: ascii(found[0])[1:-1], text[: LONGEST_ERROR + 1])
     return plain if len(plain) <= LONGEST_ERROR else f"{plain[:LONGEST_ERROR]}..."
 
 
 @lru_cache(LAID_OUT)
 def _plain(text: bytes, longest: int) -> str:
-    """Return what is no ASCII as backslash escapes, and of what is too long the beginning."""
+    """Return text with backslash escapes for non-ASCII bytes; a long text is truncated."""
     plain = text[: longest + 1].decode("ascii", "backslashreplace")
     return plain if len(plain) <= longest else f"{plain[:longest]}..."

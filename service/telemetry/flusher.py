@@ -1,7 +1,7 @@
-"""What the metrics are told waits half a second, and is told for all requests of that time at once.
+"""Batched metric updates, flushed every half second for all requests of that time.
 
-To tell Prometheus's client of one request takes 10 us, as much as the network's arithmetic, and
-Prometheus looks every few seconds at most.
+An update of Prometheus's client takes 10 us, as long as the network's arithmetic, and Prometheus
+scrapes every few seconds at most.
 """
 
 import asyncio
@@ -12,32 +12,32 @@ FLUSH_INTERVAL_SECONDS = 0.5
 
 
 class MetricsFlusher:
-    """Calls functions a little after it was first wanted."""
+    """Call functions half a second after the first request to do so."""
 
-    _wanted: ClassVar[set["MetricsFlusher"]] = set()
+    _scheduled: ClassVar[set["MetricsFlusher"]] = set()
 
-    def __init__(self, *tell: Callable[[], object]) -> None:
-        """Call each of tell, which takes what has come together until then."""
-        self._tell = tell
+    def __init__(self, *callbacks: Callable[[], object]) -> None:
+        """Call each of callbacks, which flush the values collected until then."""
+        self._callbacks = callbacks
         self._timer: asyncio.TimerHandle | None = None
 
     def schedule(self) -> None:
-        """On the event loop: have them called within half a second, once for all that want it."""
+        """On the event loop: flush within half a second, once for all calls until then."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_INTERVAL_SECONDS, self.flush)
-            self._wanted.add(self)
+            self._scheduled.add(self)
 
     def flush(self) -> None:
-        """Call them now, for what waits and what never asked."""
+        """Call the callbacks now, whether a flush is scheduled or not."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-            self._wanted.discard(self)
-        for tell in self._tell:
-            tell()
+            self._scheduled.discard(self)
+        for callback in self._callbacks:
+            callback()
 
     @classmethod
     def flush_all(cls) -> None:
-        """On the event loop: call all that are wanted, as before somebody looks or the end."""
-        for telling in list(cls._wanted):
-            telling.flush()
+        """On the event loop: flush all that are scheduled, before a scrape or at exit."""
+        for flusher in list(cls._scheduled):
+            flusher.flush()

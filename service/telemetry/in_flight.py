@@ -1,7 +1,7 @@
-"""How many requests a worker has in hand, as its metrics tell.
+"""The metric of a worker's in-flight requests.
 
-Prometheus looks every 15 seconds, and a queue comes and goes in milliseconds: what it gets is a
-running mean, as the load average of a Unix machine is one.
+Prometheus scrapes every 15 seconds, and a queue comes and goes in milliseconds. The metric is
+therefore a running mean, like the load average of a Unix machine.
 """
 
 import asyncio
@@ -11,14 +11,14 @@ SAMPLE_SECONDS = 0.1
 MEAN_SECONDS = 10.0
 
 
-async def sample_in_flight(in_hand: Callable[[], int]) -> None:
-    """Look again and again how many requests are in hand, and tell Prometheus; never returns."""
+async def sample_in_flight(in_flight: Callable[[], int]) -> None:
+    """Update the mean number of in-flight requests every 0.1 seconds; never returns."""
     from service.telemetry.metrics import (
         REQUESTS_IN_FLIGHT,  # only a worker has a folder for metrics
     )
 
     mean = 0.0
     while True:
-        mean += (in_hand() - mean) * SAMPLE_SECONDS / MEAN_SECONDS
+        mean += (in_flight() - mean) * SAMPLE_SECONDS / MEAN_SECONDS
         REQUESTS_IN_FLIGHT.set(mean)
         await asyncio.sleep(SAMPLE_SECONDS)

@@ -1,4 +1,4 @@
-"""What Prometheus is told. Labels take their values from short lists, whatever clients send."""
+"""The Prometheus metrics. Label values come from short lists, whatever clients send."""
 
 import os
 from collections import deque
@@ -22,10 +22,10 @@ from service.telemetry.multiprocess import MULTIPROC_DIR_VARIABLE
 
 
 class BulkHistogram(Histogram):
-    """A histogram that takes many values in the time of a few; its own way takes 2 us for each."""
+    """A histogram that observes many values at once; `observe` takes 2 us for each."""
 
     def observe_many(self, values: NDArray[np.floating[Any]]) -> None:
-        """Count values (N,)."""
+        """Observe values (N,)."""
         found = np.bincount(
             np.searchsorted(self._upper_bounds, values), minlength=len(self._upper_bounds)
         )
@@ -37,19 +37,19 @@ class BulkHistogram(Histogram):
 
 REQUESTS = Counter(
     "fashion_requests",
-    "Requests answered; status 499: the client went away before.",
+    "Requests answered; status 499: the client disconnected before the response.",
     ["route", "status"],
 )
 REQUEST_DURATION = BulkHistogram(
     "fashion_request_seconds",
-    "Time from a request's first byte to its answer's last.",
+    "Time from a request's first byte to the last byte of its response.",
     ["route"],
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
 STAGES = ("decode", "inference")
 STAGE_SECONDS = BulkHistogram(
     "fashion_stage_seconds",
-    "Time that a request spends in a stage, waiting for its turn among it: decode, inference.",
+    "Time that a request spends in a stage, including its wait in the queue: decode, inference.",
     ["stage"],
     buckets=(
         0.0001,
@@ -78,28 +78,28 @@ MODEL_INFO = Gauge(
 
 RELOADS = Counter(
     "fashion_model_reloads",
-    "SIGHUPs taken: the model was changed, unchanged, or kept for a fault of the new file.",
+    "SIGHUPs handled: the model was changed, unchanged, or kept because the new file is invalid.",
     ["result"],
 )
 for result in ("changed", "unchanged", "kept"):
-    RELOADS.labels(result)  # from 0 on, since Prometheus sees no increase in what was not there
+    RELOADS.labels(result)  # starts at 0: Prometheus sees no increase in a new series
 
 
 BATCHES = BulkHistogram(
     "fashion_batch_images",
-    "Images in one run of the network.",
+    "Images in one run of the model.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
 )
-PREDICTIONS = Counter("fashion_predictions", "Images classified, by the class found.", ["label"])
+PREDICTIONS = Counter("fashion_predictions", "Images classified, by predicted class.", ["label"])
 REQUESTS_IN_FLIGHT = Gauge(
     "fashion_requests_in_hand",
-    "Requests begun and not answered, on average over some 10 seconds.",
+    "In-flight requests, averaged over about 10 seconds.",
     multiprocess_mode="livesum",
 )
 
 
 class ModelLabels(NamedTuple):
-    """What tells one model from another in the metrics."""
+    """The labels that identify a model in the metrics."""
 
     name: str
     version: str
@@ -107,26 +107,26 @@ class ModelLabels(NamedTuple):
 
 
 def set_model_info(model: ModelLabels, before: ModelLabels | None = None) -> None:
-    """Tell which model is served, and on what, and that the one before is no longer."""
+    """Set the metric of the served model to 1, and that of the model before it to 0."""
     if before is not None:
         MODEL_INFO.labels(*before).set(0)
     MODEL_INFO.labels(*model).set(1)
 
 
 class RunCounter:
-    """Counts the runs of a network, their images, and the classes found."""
+    """Count the runs of a model, their images and the predicted classes."""
 
     def __init__(self, labels: Sequence[str]) -> None:
-        """Count by labels, K, the names of the network's classes."""
+        """Count by labels (K,), the names of the model's classes."""
         self._counters = [PREDICTIONS.labels(label) for label in labels]
         self._runs: deque[NDArray[np.float32]] = deque()
 
     def add(self, found: NDArray[np.float32]) -> None:
-        """Take what a run found, the logits or the probabilities (N, K); in any thread."""
+        """Take the logits or probabilities (N, K) of a run; thread-safe."""
         self._runs.append(found)
 
     def flush(self) -> None:
-        """Let the metrics know of the runs since the last time."""
+        """Add the runs since the last flush to the metrics."""
         runs = [self._runs.popleft() for _ in range(len(self._runs))]
         if not runs:
             return
@@ -141,11 +141,10 @@ class RunCounter:
 def exposition() -> bytes:
     """Return the metrics of all workers of this server, in Prometheus's text format.
 
-    Of this worker all that has happened is among them; what happened to others in the last half
-    second may not be.
+    The values of this worker are current; those of other workers may be half a second old.
     """
     MetricsFlusher.flush_all()
-    registry = REGISTRY  # of this worker alone, where there was no place for the files of all
+    registry = REGISTRY  # of this worker only, if the shared files could not be created
     if MULTIPROC_DIR_VARIABLE in os.environ:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

@@ -1,11 +1,10 @@
-"""The files that Prometheus's client keeps the metrics of a server's workers in.
+"""The files in which Prometheus's client stores the metrics of a server's workers.
 
-Each server has a folder of its own, and holds a lock in it, which is gone with the process: what a
-server leaves behind that was killed is removed by the next one that starts.
+Each server has its own folder, and holds a lock in it until its process ends. The next server that
+starts removes the folders of servers that were killed.
 
-The files are memory that is mapped to a disk: a worker that writes a new page of one when the disk
-is full is ended by SIGBUS. So they get their place on the disk before, or the metrics stay in
-memory.
+The files are memory-mapped: a worker that writes a new page while the disk is full is ended by
+SIGBUS. Their disk space is therefore allocated first; if that fails, metrics stay in memory.
 """
 
 import atexit
@@ -30,14 +29,14 @@ LOCK = "lock"
 
 
 def make_folder(home: Path) -> Path:
-    """Make a folder for this server, which is removed when this process ends.
+    """Return a new folder for this server; it is removed when this process ends.
 
     Args:
-        home: of all servers' folders; where nothing can be written there, the system's temporary
-            folder is taken.
+        home: the parent of all servers' folders; if it is not writable, the system's temporary
+            folder is used.
 
     Raises:
-        OSError: nothing can be written there either.
+        OSError: the temporary folder is not writable either.
     """
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -51,14 +50,14 @@ def make_folder(home: Path) -> Path:
 
 
 def _make_among_others(home: Path) -> Path:
-    everyone = _lock(home / LOCK, wait=True)  # so that none is seen before it has its lock
+    everyone = _lock(home / LOCK, wait=True)  # a new folder has its lock before others see it
     try:
         for other in home.iterdir():
             if other.is_dir() and (taken := _lock(other / LOCK)) is not None:
                 shutil.rmtree(other, ignore_errors=True)
                 os.close(taken)
         folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=home))
-        _lock(folder / LOCK)  # and it stays open
+        _lock(folder / LOCK)  # stays open until this process ends
         return folder
     finally:
         if everyone is not None:
@@ -66,7 +65,7 @@ def _make_among_others(home: Path) -> Path:
 
 
 def _lock(path: Path, wait: bool = False) -> int | None:
-    """Lock a file until its descriptor is closed; None where another process has it."""
+    """Return the descriptor of a locked file; None if another process holds the lock."""
     if sys.platform == "win32":
         return None
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -79,7 +78,7 @@ def _lock(path: Path, wait: bool = False) -> int | None:
 
 
 def preallocate() -> None:
-    """Make this worker's files, before Prometheus's client is imported, and drop dead workers'."""
+    """Create this worker's files, remove dead workers'; call before prometheus_client's import."""
     if MULTIPROC_DIR_VARIABLE not in os.environ:
         return
     folder = Path(os.environ[MULTIPROC_DIR_VARIABLE])

@@ -1,4 +1,4 @@
-"""The name of one request: the client's `X-Request-ID`, or one made here."""
+"""The id of a request: the client's `X-Request-ID`, or a random one."""
 
 import random
 import re
@@ -6,12 +6,12 @@ import re
 from starlette.types import Scope
 
 HEADER = b"x-request-id"
-SCOPE_KEY = "fashion_lenet.request_id"  # where a scope has it
+SCOPE_KEY = "fashion_lenet.request_id"  # key in a scope
 
-# What goes into a log and back into a header must not be able to forge either.
+# An id is written to the log and to a response header, so it must not be able to forge either.
 ACCEPTED = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
-# A name, and no secret: the system's own randomness takes 3 us a request.
+# An id is not a secret, and the system's random generator takes 3 us a request.
 _numbers = random.Random()  # noqa: S311
 
 

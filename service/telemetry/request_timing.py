@@ -1,4 +1,4 @@
-"""How long the parts of a request take, for `Server-Timing` and the log."""
+"""Timing of the parts of a request, for `Server-Timing` and the log."""
 
 import time
 
@@ -8,32 +8,32 @@ SCOPE_KEY = "fashion_lenet.timing"
 
 
 class RequestTiming:
-    """The stopwatch of one request; seconds."""
+    """The timing of one request, in seconds."""
 
     __slots__ = ("decode", "end", "inference", "model_version", "parts", "runs", "start")
 
     def __init__(self) -> None:
-        """Start it."""
+        """Start the clock."""
         self.start = time.perf_counter()
-        self.end = 0.0  # when the last of the answer left, as far as it has
-        self.decode = 0.0  # from bytes to the array that the network sees
-        self.inference = 0.0  # the network, and waiting for the batch before
-        self.model_version = b""  # of the model that answers, once it is asked
+        self.end = 0.0  # when the latest chunk of the response was sent
+        self.decode = 0.0  # from bytes to the model's input array
+        self.inference = 0.0  # the model, and the wait for the batch before
+        self.model_version = b""  # of the model that was used, once it is known
         # For `service.middleware.tracing`, by the clock of `time.perf_counter`:
         self.parts: list[tuple[str, float, float]] = []  # name, start and end
-        self.runs: list[tuple[float, int]] = []  # of the network: start, and images of all requests
+        self.runs: list[tuple[float, int]] = []  # of the model: start, and images of all requests
 
     @property
     def total(self) -> float:
-        """What passed from the request's coming to its answer's leaving, or has until now."""
+        """Seconds from the start of the request to the end of its response, or until now."""
         return (self.end or time.perf_counter()) - self.start
 
     def stop(self) -> None:
-        """Note that some of the answer has left; what comes after the last of it is no delay."""
+        """Note that a chunk of the response was sent; the time after the last is not counted."""
         self.end = time.perf_counter()
 
     def decoding(self) -> "_Part":
-        """Count the block as decoding, waiting for a thread among it."""
+        """Count the block as decoding, including the wait for a thread."""
         return _Part(self, decoding=True)
 
     def inferring(self) -> "_Part":
@@ -41,11 +41,11 @@ class RequestTiming:
         return _Part(self, decoding=False)
 
     def running(self, images: int) -> None:
-        """Note that the network begins to run, on so many images of this and other requests."""
+        """Note that a run of the model starts, on this many images of this and other requests."""
         self.runs.append((time.perf_counter(), images))
 
     def header(self) -> str:
-        """The same as a `Server-Timing` header (W3C, Server Timing, section 4), in milliseconds."""
+        """Return a `Server-Timing` header (W3C, Server Timing, section 4), in milliseconds."""
         return (
             f"decode;dur={self.decode * 1e3:.3f}, inference;dur={self.inference * 1e3:.3f}, "
             f"total;dur={self.total * 1e3:.3f}"
@@ -53,7 +53,7 @@ class RequestTiming:
 
 
 class _Part:
-    """Adds the time of a block to a part. A class, since contextlib's generators take 1.5 us."""
+    """Add the time of a block to a part. A class, because contextlib's generators take 1.5 us."""
 
     __slots__ = ("_decoding", "_start", "_timing")
 
@@ -75,6 +75,6 @@ class _Part:
 
 
 def timing(scope: Scope) -> RequestTiming:
-    """Return the stopwatch of a request, which `service.middleware.instrumentation` started."""
+    """Return the timing of a request, which `service.middleware.instrumentation` started."""
     found: RequestTiming = scope[SCOPE_KEY]
     return found

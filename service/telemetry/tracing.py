@@ -1,4 +1,4 @@
-"""Where OpenTelemetry's spans go, how many at a time, and what of its own lines is logged."""
+"""OpenTelemetry's span exporters, their batch size, and the logging of its warnings."""
 
 import logging
 import os
@@ -17,26 +17,26 @@ from service.version import SERVER, SERVER_VERSION
 
 logger = logging.getLogger("bentoml.fashion_lenet")
 
-# Spans that are sent together, unless its variable says otherwise. Python turns OpenTelemetry's own
-# 512 into bytes for so long that requests wait: the 99th percentile was 80 ms, with 64 it was 11.
+# Spans sent together, unless the variable is set. Serializing OpenTelemetry's default of 512 makes
+# requests wait: the 99th percentile was 80 ms with 512, and 11 ms with 64.
 BATCH_VARIABLE = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
 BATCH = 64
 
-SILENCE_SECONDS = 60.0  # between two lines of the log that say the same
+SILENCE_SECONDS = 60.0  # between two log lines with the same message
 
 
 def tracer_provider() -> TracerProvider:
-    """Make what spans are sent by, as OpenTelemetry's variables have it.
+    """Return the provider that sends spans, configured by OpenTelemetry's variables.
 
     Raises:
-        TracingError: one of them is wrong. What OpenTelemetry would only warn of counts too.
+        TracingError: a variable is invalid, or OpenTelemetry logs a warning about one.
     """
     defaults = {"service.name": SERVER, "service.version": SERVER_VERSION}
     with _warnings() as warnings:
         try:
             named = OTELResourceDetector().detect().attributes
             resource = Resource.create({**defaults, **named})
-            # Not at exit, which would wait for a collector that is away.
+            # No shutdown at exit: it would wait for an unreachable collector.
             provider = TracerProvider(resource=resource, shutdown_on_exit=False)
             batch = None if BATCH_VARIABLE in os.environ else BATCH
             for exporter in _exporters():
@@ -52,25 +52,27 @@ def tracer_provider() -> TracerProvider:
 def _exporters() -> list[SpanExporter]:
     name = os.environ.get("OTEL_TRACES_EXPORTER") or "otlp"
     if name not in ("otlp", "console", "none"):
-        raise TracingError(f"OTEL_TRACES_EXPORTER={name}: otlp, console or none is right")
+        raise TracingError(f"OTEL_TRACES_EXPORTER={name}: expected otlp, console or none")
     if name == "none":
         return []
     if name == "console":
         return [ConsoleSpanExporter()]
     for protocol in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
         if os.environ.get(protocol, "http/protobuf") != "http/protobuf":
-            raise TracingError(f"{protocol}={os.environ[protocol]}: http/protobuf is right")
+            raise TracingError(f"{protocol}={os.environ[protocol]}: expected http/protobuf")
     for endpoint in ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"):
         if value := os.environ.get(endpoint):
             url = urlsplit(value)
             if url.scheme not in ("http", "https") or not url.hostname:
-                raise TracingError(f"{endpoint}={value}: a URL as http://localhost:4318 is right")
+                raise TracingError(
+                    f"{endpoint}={value}: expected a URL such as http://localhost:4318"
+                )
     return [OTLPSpanExporter()]
 
 
 @contextmanager
 def _warnings() -> Iterator[list[str]]:
-    """Collect what OpenTelemetry logs."""
+    """Yield a list that collects OpenTelemetry's warnings."""
     handler = _Collecting(logging.WARNING)
     log = logging.getLogger("opentelemetry")
     propagate, log.propagate = log.propagate, False
@@ -92,21 +94,21 @@ class _Collecting(logging.Handler):
 
 
 class _RateLimitedHandler(logging.Handler):
-    """Logs as the service does, but each line of OpenTelemetry's code once a minute at most."""
+    """Log OpenTelemetry's warnings, but each line of its code at most once a minute."""
 
     def __init__(self, level: int) -> None:
         super().__init__(level)
-        self._said: dict[tuple[str, int], float] = {}
+        self._logged: dict[tuple[str, int], float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         place, now = (record.pathname, record.lineno), time.monotonic()
-        if now - self._said.get(place, -SILENCE_SECONDS) >= SILENCE_SECONDS:
-            self._said[place] = now
+        if now - self._logged.get(place, -SILENCE_SECONDS) >= SILENCE_SECONDS:
+            self._logged[place] = now
             logger.warning("Tracing: %s", record.getMessage())
 
 
 def rate_limit_opentelemetry_log() -> None:
-    """Keep a collector that is away, or a client's broken headers, from flooding the log."""
+    """Limit the log lines about an unreachable collector or a client's broken headers."""
     log = logging.getLogger("opentelemetry")
     log.propagate = False
     log.handlers = [_RateLimitedHandler(logging.WARNING)]

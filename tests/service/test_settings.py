@@ -144,7 +144,7 @@ def test_what_is_empty_is_unset_but_no_key(name: str, monkeypatch: pytest.Monkey
 )
 def test_a_variable_that_is_no_setting_is_named_without_its_value(name: str, meant: str) -> None:
     (warning,) = unknown_variables({"PATH": "/bin", name: "value", "FASHION_DEVICE": "cpu"})
-    assert warning.startswith(f"{name} is no setting")
+    assert warning.startswith(f"{name} is not a setting")
     assert warning.endswith(meant)
     assert "value" not in warning
 

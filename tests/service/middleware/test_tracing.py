@@ -300,14 +300,14 @@ def test_a_fault_of_ours_is_an_error(
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("OTEL_TRACES_EXPORTER", "zipkin", "zipkin: otlp, console or none is right"),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "grpc: http/protobuf is right"),
+        ("OTEL_TRACES_EXPORTER", "zipkin", "zipkin: expected otlp, console or none"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "grpc: expected http/protobuf"),
         (
             "OTEL_EXPORTER_OTLP_ENDPOINT",
             "collector:4318",
-            "a URL as http://localhost:4318 is right",
+            "expected a URL such as http://localhost:4318",
         ),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://", "a URL as http://localhost:4318 is right"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://", "expected a URL such as http://localhost:4318"),
         ("OTEL_TRACES_SAMPLER", "some", "Couldn't recognize sampler some"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "Invalid timeout value 'soon'"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip", "Unsupported compression type: zip"),

@@ -82,7 +82,9 @@ def test_triton_finds_the_server_and_the_model(
     assert triton.get_model_metadata(MODEL) == triton.get_model_metadata(MODEL, "1.1.0")
     with pytest.raises(InferenceServerException, match="there is no model 'resnet'"):
         triton.get_model_metadata("resnet")
-    with pytest.raises(InferenceServerException, match="there is no /v2/models/fashion_lenet/conf"):
+    with pytest.raises(
+        InferenceServerException, match="there is no route /v2/models/fashion_lenet/conf"
+    ):
         triton.get_model_config(MODEL)
 
 

@@ -132,15 +132,15 @@ def test_warnings_say_who_gets_in_and_what_is_no_setting(tmp_path: Path) -> None
     settings = {
         "FASHION_DEVICE": "cpu",
         "FASHION_MAX_CONCURENCY": "5",
-        "FASHION_API_KEYS": KEY,  # is no setting either, and nobody shall see it
+        "FASHION_API_KEYS": KEY,  # is not a setting either, and must not be shown
     }
     server = start(tmp_path, EVERYWHERE, ROOT, settings)
     lines = said(server)
     assert KEY not in server.log()
-    typos = sorted(line.split(" [cli] ")[1] for line in lines if "is no setting" in line)
+    typos = sorted(line.split(" [cli] ")[1] for line in lines if "is not a setting" in line)
     assert [typo.split()[0] for typo in typos] == ["FASHION_API_KEYS", "FASHION_MAX_CONCURENCY"]
-    assert typos[1].endswith("the nearest that is one is FASHION_MAX_CONCURRENCY")
-    open_to_all, line = (line for line in lines if "is no setting" not in line)
+    assert typos[1].endswith("the most similar setting is FASHION_MAX_CONCURRENCY")
+    open_to_all, line = (line for line in lines if "is not a setting" not in line)
     url = re.search(r"at (http://localhost:[1-9]\d+) and all interfaces, with 1 worker and", line)
     assert url is not None
     assert f"{url[1]}/ui" in line
