@@ -113,7 +113,7 @@ class InputStatistics:
 
     @cached_property
     def _floors(self) -> Floats:
-        """Summands (C + 1,) before the logarithm; the last is e, for a column of zeros: log e = 1."""
+        """Summands (C + 1,) before the logarithm; the last, e, makes a column of zeros 1."""
         return np.array([self.floor] * len(self.bias) + [np.e], np.float32)
 
     @cached_property
