@@ -1,1 +1,1 @@
-"""Processes that decode pictures for a worker, within limits that the kernel holds."""
+"""Decoder processes for a worker's images, with limits that the kernel enforces."""

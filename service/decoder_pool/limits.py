@@ -1,4 +1,4 @@
-"""What decoding the pictures of one request may cost."""
+"""Limits of the time and memory to decode one request's images."""
 
 from typing import NamedTuple
 
@@ -8,30 +8,30 @@ MIB = 2**20
 
 
 class Limits(NamedTuple):
-    """What one job may cost."""
+    """The limits of one job."""
 
-    seconds: float  # of a processor's time
-    memory: int  # bytes, beside the files themselves
-    pixels: int | None  # that are decoded
-    final: bool  # what takes more is refused, not passed on
+    seconds: float  # of CPU time
+    memory: int  # bytes, in addition to the files themselves
+    pixels: int | None  # decoded
+    final: bool  # a job beyond the limits is refused, not passed on
 
     def refuse_memory(self) -> TooLarge:
-        """Say that it was not enough."""
+        """Return the error for a job that takes too much memory."""
         return TooLarge(
             f"the image takes more than {self.memory // MIB} MiB of memory to decode: send a "
             "smaller one, or save it as JPEG"
         )
 
     def refuse_time(self) -> TooLarge:
-        """Say that it was not enough."""
+        """Return the error for a job that takes too much CPU time."""
         return TooLarge(
-            f"the image is not read in {self.seconds:g} s of a processor's time: save it anew, "
-            "without what is no picture in it, or send fewer or smaller ones"
+            f"the image is not read in {self.seconds:g} s of CPU time: save it again, with the "
+            "picture only and no other data, or send fewer or smaller ones"
         )
 
 
-# Each picture is first tried by processes for small ones; what takes them too much is done again
-# by those for large ones. So what is small does not wait for what is large, or only looks small.
+# Each job is first tried by the processes for small jobs; one that exceeds their limits is repeated
+# by those for large jobs. So a small job does not wait for a large one, or one that looks small.
 SMALL, LARGE = b"s", b"l"
 LIMITS = {
     SMALL: Limits(0.05, 64 * MIB, 500_000, final=False),

@@ -1,7 +1,8 @@
-"""What a worker and a process that decodes for it say to each other.
+"""The messages between a worker and its decoder processes.
 
-Each message is the length of some JSON (4 bytes), the JSON, and bytes whose number it tells.
-Nothing is pickled: whoever took over the process that decodes should gain no more than that.
+Each message is the length of some JSON (4 bytes), the JSON, and bytes whose number it defines.
+Nothing is pickled, so that an attacker in control of a decoder process cannot run code in the
+worker.
 """
 
 import json
@@ -16,24 +17,20 @@ from service.errors import DecoderError, InvalidInput, RequestError, TooLarge
 from service.preprocessing.decoding import Job
 from service.preprocessing.pipeline import SIDE, PreprocessedImage
 
-LONGEST_NAME = 80  # characters, of which an error shows no more
+LONGEST_NAME = 80  # characters; an error shows no more
 LENGTH = struct.Struct("<I")
 ERRORS: dict[int, type[RequestError]] = {error.status: error for error in (InvalidInput, TooLarge)}
 
 
 def pack_job(job: Job) -> bytes:
-    """Return what comes before a job's contents."""
+    """Return the message head of a job, to be sent before its contents."""
     lengths = [len(content) for content in job.contents]
     names = [name[:LONGEST_NAME] for name in job.names]
     return _pack([lengths, names, job.max_pixels, job.mode])
 
 
 def read_head(file: BinaryIO) -> tuple[list[int], Job] | None:
-    """Read what comes before a job's contents: their lengths, and the job without them.
-
-    Returns:
-        None where nothing more comes.
-    """
+    """Return the lengths of a job's contents, and the job without them; None at end of file."""
     prefix = file.read(LENGTH.size)
     if len(prefix) < LENGTH.size:
         return None
@@ -42,32 +39,32 @@ def read_head(file: BinaryIO) -> tuple[list[int], Job] | None:
 
 
 def pack_seen(seen: Sequence[PreprocessedImage]) -> bytes:
-    """Return the answer to a job that is done."""
+    """Return the answer to a finished job."""
     pixels = b"".join(one.pixels.tobytes() for one in seen)
     return _pack({"seen": [one.preprocessing for one in seen]}) + pixels
 
 
 def pack_error(error: RequestError) -> bytes:
-    """Return the answer to a job that is refused."""
+    """Return the answer to a refused job."""
     return _pack({"status": error.status, "error": str(error)})
 
 
 def pack_passed_on() -> bytes:
-    """Return the answer to a job that takes more than this process may spend."""
+    """Return the answer to a job that exceeds the limits of this process."""
     return _pack({})
 
 
 def pack_failure(text: str) -> bytes:
-    """Return the answer to a job in which an error was raised that no picture should cause."""
+    """Return the answer to a job with an unexpected error, which no image should cause."""
     return _pack({"failure": text})
 
 
 def unpack_answer(received: bytes | bytearray) -> list[PreprocessedImage] | RequestError | None:
-    """Read an answer; None stands for one that was passed on.
+    """Return the content of an answer; None if the job was passed on.
 
     Raises:
-        DecoderError: there was an error that no picture should cause.
-        Incomplete: more of it is to come.
+        DecoderError: the decoder had an unexpected error, which no image should cause.
+        Incomplete: the message is not complete yet.
     """
     if len(received) < LENGTH.size:
         raise Incomplete
@@ -89,7 +86,7 @@ def unpack_answer(received: bytes | bytearray) -> list[PreprocessedImage] | Requ
 
 
 class Incomplete(Exception):
-    """More of a message is to come."""
+    """A message is not complete yet."""
 
 
 def _pack(content: Any) -> bytes:

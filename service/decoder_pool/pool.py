@@ -1,4 +1,4 @@
-"""A worker's decoder processes: what is not small and plain is decoded there, within limits."""
+"""A worker's decoder processes, for images that are not decoded inline."""
 
 import asyncio
 import heapq
@@ -24,40 +24,40 @@ logger = logging.getLogger("bentoml.fashion_lenet")
 PROCESSES = {
     SMALL: 2,
     LARGE: 2,
-}  # for each worker; two at a time as a worker has two cores or fewer
-SMALL_BYTES = 2**20  # what has more goes to those for large ones at once
+}  # for each worker; two of a kind, because a worker has at most two cores
+SMALL_BYTES = 2**20  # a larger job goes directly to the processes for large jobs
 PIECE = 64 * 1024
 STOP_SECONDS = 5.0
 
-SECRET = ("FASHION_", "OTEL_", "BENTOML_")  # settings that a decoder has no need of
+SECRET = ("FASHION_", "OTEL_", "BENTOML_")  # settings that a decoder does not need
 
 
 class Decoders:
-    """Decoder processes that are there as long as their worker, or are replaced."""
+    """Decoder processes that live as long as their worker; one that dies is replaced."""
 
     def __init__(self) -> None:
-        """Start none yet."""
+        """Create the pool without processes."""
         self._forks: _ForkServer | None = None
         self._lanes: dict[bytes, _Lane] = {}
 
     def start(self) -> None:
-        """Start them, and do not wait for them."""
+        """Start the processes, without waiting for them."""
         if sys.platform == "win32":  # which has no fork
             return
         self._forks = _ForkServer()
         self._lanes = {kind: _Lane(kind, self._forks) for kind in PROCESSES}
 
     async def decode(self, job: Job) -> list[PreprocessedImage]:
-        """Decode the pictures of a request.
+        """Return a request's images, preprocessed.
 
-        What turns out to take more than the small ones may is done again by those for large ones,
-        so that the small do not wait for the large.
+        A job that exceeds the limits for small jobs is repeated by the processes for large jobs,
+        so that small jobs do not wait for large ones.
 
         Raises:
-            InvalidInput, TooLarge: as `service.preprocessing.decoding.decode` does, or the limits
-                of `service.decoder_pool.process` are reached.
+            InvalidInput, TooLarge: as in `service.preprocessing.decoding.decode`, or the limits of
+                `service.decoder_pool.limits` are reached.
             Overloaded: the system has ended the process.
-            NotReady: none can be started.
+            NotReady: no process can be started.
         """
         if not self._lanes:
             return await asyncio.to_thread(decode, job)
@@ -73,7 +73,7 @@ class Decoders:
         raise answer if isinstance(answer, RequestError) else _refusal(answer)
 
     async def close(self) -> None:
-        """End them."""
+        """End the processes."""
         if self._forks is not None:
             await self._forks.close()
         for lane in self._lanes.values():
@@ -81,22 +81,22 @@ class Decoders:
 
 
 def _refusal(number: signal.Signals | None) -> RequestError:
-    """Say why a process ended that decoded a picture."""
+    """Return the error for a decoder process that ended during a job."""
     limits = LIMITS[LARGE]
     if number == signal.SIGPROF:
         return limits.refuse_time()
     if number in (signal.SIGKILL, None):
         return Overloaded(
-            "the system has ended the process that decoded the image, as it does where memory is "
+            "the system has ended the process that decoded the image, as it does when memory is "
             "short: try again"
         )
     return InvalidInput(f"the image is broken: its decoder ended with {number!r}")
 
 
 class _Lane:
-    """Processes with the same limits, of which each decodes one job at a time.
+    """Processes with the same limits; each decodes one job at a time.
 
-    The smallest file waits the shortest, so that a photograph does not wait for sixty that are bad.
+    The smallest waiting job is next, so that a photograph does not wait for sixty bad files.
     """
 
     def __init__(self, kind: bytes, forks: "_ForkServer") -> None:
@@ -107,9 +107,10 @@ class _Lane:
         self._running: set[asyncio.Task[_Answer]] = set()
 
     async def decode(self, job: Job) -> "_Answer":
-        """Wait for a process and its answer; a signal if it died of the job."""
+        """Return a process's answer to a job; a signal if the process died."""
         link = await self._take(sum(len(content) for content in job.contents))
-        # A client that leaves does not end it: what is left of its answer would come to the next.
+        # If a client disconnects, the job still runs to its end: the rest of its answer would
+        # otherwise be read as the answer to the next job.
         task = asyncio.ensure_future(self._exchange(link, job))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -141,13 +142,13 @@ class _Lane:
                 link.close()
                 link = self._forks.fork(self._kind)
             parts = _parts(job)
-            del job  # it may be large, and once sent it is not needed
+            del job  # it may be large, and is not needed after it is sent
             return await _ask(link, parts)
         finally:
             self._give(link)
 
     async def close(self) -> None:
-        """Let go of processes that have ended."""
+        """Close the sockets, after all running jobs have finished."""
         await asyncio.gather(*self._running, return_exceptions=True)
         for link in self._idle:
             link.close()
@@ -157,19 +158,19 @@ _Answer = list[PreprocessedImage] | RequestError | signal.Signals | None
 
 
 def _parts(job: Job) -> deque[bytes]:
-    """Return what is sent for a job: a small one in one go."""
+    """Return the parts of a job's message; a small job is one part."""
     parts = deque((pack_job(job), *job.contents))
     return parts if sum(map(len, parts)) > PIECE else deque((b"".join(parts),))
 
 
 async def _ask(link: socket.socket, parts: deque[bytes]) -> _Answer:
-    """Have a process decode; return its answer, None if it passes that on, or what it died of.
+    """Return a process's answer to a job, None if it passes the job on, or the signal it died of.
 
-    Each part of the job is let go of once it is sent.
+    Each part of the job is freed after it is sent.
     """
     loop = asyncio.get_running_loop()
     received = bytearray()
-    with suppress(OSError):  # it is dead; what of comes last
+    with suppress(OSError):  # the process is dead; the last byte is the signal
         while parts:
             await loop.sock_sendall(link, parts.popleft())
     with suppress(OSError):
@@ -181,7 +182,7 @@ async def _ask(link: socket.socket, parts: deque[bytes]) -> _Answer:
 
 
 def _is_alive(link: socket.socket) -> bool:
-    """Whether a process is there that has nothing to say: the dead leave the number of a signal."""
+    """Return whether a process lives: a dead one leaves the number of a signal to read."""
     try:
         link.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
@@ -199,20 +200,18 @@ class _ForkServer:
         self._control: socket.socket | None = None
 
     def fork(self, kind: bytes) -> socket.socket:
-        """Have a process forked, and return the socket to speak to it.
+        """Return the socket of a newly forked process.
 
         Raises:
-            NotReady: none can be started.
+            NotReady: no process can be started.
         """
         try:
             ours, theirs = socket.socketpair()
             with theirs:
                 self._order(kind, theirs)
         except OSError as error:
-            logger.error("No process to decode pictures: %s", error)
-            raise NotReady(
-                f"no process to decode pictures can be started: {error.strerror}"
-            ) from error
+            logger.error("No decoder process can be started: %s", error)
+            raise NotReady(f"no decoder process can be started: {error.strerror}") from error
         ours.setblocking(False)
         return ours
 
@@ -240,7 +239,7 @@ class _ForkServer:
         return ours
 
     async def close(self) -> None:
-        """End it, and with it all that it forked."""
+        """End the fork server, and with it all processes that it forked."""
         if self._control is None or self._process is None:
             return
         self._control.close()

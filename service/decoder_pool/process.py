@@ -1,13 +1,13 @@
-"""Processes that decode pictures, and the one that they are forked from.
+"""The decoder processes, and the fork server that starts them.
 
     python -m service.decoder_pool.process < SOCKET
 
-A file of a hundred bytes can claim gigabytes, and some decoders work for seconds in one call that
+A file of a hundred bytes can claim gigabytes, and some decoders run for seconds in one call that
 nothing within their process can end. Here the kernel refuses the memory and ends the process.
 
-For each byte that comes through the socket, with another socket beside it, a process is forked
-that decodes what comes through that one, within the limits that the byte names. If it dies, the
-number of the signal is the last that comes back. All of them end when the first socket is closed.
+For each byte received through the socket, together with another socket, the server forks a process.
+It decodes the jobs from that other socket, within the limits that the byte selects. If it dies, the
+last byte sent back is the signal's number. All processes end when the first socket is closed.
 """
 
 import ctypes
@@ -39,20 +39,20 @@ from service.malloc import give_back_freed, tune_malloc_for_server
 from service.preprocessing.decoding import Job, LargeJob, decode
 from service.preprocessing.formats import FORMATS
 
-ENDED_BY_WORKER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # that others get are not for us
+ENDED_BY_WORKER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # sent to others, not to us
 
 
 class ForkServer:
-    """Forks processes that decode; knows which of them live."""
+    """Forks decoder processes, and knows which of them live."""
 
     def __init__(self, control: socket.socket) -> None:
-        """Take orders from a socket."""
+        """Serve the orders from a socket."""
         self._control = control
-        self._links: dict[int, socket.socket] = {}  # by the process that has the other end
+        self._links: dict[int, socket.socket] = {}  # by the id of the process at the other end
 
     def serve(self) -> None:
-        """Fork until the socket is closed, then end all."""
-        signal.signal(signal.SIGCHLD, self._bury)
+        """Fork until the socket is closed, then end all processes."""
+        signal.signal(signal.SIGCHLD, self._reap)
         while True:
             kind, descriptors, _, _ = socket.recv_fds(self._control, 1, 1)
             if not kind:
@@ -75,7 +75,7 @@ class ForkServer:
         self._links[process] = link
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
-    def _bury(self, number: int, frame: FrameType | None) -> None:
+    def _reap(self, number: int, frame: FrameType | None) -> None:
         while self._links:
             process, status = os.waitpid(-1, os.WNOHANG)
             if process == 0:
@@ -85,9 +85,9 @@ class ForkServer:
 
 
 def work(link: socket.socket, limits: Limits) -> None:
-    """Decode what comes through a socket, until it is closed."""
+    """Decode the jobs from a socket, until it is closed."""
     null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in range(3):  # C libraries write what they think of a file
+    for descriptor in range(3):  # C libraries print messages about a file
         os.dup2(null, descriptor)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     size = _address_space()
@@ -101,13 +101,13 @@ def work(link: socket.socket, limits: Limits) -> None:
             signal.setitimer(signal.ITIMER_PROF, 0)
             del job
             link.sendall(answer)
-            gc.collect()  # an error and its frames refer to each other, and so keep the pixels
+            gc.collect()  # an error and its frames refer to each other and keep the pixels
             if limits.final or len(lengths) > 1:
                 give_back_freed()
 
 
 def answer_job(job: Job, limits: Limits) -> bytes:
-    """Decode, and return the message that answers."""
+    """Return the answer to a job."""
     _forget_lack_of_memory()
     try:
         return pack_seen(decode(job, limits.pixels))
@@ -123,7 +123,7 @@ def answer_job(job: Job, limits: Limits) -> bytes:
     return pack_error(limits.refuse_memory()) if limits.final else pack_passed_on()
 
 
-# A C library that gets no memory says that the file is broken. Only errno tells the difference.
+# If a C library gets no memory, it reports a broken file. Only errno shows the difference.
 
 
 def _lacked_memory(error: RequestError) -> bool:
@@ -155,7 +155,7 @@ if ERRNO is not None:
 
 
 def warm_up() -> None:
-    """Have imported what decoding imports, each of Pillow's readers among it."""
+    """Import all that decoding needs, including each of Pillow's readers."""
     Image.init()
     for kind in FORMATS:
         file = BytesIO()
@@ -164,13 +164,13 @@ def warm_up() -> None:
 
 
 def main() -> None:
-    """Serve the worker whose socket is standard input."""
+    """Serve the worker whose socket is the standard input."""
     for number in ENDED_BY_WORKER:
         signal.signal(number, signal.SIG_IGN)
     tune_malloc_for_server()
     warm_up()
     gc.collect()
-    gc.freeze()  # so that no collection touches, and so copies, what all of them share
+    gc.freeze()  # so that no collection touches, and so copies, the shared memory
     with socket.socket(fileno=os.dup(0)) as control:
         ForkServer(control).serve()
 

@@ -1,1 +1,1 @@
-"""How images compare with the training set, one by one and as a stream."""
+"""Comparison of images with the training set, one by one and as a stream."""

@@ -1,4 +1,4 @@
-"""What Prometheus is told of the images that come in; docs/watchman.md says what it means."""
+"""The Prometheus metrics of the input; docs/watchman.md explains them."""
 
 from prometheus_client import Counter, Gauge
 
@@ -33,12 +33,12 @@ DRIFT = Gauge(
 
 
 def report_inputs(statistics: InputStatistics, shifts: Floats, window: DriftWindow) -> None:
-    """Tell of more images.
+    """Update the metrics with N more images.
 
     Args:
         statistics: of the training set.
-        shifts: theirs, (N,).
-        window: has taken them.
+        shifts: the images' outlier scores, (N,).
+        window: the drift window, which already has the images.
     """
     SHIFT.observe_many(shifts)
     UNUSUAL.inc(int((shifts > 1).sum()))

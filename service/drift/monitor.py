@@ -1,7 +1,7 @@
-"""Looks at every image that the network is given, and says which are unlike its training set.
+"""The input monitor: outlier scores of the network's input images, for responses and metrics.
 
-The scores are one more output of the network, named `squared_shift`: they are made for a whole
-batch at a time, and each request gets its own.
+The squared scores are one more output beside the network's own, named `squared_shift`. They are
+computed for a whole batch at a time, and each request gets its own rows.
 """
 
 from collections import deque
@@ -20,32 +20,32 @@ from service.drift.statistics import (
 )
 from service.drift.window import DriftWindow
 
-# Of images whose shifts nobody asks for a sample will do, scored when the metrics are told.
-SAMPLE = PIECE  # of a batch
-SAMPLES = 32  # until then
+# If no request asks for the scores, only a sample of the images is scored, at the next flush.
+SAMPLE = PIECE  # images of a batch
+SAMPLES = 32  # batches between two flushes
 
 
 class InputMonitor:
-    """Runs a network, and watches what goes in."""
+    """Runs a network, and scores its input images."""
 
     def __init__(self, statistics: InputStatistics, infer: Infer) -> None:
-        """Watch the images that infer is given.
+        """Monitor the input images of infer.
 
         Args:
             statistics: of the training set.
-            infer: gives the outputs named, (N, K) each, of images (N, 1, 28, 28).
+            infer: returns the named outputs, (N, K) each, for images (N, 1, 28, 28).
         """
-        from service.drift.metrics import report_inputs  # only a worker has a folder for metrics
+        from service.drift.metrics import report_inputs  # only a worker has a metrics folder
 
         self.statistics = statistics
-        self._tell = report_inputs
+        self._report = report_inputs
         self._infer = infer
         self._window = DriftWindow(statistics)
         self._scored: deque[Floats] = deque()  # (f - m) L of each batch
         self._sampled: deque[NDArray[np.uint8]] = deque()
 
     def infer(self, images: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
-        """Return the outputs named, `squared_shift` (N, 1) among them where it is asked for."""
+        """Return the named outputs, which may include `squared_shift` (N, 1)."""
         if SQUARED_DISTANCE_OUTPUT not in outputs:
             arrays = self._infer(images, outputs)
             if len(self._sampled) < SAMPLES:
@@ -60,7 +60,7 @@ class InputMonitor:
         return arrays
 
     def flush(self) -> None:
-        """Let the metrics know of the images since the last time."""
+        """Update the metrics with the images since the last flush."""
         scored = [self._scored.popleft() for _ in range(len(self._scored))]
         sampled = [self._sampled.popleft() for _ in range(len(self._sampled))]
         if sampled:
@@ -68,4 +68,4 @@ class InputMonitor:
         if scored:
             whitened = np.concatenate(scored)  # (N, 3C)
             self._window.add(whitened)
-            self._tell(self.statistics, np.sqrt(squared_norms(whitened)), self._window)
+            self._report(self.statistics, np.sqrt(squared_norms(whitened)), self._window)

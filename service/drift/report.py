@@ -1,6 +1,6 @@
-"""How an image compares with the training set, and in words what may be the matter with it.
+"""The report on an image: its outlier score, and a hint in words if it is unusual.
 
-The words are rules of thumb, for a person to start from; they decide nothing.
+The hints are rules of thumb, a starting point for a person; no decision depends on them.
 """
 
 import math
@@ -10,13 +10,13 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from service.drift.statistics import SIDE, InputStatistics
 
 BLANK = 4.0  # standard deviation of all pixels, 0 to 255
 NOISE = 0.8  # mean step to the next pixel, in standard deviations; white noise has 1.1
-LIGHT = 127  # as `service.preprocessing.fashion_mnist` tells a light background from a dark one
+LIGHT = 127  # above it a background is light, as in `service.preprocessing.fashion_mnist`
 
 
 class InputReport(TypedDict):
@@ -32,7 +32,7 @@ class InputReport(TypedDict):
 def input_reports(
     statistics: InputStatistics, images: NDArray[np.uint8], squared_shifts: Sequence[float]
 ) -> list[InputReport]:
-    """Say how images (N, 28, 28) with those shifts, N of them, compare with the training set."""
+    """Return the reports on images (N, 28, 28), of their N squared outlier scores."""
     unusual = [index for index, squared in enumerate(squared_shifts) if squared > 1]
     found = (
         dict(zip(unusual, explain_outliers(statistics, images[unusual]), strict=True))
@@ -50,7 +50,7 @@ def input_reports(
 
 
 def explain_outliers(statistics: InputStatistics, images: NDArray[np.uint8]) -> list[str]:
-    """Say what each of some unusual images (M, 28, 28) looks like."""
+    """Return a hint for each of some unusual images (M, 28, 28)."""
     pixels = images.astype(np.float32)  # (M, 28, 28)
     means = pixels.mean(axis=(1, 2))  # (M,)
     deviations = _sizes(pixels - means[:, None, None])  # (M,)
@@ -66,7 +66,7 @@ def explain_outliers(statistics: InputStatistics, images: NDArray[np.uint8]) -> 
         "unlike the training images": np.full(len(images), True),
     }
     texts = list(found)
-    first = np.argmax(list(found.values()), axis=0)  # (M,), of those that hold
+    first = np.argmax(list(found.values()), axis=0)  # (M,), the first that is true
     return [texts[index] for index in first.tolist()]
 
 
@@ -78,7 +78,7 @@ def _sizes(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _are_negated(statistics: InputStatistics, images: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Whether images (M, 28, 28) have a light edge, and are less unusual when negated."""
+    """Return whether images (M, 28, 28) have a light edge and score lower when negated, (M,)."""
     edges = [images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]]  # (M, 28) each
     light: NDArray[np.bool_] = (np.concatenate(edges, axis=1) > LIGHT).mean(axis=1) > 0.5  # (M,)
     if light.any():

@@ -1,11 +1,11 @@
-"""How far an image is from what the first batch norm was trained on, computed fast.
+"""The Mahalanobis distance of an image from the training set, in the first batch norm's features.
 
 The definition is in `export.metadata.input_statistics`, the mathematics in docs/watchman.md.
 
-Beside a request, whose code and data fill the caches, each call of numpy's costs 1 to 3 us, more
-than its arithmetic. So all that is linear in the pixels is one product of matrices, whitening
-included; and what is squared is computed at patches that lie side by side, so that five rows of an
-image are five patches as they stand in memory.
+During a request, whose code and data fill the caches, each NumPy call costs 1 to 3 us, more than
+its arithmetic. So everything linear in the pixels, whitening included, is one matrix product.
+Squares are computed at adjacent patches only: five rows of an image are five patches, in the
+order in which they are in memory.
 """
 
 import json
@@ -20,12 +20,12 @@ METADATA_KEY = "input_statistics"  # of a model's metadata
 
 SIDE, KERNEL = 28, 5
 OUT = SIDE - KERNEL + 1  # of the convolution
-PER_SIDE, FIRST = 5, 1  # patches, and where the first begins
+PER_SIDE, FIRST = 5, 1  # patches, and the row and column of the first
 BAND, START = KERNEL * SIDE, FIRST * SIDE  # pixels of five rows, and those before the first five
 
 WIDEST = 2**16  # images in a window
 
-# More at a time, and OpenBLAS would start threads for them, which the event loop's has to wait for.
+# With more images at a time OpenBLAS would start threads, and the event loop would wait for them.
 PIECE = 12
 SQUARED_DISTANCE_OUTPUT = "squared_shift"  # an output (N, 1), beside the network's own
 
@@ -34,7 +34,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class InputStatistics:
-    """What `export.metadata.input_statistics.InputStatistics` wrote, and its fast form."""
+    """The statistics of `export.metadata.input_statistics.InputStatistics`, computed fast."""
 
     weight: NDArray[np.float64]  # (C, 5, 5), for pixels from 0 to 255
     bias: NDArray[np.float64]  # (C,)
@@ -48,10 +48,10 @@ class InputStatistics:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the `input_statistics` of a model's metadata.
+        """Return the `input_statistics` of a model's metadata.
 
         Raises:
-            ValueError, KeyError, TypeError: it is no such JSON, or its arrays do not fit together.
+            ValueError, KeyError, TypeError: it is not such JSON, or its arrays do not fit together.
         """
         content = json.loads(text)
         bias = np.array(content["bias"], np.float64)  # (C,)
@@ -71,14 +71,14 @@ class InputStatistics:
         )
 
     def whitened(self, images: NDArray[np.uint8], at_once: int = PIECE) -> Floats:
-        """Return (f - m) L, (N, 3C), of images (N, 1, 28, 28); its length is an image's shift."""
+        """Return (f - m) L, (N, 3C), of images (N, 1, 28, 28); a row's length is the distance."""
         if len(images) <= at_once:
             return self._whitened(images)
-        pieces = range(0, len(images), at_once)
-        return np.concatenate([self._whitened(images[i : i + at_once]) for i in pieces])  # (N, 3C)
+        starts = range(0, len(images), at_once)
+        return np.concatenate([self._whitened(images[i : i + at_once]) for i in starts])  # (N, 3C)
 
     def mahalanobis_distances(self, images: NDArray[np.uint8], at_once: int = PIECE) -> Floats:
-        """Return the shifts (N,) of images (N, 1, 28, 28); 1 is the limit."""
+        """Return the distances (N,) of images (N, 1, 28, 28), in units of the limit."""
         found: Floats = np.sqrt(squared_norms(self.whitened(images, at_once)))
         return found
 
@@ -89,7 +89,7 @@ class InputStatistics:
 
     @property
     def expected_means(self) -> NDArray[np.float64]:
-        """The same (C,) over the training set."""
+        """The channels' means (C,) over the training set."""
         return self._over_all_positions(self.mean)
 
     def _over_all_positions(self, f: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -113,18 +113,18 @@ class InputStatistics:
 
     @cached_property
     def _floors(self) -> Floats:
-        """What to add (C + 1,); the last turns a column of zeros into e, for the constant 1."""
+        """Summands (C + 1,) before the logarithm; the last, e, makes a column of zeros 1."""
         return np.array([self.floor] * len(self.bias) + [np.e], np.float32)
 
     @cached_property
     def _matrices(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Make the matrices, each in the order in memory in which BLAS is quickest.
+        """Return the matrices, each in the memory order that is fastest for BLAS.
 
         Returns:
-            (784, 3C): from pixels to means near the edge and inside, and by L to their part of z;
-            (140, 5C): from five rows of pixels to the five patches in them;
-            (25C, C + 1): from the squares at all patches to their means, and 0;
-            (C + 1, 3C): from their logarithms, and 1, by L to their part of z, and to - m L.
+            (784, 3C): pixels to means near the edge and inside, and through L to their part of z;
+            (140, 5C): five rows of pixels to the five patches in them;
+            (25C, C + 1): squares at all patches to their means, and 0;
+            (C + 1, 3C): their logarithms, and 1, through L to their part of z, and to - m L.
         """
         C = len(self.bias)
         near = np.ones((OUT, OUT), bool)
@@ -146,7 +146,7 @@ class InputStatistics:
         )
 
     def _mean_over(self, at: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return the matrix (784, C) from pixels to channels' means over some positions."""
+        """Return the matrix (784, C) from pixels to the channels' means over some positions."""
         C = len(self.bias)
         matrix = np.zeros((SIDE, SIDE, C))
         for row, column in zip(*np.nonzero(at), strict=True):
@@ -165,14 +165,16 @@ def squared_norms(whitened: Floats) -> Floats:
 def _array(content: dict[str, Any], key: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
     array = np.array(content[key], np.float64)
     if array.shape != shape or not np.isfinite(array).all():
-        raise ValueError(f"its {key} has shape {array.shape}, {shape} of finite numbers is right")
+        raise ValueError(
+            f"its {key}: expected finite numbers of shape {shape}, got shape {array.shape}"
+        )
     return array
 
 
 def _positive(content: dict[str, Any], key: str, most: float = np.inf) -> float:
     value = float(content[key])
     if not 0 < value < np.inf:
-        raise ValueError(f"its {key} is {value:g}, a positive finite number is right")
+        raise ValueError(f"its {key}: expected a positive finite number, got {value:g}")
     if value > most:
-        raise ValueError(f"its {key} is {value:g}, at most {most:g} is right")
+        raise ValueError(f"its {key}: expected at most {most:g}, got {value:g}")
     return value

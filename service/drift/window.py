@@ -1,4 +1,4 @@
-"""Whether a stream of images has changed, though none of them need be unusual by itself."""
+"""Drift of a stream of images, also if no single image is an outlier."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,21 +7,21 @@ from service.drift.statistics import Floats, InputStatistics
 
 
 class DriftWindow:
-    """The mean of the latest images' statistics, held against the training set's."""
+    """The mean of the latest images' statistics, compared with the training set's."""
 
     def __init__(self, statistics: InputStatistics) -> None:
-        """Begin with no image."""
+        """Start without images."""
         self._statistics = statistics
         self._latest = np.zeros((0, len(statistics.mean)), np.float32)  # (f - m) L
 
     def add(self, whitened: Floats) -> None:
-        """Take the (f - m) L, (N, 3C), of N more images in their order."""
+        """Add the (f - m) L, (N, 3C), of N more images, in order."""
         size = self._statistics.window
         self._latest = np.concatenate([self._latest, whitened])[-size:]  # (<= window, 3C)
 
     @property
     def drift(self) -> float:
-        """Distance of the mean, in units of its limit; 0 until the window is full."""
+        """Mahalanobis distance of the mean, in units of its limit; 0 until the window is full."""
         if len(self._latest) < self._statistics.window:
             return 0.0
         return float(np.linalg.norm(self._mean)) / self._statistics.drift_limit

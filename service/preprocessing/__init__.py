@@ -1,1 +1,1 @@
-"""From a picture's bytes to what the network sees."""
+"""Preprocessing: from an image file's bytes to the network's input."""

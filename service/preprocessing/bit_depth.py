@@ -1,4 +1,4 @@
-"""Grey of 16 and 32 bits, as scanners and laboratories write it, in 8 bits."""
+"""Conversion of grey images of 16 and 32 bits, from scanners and laboratories, to 8 bits."""
 
 from typing import Any
 
@@ -8,21 +8,20 @@ from PIL import Image
 
 from service.errors import InvalidInput
 
-PIECE = 2**20  # values scaled at a time, since that takes 16 bytes for each
+PIECE = 2**20  # values scaled at a time, because each takes 16 bytes
 
-# The white that a picture may mean, by whether its values are whole numbers.
+# The possible values of white, by whether an image's values are integers.
 WHITE_POINTS = {True: (255, 65535), False: (1, 255, 65535)}
 
 
 def to_8_bit(image: Image.Image) -> Image.Image:
-    """Bring grey of more than 8 bits to 8; Pillow itself would clip it, or refuse.
+    """Return a grey image of more than 8 bits in 8; Pillow itself would clip or refuse it.
 
-    A file of 16 bits has its white at 65535. One of 32 bits, whole numbers or floating
-    point, does not say where: it is the smallest of 1 (floating point only), 255 and
-    65535 that no pixel is above.
+    In a 16-bit file white is 65535. A 32-bit file, integer or floating point, does not define
+    white: it is the smallest of 1 (floating point only), 255 and 65535 that no pixel exceeds.
 
     Raises:
-        InvalidInput: a pixel of 32 bits is below 0, above 65535, or no number.
+        InvalidInput: a 32-bit pixel is below 0, above 65535, or not a number.
     """
     if image.mode.startswith("I;16"):
         return Image.fromarray((_values(image) // 257).astype(np.uint8))
@@ -32,10 +31,10 @@ def to_8_bit(image: Image.Image) -> Image.Image:
 
 
 def _values(image: Image.Image) -> NDArray[Any]:
-    """Copy the pixels (H, W), a few rows at a time.
+    """Return a copy of the pixels (H, W), made a few rows at a time.
 
-    Pillow copies 64 KiB at a time before it joins them. The 128 MiB of a large picture filled the
-    heaps that malloc has for a thread, which now and then kept 64 MiB of it.
+    Pillow copies 64 KiB at a time and then joins them. The 128 MiB of a large image filled
+    malloc's heaps for a thread, which sometimes kept 64 MiB of it.
     """
     width, height = image.size
     rows = max(1, PIECE // width)
@@ -47,7 +46,7 @@ def _values(image: Image.Image) -> NDArray[Any]:
 
 
 def _scaled(values: NDArray[np.int32 | np.float32]) -> NDArray[np.uint8]:
-    low, high = values.min(), values.max()  # of which both are NaN where a pixel is
+    low, high = values.min(), values.max()  # both are NaN if a pixel is
     for white in WHITE_POINTS[np.issubdtype(values.dtype, np.integer)]:
         if low >= 0 and high <= white:
             scaled = np.empty(values.shape, np.uint8)
@@ -61,6 +60,6 @@ def _scaled(values: NDArray[np.int32 | np.float32]) -> NDArray[np.uint8]:
 
 
 def _pieces(values: NDArray[Any]) -> list[NDArray[Any]]:
-    """Views of values, which are contiguous."""
+    """Return views of contiguous values, of at most `PIECE` values each."""
     flat = values.reshape(-1)
     return [flat[start : start + PIECE] for start in range(0, flat.size, PIECE)]

@@ -1,4 +1,4 @@
-"""Decode the pictures of one request, in the process that calls."""
+"""Decoding of one request's images, in the calling process."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,35 +10,35 @@ from service.preprocessing.pipeline import Mode, PreprocessedImage, open_image, 
 
 
 class Job(NamedTuple):
-    """Pictures to decode, one after the other."""
+    """Images to decode, one after the other."""
 
     contents: Sequence[bytes]
-    names: Sequence[str]  # of a form's pictures, as its client has them; none: one is the body
+    names: Sequence[str]  # the client's file names of a form's images; empty: one image as body
     max_pixels: int
     mode: Mode = "auto"
 
 
 class LargeJob(Exception):
-    """There are more pixels to decode than the caller wants to."""
+    """There are more pixels to decode than the caller allows."""
 
 
 def decode(job: Job, most_pixels: int | None = None) -> list[PreprocessedImage]:
-    """Decode the pictures of a request, in order.
+    """Return a request's images, preprocessed, in order.
 
     Args:
-        job: what to decode.
-        most_pixels: to decode at all; None for any number within the job's own limit.
+        job: the images.
+        most_pixels: limit of the pixels to decode; None for the job's own limit.
 
     Raises:
-        InvalidInput: one of them is broken, or no picture; the message names it.
-        TooLarge: it, or all of them together, have more pixels than the limit, or take too long.
-        LargeJob: they have more than most_pixels.
+        InvalidInput: a file is broken, or not an image; the message names it.
+        TooLarge: one image or all together have more pixels than the limit, or take too long.
+        LargeJob: the images have more than most_pixels.
     """
     if not job.names:
         return [_decode_one(job.contents[0], job, most_pixels)]
     pixels, decoded = 0, 0
     for index, content in enumerate(job.contents):
-        # Closed at once: a thousand that are open hold more than one that is decoded.
+        # Closed at once: a thousand open images take more memory than one that is decoded.
         with named(index, job.names[index]), open_image(content, job.max_pixels) as image:
             pixels += image.width * image.height
             image.draft(None, (MAX_WORKING_SIDE, MAX_WORKING_SIDE))
@@ -59,7 +59,7 @@ def decode(job: Job, most_pixels: int | None = None) -> list[PreprocessedImage]:
 
 def _decode_one(content: bytes, job: Job, most_pixels: int | None) -> PreprocessedImage:
     with open_image(content, job.max_pixels) as image:
-        # A large JPEG is decoded at a half, a quarter or an eighth of its size, as much faster.
+        # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which is faster by as much.
         image.draft(None, (MAX_WORKING_SIDE, MAX_WORKING_SIDE))
         if most_pixels is not None and image.width * image.height > most_pixels:
             raise LargeJob
@@ -68,7 +68,7 @@ def _decode_one(content: bytes, job: Job, most_pixels: int | None) -> Preprocess
 
 @contextmanager
 def named(index: int, name: str) -> Iterator[None]:
-    """Say which picture of a form an error is about."""
+    """Add an image's index and file name to errors about it."""
     try:
         yield
     except RequestError as error:

@@ -1,8 +1,8 @@
-"""The pipeline that made Fashion-MNIST out of a shop's photographs.
+"""The pipeline that made Fashion-MNIST from a shop's photographs.
 
 Xiao, Rasul & Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
-Algorithms", 2017, https://arxiv.org/abs/1708.07747, section 2: trim the edges that
-are of the corner's colour, longest edge to 28, sharpen, centre on 28 x 28, negate, grey.
+Algorithms", 2017, https://arxiv.org/abs/1708.07747, section 2: trim edges of the corner's colour,
+longest edge to 28, sharpen, centre on 28 x 28, negate, grey.
 """
 
 from math import ceil
@@ -12,33 +12,33 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
 SIDE = 28
-MAX_WORKING_SIDE = 8 * SIDE  # a photograph is made this small first, so that the rest costs little
-BAND_PIXELS = 2**20  # of a picture that are converted at a time
+MAX_WORKING_SIDE = 8 * SIDE  # a photograph is first reduced to this size, so that the rest is fast
+BAND_PIXELS = 2**20  # pixels of an image that are converted at a time
 
-# Black or white and a palette's numbers have no mean, and transparency counts in it. All are
-# converted before a picture is reduced.
+# Bilevel pixels and palette indices cannot be averaged, and transparency affects the average. An
+# image of these modes is converted before it is reduced.
 CONVERTED = ("1", "P", "PA", "LA", "RGBA")
 
 TRIM_TOLERANCE = 13  # 5 % of 255, as in the paper
 WHITE = (255, 255, 255)
 BACKGROUND = (
-    "fashion_lenet.background"  # the key of a picture's own page in its info, if it has one
+    "fashion_lenet.background"  # key in an image's info for its own background, if it has one
 )
 
 
 class FashionMnistImage(NamedTuple):
-    """A photograph as the data set would have it."""
+    """A photograph converted as in the data set."""
 
     image: Image.Image  # 28 x 28 in 8-bit grey, background dark, garment light
     negated: bool  # its background was light
-    trimmed: bool  # edges of the background's colour were cut away
+    trimmed: bool  # edges of the background's colour were removed
 
 
 def to_fashion_mnist(image: Image.Image) -> FashionMnistImage:
-    """Turn any picture of a garment into what the data set would have made of it.
+    """Return an image of a garment, converted as in the data set.
 
-    The paper's photographs have a white background, which it negates. Here the
-    background is the border's colour, and only a light one is negated.
+    The paper's photographs have a white background, and all are negated. Here the background is
+    the border's colour, and the image is negated only if the background is light.
 
     Args:
         image: decoded and upright, of any size, in any of Pillow's modes of 8 bits.
@@ -58,7 +58,7 @@ def to_fashion_mnist(image: Image.Image) -> FashionMnistImage:
 
 
 def downscale(image: Image.Image) -> Image.Image:
-    """Make a large picture small enough to work on."""
+    """Return a large image reduced to `MAX_WORKING_SIDE`."""
     if max(image.size) <= MAX_WORKING_SIDE:
         return image
     if image.mode in CONVERTED:
@@ -67,7 +67,7 @@ def downscale(image: Image.Image) -> Image.Image:
 
 
 def _reduce_in_bands(image: Image.Image) -> Image.Image:
-    """Reduce some rows at a time, each converted: of all at once that takes twice the memory."""
+    """Return a reduced image, converted in bands: all rows at once would take twice the memory."""
     mode = "RGBA" if image.has_transparency_data else "RGB"
     reduced = Image.new(mode, _fitted(image.size, MAX_WORKING_SIDE))
     reduced.info = image.info
@@ -84,7 +84,7 @@ def _reduce_in_bands(image: Image.Image) -> Image.Image:
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """Give a transparent picture its own background, or a white one, as a shop's page has."""
+    """Return a transparent image on its own background, or on white, as on a shop's page."""
     if not image.has_transparency_data:
         return image if image.mode == "L" else image.convert("RGB")
     foreground = image.convert("RGBA")
@@ -93,14 +93,14 @@ def flatten(image: Image.Image) -> Image.Image:
 
 
 def _background(grey: Image.Image) -> int:
-    """Return the median of the border's pixels."""
+    """Return the median of the border's pixels, 0 to 255."""
     pixels = np.asarray(grey)  # (H, W)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     return int(np.median(border))
 
 
 def _trim(grey: Image.Image, background: int) -> Image.Image:
-    """Cut away the edges that are all background; an empty picture stays whole."""
+    """Return the image without edges that are only background; an empty image stays whole."""
     plain = Image.new("L", grey.size, background)
     difference = ImageChops.difference(grey, plain).point(
         lambda value: 255 * (value > TRIM_TOLERANCE)
@@ -109,7 +109,7 @@ def _trim(grey: Image.Image, background: int) -> Image.Image:
 
 
 def _resize_longest_edge(image: Image.Image, side: int, resample: Image.Resampling) -> Image.Image:
-    """Bring the longest edge to a length, the other along, to no less than one pixel."""
+    """Return the image with its longest edge resized to side, the other in proportion, >= 1."""
     return image.resize(_fitted(image.size, side), resample)
 
 

@@ -1,20 +1,20 @@
-"""The formats of picture files that are served: a new one is a line here and in the docs."""
+"""The image file formats that are served: a new one is a line here and in the docs."""
 
 from typing import NamedTuple
 
 
 class Format(NamedTuple):
-    """What has to be known of a format."""
+    """One image file format."""
 
     name: str  # as people write it
-    pillow: str  # Pillow's name of its reader
+    pillow: str  # Pillow's name for its reader
     media_type: str
-    suffixes: tuple[str, ...]  # of files' names, in small letters
-    beginnings: tuple[bytes, ...]  # what its files begin with; RIFF is sound and film too
-    inline: bool = False  # its reader takes no more memory and time than its bytes and pixels
+    suffixes: tuple[str, ...]  # of file names, in lower case
+    beginnings: tuple[bytes, ...]  # first bytes of its files; RIFF is audio and video too
+    inline: bool = False  # memory and time of its reader depend only on its bytes and pixels
 
 
-# No decoder runs that is not in this table.
+# Only the decoders in this table run.
 FORMATS = (
     Format("PNG", "PNG", "image/png", (".png",), (b"\x89PNG",), inline=True),
     Format(
@@ -37,5 +37,5 @@ SERVED = ", ".join(one.name for one in FORMATS[:-1]) + f" or {FORMATS[-1].name}"
 
 
 def format_of(content: bytes) -> Format | None:
-    """Say which format a file begins as, if it is one of those served."""
+    """Return the format of a file by its first bytes; None if it is not served."""
     return next((one for one in FORMATS if content.startswith(one.beginnings)), None)

@@ -1,4 +1,4 @@
-"""From the bytes of a picture to what the network sees: 28 x 28, grey, background 0."""
+"""From an image file's bytes to the network's input: 28 x 28, grey, background 0."""
 
 import warnings
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 from pydantic import Field
-from typing_extensions import TypedDict  # pydantic takes typing's own only from Python 3.12 on
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from service.errors import InvalidInput, RequestError, TooLarge
 from service.preprocessing.bit_depth import to_8_bit
@@ -29,15 +29,15 @@ from service.preprocessing.png_background import png_background
 from service.preprocessing.time_limited_reader import TimeLimitedReader
 
 SIDE = 28
-GREY_TOLERANCE = 2  # a lossy WebP gives grey back with its channels one apart
+GREY_TOLERANCE = 2  # a lossy WebP returns grey with channels that differ by one
 
-# Pillow warns, and above twice this number raises, before we can compare with our own limit.
+# Pillow would warn, and above twice this number raise, before we compare with our own limit.
 Image.MAX_IMAGE_PIXELS = None
 
-# Pillow's own reader of uncompressed TIFF spends 20 s on a file of four million strips.
+# Pillow's own reader of uncompressed TIFF takes 20 s for a file of four million strips.
 TiffImagePlugin.READ_LIBTIFF = True
 
-# Each distinct warning about a broken file would stay in memory, and in the log.
+# Each distinct warning about a broken file would stay in memory and in the log.
 warnings.filterwarnings("ignore", module="PIL")
 
 LONGEST_SIDE = 65_535  # of a JPEG or GIF; each row costs memory beyond its pixels
@@ -47,7 +47,7 @@ Mode = Literal["auto", "raw", "photo"]
 
 
 class Preprocessing(TypedDict):
-    """What was done to a picture before the network saw it."""
+    """How a picture was preprocessed before the network."""
 
     mode: Annotated[
         Literal["raw", "photo"], Field(description="what auto decided, or what was asked for")
@@ -57,7 +57,7 @@ class Preprocessing(TypedDict):
 
 
 class PreprocessedImage(NamedTuple):
-    """A picture as the network sees it."""
+    """A preprocessed image."""
 
     pixels: NDArray[np.uint8]  # (28, 28), 0 for background, 255 for garment
     preprocessing: Preprocessing
@@ -67,10 +67,10 @@ UNCHANGED: Preprocessing = {"mode": "raw", "negated": False, "trimmed": False}
 
 
 def read_image(content: bytes, max_pixels: int, mode: Mode = "auto") -> NDArray[np.uint8]:
-    """Open a picture and return what the network sees of it, (28, 28).
+    """Return the network's input (28, 28) for an image file.
 
     Raises:
-        InvalidInput, TooLarge: as `open_image` and `preprocess` do.
+        InvalidInput, TooLarge: as in `open_image` and `preprocess`.
     """
     if seen := preprocess_fast_path(content, mode):
         return seen.pixels  # (28, 28)
@@ -78,22 +78,23 @@ def read_image(content: bytes, max_pixels: int, mode: Mode = "auto") -> NDArray[
 
 
 def preprocess_fast_path(content: bytes, mode: Mode = "auto") -> PreprocessedImage | None:
-    """Do both in a third of the time where nothing has to be done to the picture, else nothing."""
+    """Return a plain PNG preprocessed, in a third of the time; None for any other image."""
     if mode == "photo" or (pixels := read_plain_png(content)) is None:
         return None
     return PreprocessedImage(pixels, UNCHANGED)
 
 
 def open_image(content: bytes, max_pixels: int) -> Image.Image:
-    """Read a picture's header, and so its size; its pixels are not decoded yet.
+    """Return an image with its header read; its pixels are not decoded yet.
 
     Args:
-        content: a file of one of `FORMATS`; of several frames the first counts.
-        max_pixels: the largest width times height that is decoded.
+        content: a file of one of `FORMATS`; if it has several frames, the first is used.
+        max_pixels: limit of width times height.
 
     Raises:
-        InvalidInput: the bytes are no picture of a format served, or take too long to read.
-        TooLarge: the picture has more pixels than the limit, or too many in a row or column.
+        InvalidInput: the bytes are not an image of a format served.
+        TooLarge: the image has more pixels than the limit, too many in a row or column, or takes
+            too long to read.
     """
     if not content:
         raise InvalidInput(f"the image is empty: send a {SERVED} file")
@@ -122,22 +123,22 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
 
 
 def preprocess(image: Image.Image, mode: Mode = "auto") -> PreprocessedImage:
-    """Decode an opened picture and make it what the network was trained on.
+    """Return an opened image decoded and converted to the network's input.
 
     Args:
-        image: as `open_image` gives it.
-        mode: `raw`: in grey and squeezed to 28 x 28, no more; a light background stays
-            light. `photo`: through the pipeline of the data set
+        image: as `open_image` returns it.
+        mode: `raw`: converted to grey and resized to 28 x 28, nothing else; a light background
+            stays light. `photo`: the pipeline of the data set
             (`service.preprocessing.fashion_mnist`).
-            `auto`: a grey picture of 28 x 28, whatever its colour mode, is taken as `raw`
-            and any other as `photo`.
+            `auto`: `raw` for a grey image of 28 x 28, whatever its colour mode, and `photo` for
+            any other.
 
     Raises:
-        InvalidInput: the picture is broken or cut off, or takes too long to decode, or its
-            values have no known range.
+        InvalidInput: the image is broken or cut off, or its values have no known range.
+        TooLarge: the image takes too long or too much memory to decode.
     """
     with _translate_pillow_errors():
-        # A large JPEG is decoded at a half, a quarter or an eighth of its size, as much faster.
+        # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which is faster by as much.
         image.draft(None, (MAX_WORKING_SIDE, MAX_WORKING_SIDE))
         image.load()
         image = _upright(downscale(to_8_bit(image)))
@@ -150,7 +151,7 @@ def preprocess(image: Image.Image, mode: Mode = "auto") -> PreprocessedImage:
 
 
 def _free_canvases(image: WebPImageFile) -> None:
-    """Have an animation's two canvases, 8 bytes a pixel, freed once its first frame is there."""
+    """Free an animation's two canvases, 8 bytes a pixel, after its first frame is decoded."""
     get_next = image._get_next
 
     def get_first() -> tuple[bytes, int, int]:
@@ -162,10 +163,11 @@ def _free_canvases(image: WebPImageFile) -> None:
 
 
 def _check_tiles(image: TiffImageFile, max_pixels: int) -> None:
-    """Hold what a TIFF is made of to the limit too: a tile may be larger than its picture.
+    """Check a TIFF's tiles against the limit: a tile may be larger than its image.
 
     Raises:
-        TooLarge: its tiles have more pixels than the limit.
+        InvalidInput: the size of the tiles is not a number.
+        TooLarge: a tile has more pixels than the limit.
     """
     width, height = image.tag_v2.get(TILEWIDTH, 0), image.tag_v2.get(TILELENGTH, 0)
     if not isinstance(width, int) or not isinstance(height, int):
@@ -179,7 +181,7 @@ def _check_tiles(image: TiffImageFile, max_pixels: int) -> None:
 
 @contextmanager
 def _translate_pillow_errors(content: bytes = b"") -> Iterator[None]:
-    """Tell the client what Pillow found wrong with a file, of which it may be the first reader."""
+    """Raise Pillow's errors as errors for the client, who may see the file's damage first here."""
     image = f"the image ({len(content):,} bytes)" if content else "the image"
     try:
         yield
@@ -192,9 +194,10 @@ def _translate_pillow_errors(content: bytes = b"") -> Iterator[None]:
     except UnidentifiedImageError as error:
         kind = format_of(content)
         raise InvalidInput(
-            f"{image} is broken or cut off: it begins as a {kind.name} file, and its head is none"
+            f"{image} is broken or cut off: it begins as a {kind.name} file, but its header is not "
+            "valid"
             if kind
-            else f"{image} is no {SERVED} file"
+            else f"{image} is not a {SERVED} file"
         ) from error
     except Exception as error:  # on a broken file Pillow's decoders raise all kinds
         reason = str(error) or type(error).__name__
@@ -202,14 +205,14 @@ def _translate_pillow_errors(content: bytes = b"") -> Iterator[None]:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn a picture as its EXIF data says; broken EXIF data says nothing."""
-    with suppress(Exception):  # Pillow's reader of EXIF raises all kinds, as its decoders do
+    """Return an image rotated by its EXIF data; broken EXIF data is ignored."""
+    with suppress(Exception):  # Pillow's EXIF reader raises all kinds, as its decoders do
         ImageOps.exif_transpose(image, in_place=True)
     return image
 
 
 def _squeezed(image: Image.Image) -> Image.Image:
-    """Bring a picture to 28 x 28 in 8-bit grey, whatever its proportions."""
+    """Return an image resized to 28 x 28 in 8-bit grey, whatever its proportions."""
     if image.size == (SIDE, SIDE):
         return flatten(image).convert("L")
     grey = flatten(downscale(image)).convert("L")
@@ -217,7 +220,7 @@ def _squeezed(image: Image.Image) -> Image.Image:
 
 
 def _is_grey_of_the_right_size(image: Image.Image) -> bool:
-    """Whether it is 28 x 28 without colours or transparency."""
+    """Return whether an image is 28 x 28 without colours or transparency."""
     if image.size != (SIDE, SIDE):
         return False
     if image.mode in ("L", "1"):

@@ -1,9 +1,8 @@
-"""The short way for the picture that the network was made for: a PNG of 28 x 28 in 8-bit grey.
+"""A fast path for images in the network's own format: a PNG of 28 x 28 in 8-bit grey.
 
-To find out what such a file is takes Pillow's reader twice as long as to decode it, together about
-as long as the network takes to classify it; here its decoder gets the pixels at once. What is not
-written plainly (one IDAT, no other chunks, no interlacing) or is broken in any way is left to
-Pillow's reader, which has the last word on it.
+Pillow's reader takes twice as long to open such a file as to decode it, together about as long as
+the network takes to classify it. Here Pillow's decoder gets the pixels at once. Pillow's full
+reader handles any file that is not plain (one IDAT, no other chunks, no interlacing) or is broken.
 """
 
 import struct
@@ -30,12 +29,12 @@ HEAD = SIGNATURE + _chunk(
     b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 8, GREY, DEFLATE, ADAPTIVE, NOT_INTERLACED)
 )
 END = _chunk(b"IEND", b"")
-START = len(HEAD) + 8  # behind the length and the name of IDAT
-AROUND = START + 4 + len(END)  # all bytes but those of IDAT's content
+START = len(HEAD) + 8  # after the length and the name of IDAT
+AROUND = START + 4 + len(END)  # all bytes except IDAT's content
 
 
 class _Canvas(threading.local):
-    """Where a thread's pictures are decoded; to make a new one each time takes 5 us."""
+    """A thread's reusable image to decode into; a new one takes 5 us each time."""
 
     def __init__(self) -> None:
         self.image = Image.new("L", (SIDE, SIDE))

@@ -1,7 +1,7 @@
-"""The page that a PNG wants behind its transparent parts.
+"""The background colour that a PNG defines for its transparent parts.
 
-Source: PNG specification, third edition, section 11.3.4.1, chunk bKGD. Pillow leaves it out. GIF
-and WebP have background colours too; browsers do not show them, and encoders write any there.
+Source: PNG specification, third edition, section 11.3.4.1, chunk bKGD. Pillow does not apply it.
+GIF and WebP have background colours too, but browsers ignore them and encoders write any value.
 """
 
 import struct
@@ -14,7 +14,7 @@ RGB = tuple[int, int, int]
 
 
 def png_background(content: bytes) -> RGB | None:
-    """Return the 8-bit colour that a PNG file names, or None if it names none or a wrong one."""
+    """Return a PNG file's background colour in 8 bits, or None if it has none or a wrong one."""
     chunks = dict(_chunks_before_the_pixels(content))
     header, chunk = chunks.get(b"IHDR", b""), chunks.get(b"bKGD", b"")
     if len(header) != 13 or not chunk:
@@ -33,7 +33,7 @@ def png_background(content: bytes) -> RGB | None:
 
 
 def _chunks_before_the_pixels(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the names and contents of a PNG's chunks, of a broken file as far as they go."""
+    """Yield the names and contents of a PNG's chunks; of a broken file, up to the damage."""
     place = len(SIGNATURE)
     while content.startswith(SIGNATURE) and place + 8 <= len(content):
         length, name = struct.unpack_from(">I4s", content, place)

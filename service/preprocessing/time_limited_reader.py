@@ -1,7 +1,7 @@
-"""A picture's bytes, for a reader that may spend only so much time on them.
+"""An image file's bytes, with a limit of the CPU time in which they can be read.
 
 Small files can keep Pillow's readers busy for hours: a progressive JPEG of a million empty scans,
-a PNG of thousands of colour profiles that each inflate to a megabyte. All of them come back for
+a PNG of thousands of colour profiles that each inflate to a megabyte. All of these readers ask for
 more bytes every few milliseconds.
 """
 
@@ -11,16 +11,16 @@ from threading import get_ident
 
 from service.errors import TooLarge
 
-# Of a processor, not of a clock on the wall: a busy machine refuses nothing that an idle one takes.
-# An honest PNG of 32 million pixels takes 0.9 s.
+# CPU time, not wall time: a busy machine accepts the same files as an idle one. A normal PNG of
+# 32 million pixels takes 0.9 s.
 MAX_DECODE_CPU_SECONDS = 2.0
 
 
 class TimeLimitedReader(BytesIO):
-    """Bytes that can be read for `SECONDS` of each thread's time that reads them."""
+    """Bytes that each thread can read for `MAX_DECODE_CPU_SECONDS` of its CPU time."""
 
     def __init__(self, content: bytes) -> None:
-        """Start the time of this thread."""
+        """Start the limit of this thread."""
         super().__init__(content)
         self._start()
 
@@ -28,14 +28,14 @@ class TimeLimitedReader(BytesIO):
         """Return the next bytes.
 
         Raises:
-            TooLarge: the time is over.
+            TooLarge: the thread's CPU time is used up.
         """
         if self._thread != get_ident():
             self._start()
         if time.thread_time() > self._end:
             raise TooLarge(
-                f"the image is not read in {MAX_DECODE_CPU_SECONDS:g} s of a processor's time: "
-                "save it anew, without what is no picture in it"
+                f"the image is not read in {MAX_DECODE_CPU_SECONDS:g} s of CPU time: "
+                "save it again, with the picture only and no other data"
             )
         return super().read(size)
 

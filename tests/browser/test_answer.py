@@ -89,7 +89,7 @@ def test_what_the_service_refuses_takes_the_place_of_the_answer(
     notes.write_text("hello")
     choose(page, notes)
     alert = page.get_by_role("alert")
-    expect(alert).to_have_text(f"the image (5 bytes) is no {SERVED} file (HTTP 400)")
+    expect(alert).to_have_text(f"the image (5 bytes) is not a {SERVED} file (HTTP 400)")
     expect(page.locator("#details")).to_be_hidden()
     expect(page.locator("#verdict")).to_be_empty()
     assert [text for text in complaints if "400 (Bad Request)" not in text] == []

@@ -10,10 +10,10 @@ Body = bytes | Callable[[], bytes]  # a large one is made only when it is sent
 Headers = Sequence[tuple[str, str]]
 
 TIFF = "image/tiff"
-TOO_LONG = "the image is not read in 2 s of a processor's time"
+TOO_LONG = "the image is not read in 2 s of CPU time"
 TOO_MUCH = "the image takes more than 160 MiB of memory to decode"
 BROKEN = "is broken or cut off: "
-NO_PICTURE = f"is no {SERVED} file"
+NO_PICTURE = f"is not a {SERVED} file"
 
 
 @dataclass(frozen=True)

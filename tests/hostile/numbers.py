@@ -221,7 +221,7 @@ INFERENCES = [
             ("ten", "expected the number of the body's bytes"),
             ("1", "the body is not JSON"),
             ("50", "the body is not JSON"),
-            ("0", "784 for each image"),
+            ("0", "784 bytes for each image"),
         )
     ),
     infer("bytes alone, too few", bytes(783), "got 783 bytes", (HEADER_LENGTH, "0")),

@@ -113,7 +113,7 @@ def test_bentomls_clients_take_paths_pil_images_and_arrays(
     assert by_array == by_list
     assert by_array["labels"] == ["Ankle boot"]
     assert by_array["probabilities"] == [list(expected["probabilities"].values())]
-    assert f"is no {SERVED} file" in no_picture
+    assert f"is not a {SERVED} file" in no_picture
     assert "images[1] 'client.py': the image" in broken_batch
     assert "expected N x 1 x 28 x 28 integers from 0 to 255, got shape (0)" in no_images
 

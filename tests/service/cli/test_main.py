@@ -153,7 +153,7 @@ def test_bad_files_are_named_and_the_rest_is_classified(boots: Path) -> None:
         str(boots / "c.png"),
     ]
     assert errors.splitlines() == [
-        f"error: {boots / 'bad.png'}: the image (10 bytes) is no {SERVED} file",
+        f"error: {boots / 'bad.png'}: the image (10 bytes) is not a {SERVED} file",
         f"error: {boots / 'missing.png'}: No such file or directory",
         "error: 2 of 4 pictures could not be classified",
     ]

@@ -117,13 +117,13 @@ def test_a_form_is_seen_in_order(photographs: list[bytes]) -> None:
 @pytest.mark.parametrize(
     ("content", "error", "says"),
     [
-        (b"text", InvalidInput, "is no PNG"),
+        (b"text", InvalidInput, "is not a PNG"),
         (png_header(300, 300), InvalidInput, "is broken or cut off"),
         (png_header(60_000, 60_000), TooLarge, "3,600,000,000 pixels"),
         (HUGE_WEBP, TooLarge, "takes more than 160 MiB of memory to decode: send a smaller one"),
         (png(head=header(8000, 7900, 8, RGBA)), TooLarge, "takes more than 160 MiB of memory"),
-        (BUSY[0].content(), TooLarge, "not read in 2 s of a processor's time: save it anew"),
-        (jpeg_of_many_scans_in_tiles(100_000), TooLarge, "not read in 2 s of a processor's time"),
+        (BUSY[0].content(), TooLarge, "not read in 2 s of CPU time: save it again"),
+        (jpeg_of_many_scans_in_tiles(100_000), TooLarge, "not read in 2 s of CPU time"),
     ],
     ids=["no picture", "broken", "pixels", "WebP", "PNG", "scans", "tiles"],
 )

@@ -64,7 +64,7 @@ def test_what_is_no_picture_is_told_in_its_place(
     reasons = [result.answer for result in batch if isinstance(result.answer, str)]
     starts = (
         "the image is empty",
-        f"the image (10 bytes) is no {SERVED} file",
+        f"the image (10 bytes) is not a {SERVED} file",
         "the image is broken or cut off",
         "the image has 10000 x 10000",
         "No such file or directory",

@@ -251,7 +251,7 @@ def test_photo_takes_even_the_data_sets_own_through_the_pipeline(
 def test_other_formats_are_refused(kind: str, ankle_boot: NDArray[np.uint8]) -> None:
     with pytest.raises(InvalidInput) as caught:
         read(encode(ankle_boot, kind, "RGB"))
-    assert f"is no {SERVED} file" in str(caught.value)
+    assert f"is not a {SERVED} file" in str(caught.value)
 
 
 def test_nothing_is_refused() -> None:

@@ -31,7 +31,7 @@ def test_it_reads_as_a_file_does() -> None:
 def test_after_the_time_nothing_is_read() -> None:
     reader = TimeLimitedReader(b"picture")
     spend(0.06)
-    with pytest.raises(TooLarge, match=r"not read in 0\.05 s of a processor's time: save it"):
+    with pytest.raises(TooLarge, match=r"not read in 0\.05 s of CPU time: save it"):
         reader.read(1)
 
 

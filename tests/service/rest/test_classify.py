@@ -97,7 +97,7 @@ def test_other_fields_of_a_form_are_left_alone(
     ("content", "reason"),
     [
         (b"", f"the image is empty: send a {SERVED} file"),
-        (b"text", f"the image (4 bytes) is no {SERVED} file"),
+        (b"text", f"the image (4 bytes) is not a {SERVED} file"),
         (encode(np.zeros((90, 90), np.uint8))[:-30], "the image is broken or cut off: "),
     ],
 )

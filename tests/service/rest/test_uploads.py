@@ -54,7 +54,7 @@ def refused(answer: httpx.Response, status: int, reason: str) -> None:
         ),
         ({"Image": b"x"}, "has 0 fields called 'image' and should have one; its fields: 'Image'"),
         ({"image": b""}, f"the image is empty: send a {SERVED} file"),
-        ({"image": b"no picture"}, f"the image (10 bytes) is no {SERVED} file"),
+        ({"image": b"no picture"}, f"the image (10 bytes) is not a {SERVED} file"),
         ([("image", b"x"), ("image", b"y")], "has 2 fields called 'image' and should have one"),
     ],
 )
@@ -88,7 +88,7 @@ def test_a_form_that_is_none(client: httpx.Client) -> None:
 @pytest.mark.parametrize("media_type", MEDIA_TYPES)
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "the image is empty"), (b"\0" * 100, f"the image (100 bytes) is no {SERVED} file")],
+    [(b"", "the image is empty"), (b"\0" * 100, f"the image (100 bytes) is not a {SERVED} file")],
 )
 def test_a_body_that_is_no_picture(
     client: httpx.Client, media_type: str, content: bytes, reason: str
@@ -143,7 +143,9 @@ def test_the_bytes_decide_what_a_picture_is(
         assert client.post(path, content=content, headers=headers).status_code == 200
         part = {"image": ("x", content, media_type or None)}
         assert client.post(path, files=part).status_code == 200
-    refused(client.post(path, content=b"x", headers=headers), 400, "the image (1 bytes) is no PNG")
+    refused(
+        client.post(path, content=b"x", headers=headers), 400, "the image (1 bytes) is not a PNG"
+    )
 
 
 @pytest.mark.parametrize("media_type", UNSURE)
@@ -178,9 +180,11 @@ def test_a_url_is_no_picture_and_is_not_fetched(client: httpx.Client) -> None:
         listener.listen()
         listener.setblocking(False)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/secret.png".encode()
-        refused(client.post("/classify", files={"image": url}), 400, f"is no {SERVED} file")
-        refused(client.post("/classify", files={"image": (None, url)}), 400, f"is no {SERVED} file")
-        refused(client.post("/classify", content=url, headers=PNG), 400, f"is no {SERVED} file")
+        refused(client.post("/classify", files={"image": url}), 400, f"is not a {SERVED} file")
+        refused(
+            client.post("/classify", files={"image": (None, url)}), 400, f"is not a {SERVED} file"
+        )
+        refused(client.post("/classify", content=url, headers=PNG), 400, f"is not a {SERVED} file")
         with pytest.raises(BlockingIOError):
             listener.accept()
 
