@@ -266,7 +266,7 @@ def test_a_node_without_the_files_is_named(given: Input, cluster: Cluster) -> No
         os.close(folder)
     assert complaint(errors) == (
         f"error: on {socket.gethostname()}: [Errno 2] No such file or directory: '{name}'; "
-        "a node needs the input's files under the names that they have here"
+        "a node needs the input files under the same paths as here"
     )
 
 
