@@ -147,8 +147,8 @@ def test_the_parts_of_a_form_are_limited(
     [
         ("mode=colour", "mode is 'colour', expected one of auto, raw, photo"),
         ("top_k=0", "top_k is '0', expected one of 1, 2, 3, 4, 5, 6, 7, 8, 9, 10"),
-        ("top_k=11", "top_k is '11', one of 1"),
-        ("top_k=three&mode=raw", "top_k is 'three', one of 1"),
+        ("top_k=11", "top_k is '11', expected one of 1"),
+        ("top_k=three&mode=raw", "top_k is 'three', expected one of 1"),
     ],
 )
 def test_a_wrong_choice_is_refused(
