@@ -267,7 +267,7 @@ def test_what_can_be_no_key_stops_the_start_and_is_not_repeated(
         check=False,
     )
     assert done.returncode == 2
-    assert f"FASHION_API_KEY: Value error, {message}; 16 to 1024 characters" in done.stderr
+    assert f"FASHION_API_KEY: Value error, {message}; expected 16 to 1024 ASCII" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     for key in value.split(","):
         assert not key or key not in done.stdout + done.stderr
