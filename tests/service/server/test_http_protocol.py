@@ -154,7 +154,10 @@ def test_a_large_body_beside_its_head_is_no_long_head(port: int) -> None:
             "this is not an HTTP/1.1 request: Invalid header",
         ),
         (b"\x16\x03\x01\x02\x00\x01", "this is not an HTTP/1.1 request: Invalid method"),
-        (b"GET http://host HTTP/1.1\r\nHost: host\r\n\r\n", "the request line's target is not a path"),
+        (
+            b"GET http://host HTTP/1.1\r\nHost: host\r\n\r\n",
+            "the request line's target is not a path",
+        ),
         (CHUNKED + b"zz\r\n", "this is not an HTTP/1.1 request: Invalid character in chunk size"),
     ],
 )

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
+import service.drift.metrics
+import service.server.worker_metrics
+import service.telemetry.metrics  # noqa: F401 (all that have metrics)
 from tests.service.asgi_host import eventually
 from tests.service.pictures import encode
 from tests.serving import ROOT
