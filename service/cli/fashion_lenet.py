@@ -63,8 +63,8 @@ def main() -> int:
             file=sys.stderr,
         )
         return USAGE
-    run([sys.executable, "-P", "-m", *command.module, *arguments])
-    return 0
+    program = [sys.executable, "-P", "-m", *command.module, *arguments]
+    return os.execv(program[0], program)  # noqa: S606 (no shell is meant)
 
 
 def usage() -> str:
@@ -80,9 +80,3 @@ def usage() -> str:
             "fashion-lenet COMMAND --help shows the options of one.",
         ]
     )
-
-
-def run(program: list[str]) -> None:
-    """Replace this process by another program."""
-    sys.stdout.flush()
-    os.execv(program[0], program)  # noqa: S606 (no shell is meant)
