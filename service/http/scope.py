@@ -11,5 +11,5 @@ INFLATED = "fashion_lenet.inflated"  # a callback for bytes in addition to those
 class Connection(Protocol):
     """The connection of a request."""
 
-    def is_gone(self) -> bool:
+    def is_closing(self) -> bool:
         """Return whether the client has disconnected."""

@@ -96,7 +96,7 @@ class _RequestRecord:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            if not self.connection or not self.connection.is_gone():
+            if not self.connection or not self.connection.is_closing():
                 self.status, self.error = message["status"], ""
             message["headers"] = [
                 *message.get("headers", ()),
