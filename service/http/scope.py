@@ -2,7 +2,6 @@
 
 from typing import Protocol
 
-TASKS = "tasks"  # in the scope's state: the set of the worker's running requests
 CONNECTION = "fashion_lenet.connection"  # the request's connection
 ON_DISCONNECT = "fashion_lenet.on_leave"  # an optional callback for when the client disconnects
 INFLATED = "fashion_lenet.inflated"  # a callback for bytes in addition to those of the body

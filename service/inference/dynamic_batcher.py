@@ -158,7 +158,9 @@ def _next_batch(queue: deque[_PendingRequest], room: int) -> list[_PendingReques
 
 def _start(batch: Sequence[_PendingRequest]) -> int:
     """Return the number of images of a batch, after a call of each request's `on_start`."""
-    size = sum([len(request.images) for request in batch])
+    size = 0
+    for request in batch:
+        size += len(request.images)
     for request in batch:
         request.on_start(size)
     return size

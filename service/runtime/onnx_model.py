@@ -59,6 +59,10 @@ class OnnxModel:
                 f"a name of the model's inputs or outputs is not UTF-8: {error}"
             ) from error
 
+    def close(self) -> None:
+        """Free the memory of the session; the model cannot be run afterwards."""
+        del self.session
+
     @cached_property
     def execution_provider(self) -> str:
         """ONNX Runtime's name of the provider that the session really uses."""

@@ -20,11 +20,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from service.http.headers import ALWAYS, NOTHING
-from service.http.scope import CONNECTION, ON_DISCONNECT, TASKS
+from service.http.scope import CONNECTION, ON_DISCONNECT
+from service.inference.load_limiter import LoadLimiter
 from service.server.http_parsing import Parsing
 from service.server.request_head import HeadRejected
 from service.server.write_coalescing import CoalescingTransport
 from service.telemetry.access_log import AccessLog
+from service.telemetry.metrics import REQUESTS
 from service.telemetry.request_id import SCOPE_KEY as REQUEST_ID
 from service.telemetry.request_id import request_id
 from service.telemetry.request_timing import RequestTiming
@@ -68,14 +70,17 @@ class LimitedHttpProtocol(Parsing):
         _loop: asyncio.AbstractEventLoop | None = None,
         log: AccessLog | None = None,
         keep_alive_seconds: float | None = None,
+        limiter: LoadLimiter | None = None,
     ) -> None:
-        """Take uvicorn's arguments, and two more.
+        """Take uvicorn's arguments, and three more.
 
         The log takes a line for data that is rejected before it becomes a request.
         keep_alive_seconds is how long to wait for the next request; None: uvicorn's setting.
+        The limiter counts the requests.
         """
         super().__init__(config, server_state, app_state, _loop)
-        app_state[TASKS] = server_state.tasks
+        if limiter is not None:
+            limiter.track(server_state.tasks)  # uvicorn creates a request's task when it arrives
         self.access_log = False  # `service.telemetry.access_log` writes it, and faster
         if keep_alive_seconds is not None:
             self.timeout_keep_alive = keep_alive_seconds  # type: ignore[assignment]
@@ -213,8 +218,6 @@ class LimitedHttpProtocol(Parsing):
 
     def _answer(self, status: int, error: str, headers: Headers = ()) -> None:
         """Send an error that the application does not see; count and log it here."""
-        from service.telemetry.metrics import REQUESTS  # only a worker has a folder for metrics
-
         REQUESTS.labels("other", status).inc()
         if self._log is not None:
             self._log.write(self._partial_scope(), status, RequestTiming(), error)
