@@ -41,7 +41,7 @@ class Rows(NamedTuple):
 class RowEncoder(Protocol):
     """Encodes rows for a result file; can be sent to another machine."""
 
-    def lay_out(self, model: OnnxModel, rows: Rows) -> bytes:
+    def encode(self, model: OnnxModel, rows: Rows) -> bytes:
         """Return the rows as bytes for the result file."""
 
 
@@ -70,7 +70,7 @@ def classify_block(model: OnnxModel, block: ImageBatch, choices: ClassifyOptions
     watched = _watched(model, images) if choices.watch else (None, {})
     probabilities = _probabilities(model, images)  # (M, K)
     rows = Rows(block.names, faults, probabilities, preprocessing, *watched)
-    return EncodedRows(len(block.names), len(faults), choices.layout.lay_out(model, rows))
+    return EncodedRows(len(block.names), len(faults), choices.layout.encode(model, rows))
 
 
 Images = NDArray[np.uint8]
