@@ -21,7 +21,7 @@ from service.preprocessing.pipeline import (
 )
 from service.runtime.onnx_model import OnnxModel
 
-BATCH = 64  # images per run of the network on the CPU; more are not faster
+CPU_BATCH = 64  # images per run of the network; more are not faster
 CUDA_BATCH = 1024
 WATCHED = 32  # images at a time; the fastest size for the drift check on one thread
 
@@ -121,7 +121,7 @@ def _stacked(seen: Images | list[PreprocessedImage]) -> tuple[Images, Sequence[P
 
 
 def _probabilities(model: OnnxModel, images: Images) -> NDArray[np.float32]:
-    size = BATCH if model.device == "cpu" else CUDA_BATCH
+    size = CPU_BATCH if model.device == "cpu" else CUDA_BATCH
     runs = [model.classify(images[i : i + size]) for i in range(0, len(images), size)]
     return np.concatenate([np.zeros((0, len(model.labels)), np.float32), *runs])  # (M, K)
 

@@ -41,8 +41,8 @@ UNNAMED = ("", "application/x-www-form-urlencoded")
 
 # Five images as JSON, or the JSON before any number of binary images: too little to parse for the
 # switch to a thread. The same holds for a response to so many images.
-INLINE_BYTES = 16 * 1024
-INLINE_IMAGES = 64
+INLINE_JSON_BYTES = 16 * 1024
+INLINE_RESPONSE_IMAGES = 64
 
 
 async def server_metadata(request: Request) -> Response:
@@ -105,14 +105,14 @@ async def infer(request: Request) -> Response:
             parsed = await _parse(body, header_length)
         names = [output.name for output in parsed.outputs]
         arrays = await served.infer(parsed.images, names, watch)  # (N, K) each
-        if len(parsed.images) <= INLINE_IMAGES:
+        if len(parsed.images) <= INLINE_RESPONSE_IMAGES:
             return write_response(served.model, parsed, arrays)
         return await asyncio.to_thread(write_response, served.model, parsed, arrays)
 
 
 async def _parse(body: bytes, header_length: str | None) -> InferenceRequest:
     """Return the parsed request; long JSON is parsed in a thread."""
-    if _json_bytes(body, header_length) <= INLINE_BYTES:
+    if _json_bytes(body, header_length) <= INLINE_JSON_BYTES:
         return parse_request(body, header_length)
     return await read_in_thread(parse_request, body, header_length)
 

@@ -26,8 +26,8 @@ from service.telemetry.request_timing import timing
 # and time depend only on its pixels and bytes. A TIFF's tiles and a WebP's codes can claim
 # gigabytes.
 INLINE_PIXELS = SIDE * SIDE
-INLINE_BYTES = 4096
-INLINE_BEGINNINGS = tuple(
+INLINE_IMAGE_BYTES = 4096
+INLINE_MAGIC_BYTES = tuple(
     beginning for one in FORMATS if one.inline for beginning in one.beginnings
 )
 
@@ -82,7 +82,7 @@ async def preprocess_batch(
         RequestError: as in `service.decoder_pool.pool`; the message names the image.
     """
     contents = [upload.content for upload in uploads]
-    if sum(map(len, contents)) <= INLINE_BYTES:
+    if sum(map(len, contents)) <= INLINE_IMAGE_BYTES:
         seen: list[PreprocessedImage] = []
         for index, upload in enumerate(uploads):
             with named(index, upload.name):
@@ -102,7 +102,7 @@ def preprocess_inline(content: bytes, max_pixels: int, mode: Mode) -> Preprocess
     """
     if seen := preprocess_fast_path(content, mode):
         return seen
-    if len(content) > INLINE_BYTES or not content.startswith(INLINE_BEGINNINGS):
+    if len(content) > INLINE_IMAGE_BYTES or not content.startswith(INLINE_MAGIC_BYTES):
         return None
     image = open_image(content, max_pixels)
     return preprocess(image, mode) if image.width * image.height <= INLINE_PIXELS else None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SPAN_BYTES = 16 * 2**20
 IMAGE_BYTES = SIDE * SIDE
 NOTHING = "the row is empty"
-KINDS = f"bytes, structs with bytes, or lists of {IMAGE_BYTES} whole numbers"
+COLUMN_TYPES = f"bytes, structs with bytes, or lists of {IMAGE_BYTES} whole numbers"
 
 
 class Column(NamedTuple):
@@ -45,11 +45,11 @@ def choose_column(path: str, schema: "pa.Schema", name: str | None) -> Column:
         return can_be[name] if name is not None else next(iter(can_be.values()))
     if name is None:
         raise InputError(
-            f"{display_name(path)} has {len(can_be)} columns that can be pictures "
-            f"({', '.join(can_be) or f'{KINDS} would be'}): name one with --column"
+            f"{display_name(path)} has {len(can_be)} columns that can be images "
+            f"({', '.join(can_be) or f'{COLUMN_TYPES} would be'}): name one with --column"
         )
     raise InputError(
-        f"{display_name(path)} has no column {name!r} of {KINDS}; those that can be pictures: "
+        f"{display_name(path)} has no column {name!r} of {COLUMN_TYPES}; its image columns: "
         f"{', '.join(can_be) or 'none'}"
     )
 

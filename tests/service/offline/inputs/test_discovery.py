@@ -358,11 +358,11 @@ def test_a_row_with_nothing_or_wrong_numbers_in_it_says_so(tmp_path: Path) -> No
 def test_the_column_is_found_or_named(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "some", a=[b"1"], b=[b"2"], c=["text"])
     assert rows(path, column="b") == [(f"{path}#0", b"2")]
-    with pytest.raises(InputError, match=r"2 columns that can be pictures \(a, b\): name one with"):
+    with pytest.raises(InputError, match=r"2 columns that can be images \(a, b\): name one with"):
         rows(path)
-    with pytest.raises(InputError, match=r"no column 'c' of bytes.*those that can be pictures: a"):
+    with pytest.raises(InputError, match=r"no column 'c' of bytes.*its image columns: a"):
         rows(path, column="c")
-    with pytest.raises(InputError, match=r"0 columns that can be pictures"):
+    with pytest.raises(InputError, match=r"0 columns that can be images"):
         rows(write_parquet(tmp_path / "none", c=["text"]))
 
 
