@@ -33,7 +33,7 @@ class InputMonitor:
 
         Args:
             statistics: of the training set.
-            infer: returns the named outputs, (N, K) each, for images (N, 1, 28, 28).
+            infer: returns the named outputs, (N, K) each, for images (N, C, H, W).
         """
         from service.drift.metrics import report_inputs  # only a worker has a metrics folder
 

@@ -26,6 +26,7 @@ from service.openapi.document import OpenAPI
 from service.rest.app import build_app
 from service.server import lifeline
 from service.server.http_protocol import LimitedHttpProtocol
+from service.runtime.onnx_model import OnnxModel
 from service.settings import ServiceSettings
 from service.telemetry import multiprocess
 from service.telemetry.access_log import AccessLog
@@ -50,7 +51,12 @@ class WebService(bentoml.Service[Any]):
             LimitedHttpProtocol, log=log, keep_alive_seconds=settings.keep_alive_seconds
         )
         bentoml_app = super().to_asgi(is_main)
-        app = build_app(bentoml_app, _lifespan(bentoml_app), settings.metrics_port is None)
+        app = build_app(
+            bentoml_app,
+            _lifespan(bentoml_app),
+            partial(describe, settings),
+            settings.metrics_port is None,
+        )
         routes = [route for route in app.routes if isinstance(route, Route)]
         answering: ASGIApp = FastRouter(app, routes)
         answering = AdmissionMiddleware(answering, routes, settings)
@@ -66,8 +72,13 @@ class WebService(bentoml.Service[Any]):
 
     @property
     def openapi_spec(self) -> OpenAPI:
-        """The OpenAPI document of the whole service, instead of BentoML's."""
+        """The OpenAPI document of the whole service, without a model, instead of BentoML's."""
         return OpenAPI(ServiceSettings())
+
+
+def describe(settings: ServiceSettings, model: OnnxModel | None) -> dict[str, Any]:
+    """Return the OpenAPI description of a server that serves this model."""
+    return OpenAPI(settings, model).asdict()
 
 
 def _lifespan(bentoml_app: Starlette) -> Lifespan[Starlette]:
