@@ -5,6 +5,7 @@ Requests are served by the application in `service.server.bentoml_service`.
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -75,24 +76,25 @@ class FashionClassifier:
         self, image: Picture, mode: Mode = "auto", top_k: int | None = None
     ) -> Classification:
         """Return the class of what an image shows."""
-        return (await self.classify_batch([image], mode, top_k))[0]
+        return (await self._classify([image], [], mode, top_k))[0]
 
     @bentoml.api
     async def classify_batch(
         self, images: list[Picture], mode: Mode = "auto", top_k: int | None = None
     ) -> list[Classification]:
         """Return the class of what each image shows."""
-        served = self.data_plane.served
-        job = Job(
-            [image.read_bytes() for image in images],
-            [image.name for image in images],
-            self.settings.max_image_pixels,
-            served.model.signature.image,
-            mode,
-        )
-        return await served.classify(decode(job), RequestTiming(), top_k)
+        return await self._classify(images, [image.name for image in images], mode, top_k)
 
     @bentoml.api
     async def predict(self, images: Images) -> Predictions:
         """Return the class of each image, N x C x H x W as the model takes them."""
         return await self.data_plane.served.predict(images, RequestTiming())
+
+    async def _classify(
+        self, images: Sequence[Path], names: Sequence[str], mode: Mode, top_k: int | None
+    ) -> list[Classification]:
+        served = self.data_plane.served
+        contents = [image.read_bytes() for image in images]
+        spec = served.model.signature.image
+        job = Job(contents, names, self.settings.max_image_pixels, spec, mode)
+        return await served.classify(decode(job), RequestTiming(), top_k)

@@ -44,7 +44,7 @@ class OpenAPI:
             "info": {
                 "title": facts.name,
                 "version": SERVER_VERSION,
-                "description": f'{facts.purpose} Every error is '
+                "description": f"{facts.purpose} Every error is "
                 '`{"error": "what was wrong and what is expected"}`.',
             },
             # Relative to the description's URL, so that a proxy may strip a prefix.

@@ -206,19 +206,17 @@ def _model_metadata(
     )
 
 
-def _model_ready(
-    model: ModelFacts, suffix: str, parameters: list[OpenAPIObject]
-) -> OpenAPIObject:
-    body = content(JSON, _object("name ready", name=TEXT, ready=YES), {"name": model.name, "ready": True})
+def _model_ready(model: ModelFacts, suffix: str, parameters: list[OpenAPIObject]) -> OpenAPIObject:
+    body = content(
+        JSON, _object("name ready", name=TEXT, ready=YES), {"name": model.name, "ready": True}
+    )
     responses = answers("Yes.", body, [NotFound, NotReady])
     return operation(
         f"v2_model{suffix}_ready", TAG, "Whether the model can classify", responses, parameters
     )
 
 
-def _infer(
-    model: ModelFacts, suffix: str, parameters: list[OpenAPIObject]
-) -> OpenAPIObject:
+def _infer(model: ModelFacts, suffix: str, parameters: list[OpenAPIObject]) -> OpenAPIObject:
     octets = {OCTETS: {"schema": BINARY}}
     body = content(JSON, reference("InferResponse"), _response(model)) | octets
     errors = [InvalidInput, NotFound, TooLarge, UnsupportedType, *REFUSALS]

@@ -113,7 +113,12 @@ def _demonstration(model: ModelFacts) -> OpenAPIObject:
         },
         "/ui/seen": {
             "post": operation(
-                "ui_seen", PAGE_TAG, "What the model sees of a picture", seen, [mode(model)], PICTURE
+                "ui_seen",
+                PAGE_TAG,
+                "What the model sees of a picture",
+                seen,
+                [mode(model)],
+                PICTURE,
             )
         },
     }

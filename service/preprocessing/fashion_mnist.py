@@ -53,9 +53,9 @@ def to_fashion_mnist(image: Image.Image, width: int, height: int) -> FashionMnis
     grey = flatten(downscale(image, working_side(width, height))).convert("L")
     background = _background(grey)
     trimmed = _trim(grey, background)
-    small = trimmed.resize(
-        _fitted(trimmed.size, width, height), Image.Resampling.LANCZOS
-    ).filter(ImageFilter.SHARPEN)
+    small = trimmed.resize(_fitted(trimmed.size, width, height), Image.Resampling.LANCZOS).filter(
+        ImageFilter.SHARPEN
+    )
     canvas = Image.new("L", (width, height), background)
     canvas.paste(small, ((width - small.width) // 2, (height - small.height) // 2))
     light = background > 127

@@ -180,9 +180,7 @@ def preprocess(image: Image.Image, spec: ImageSpec, mode: Mode = "auto") -> Prep
     return PreprocessedImage(np.ascontiguousarray(pixels), PLAIN[spec.pipeline])
 
 
-def _preprocess_fashion_mnist(
-    image: Image.Image, spec: ImageSpec, mode: Mode
-) -> PreprocessedImage:
+def _preprocess_fashion_mnist(image: Image.Image, spec: ImageSpec, mode: Mode) -> PreprocessedImage:
     image = _upright(downscale(to_8_bit(image), working_side(spec.width, spec.height)))
     if mode == "raw" or (mode == "auto" and _is_grey_of_the_right_size(image, spec)):
         return PreprocessedImage(np.asarray(_squeezed(image, spec))[None], UNCHANGED)  # (1, H, W)

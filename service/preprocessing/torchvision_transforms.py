@@ -1,7 +1,7 @@
 """The two pipelines of torchvision that most classifiers are trained with, on Pillow's images.
 
-`resize` is `Resize((H, W))`, `center-crop` is `Resize(side)` and then `CenterCrop((H, W))`; both with
-torchvision's default, bilinear interpolation with antialiasing.
+`resize` is `Resize((H, W))`, `center-crop` is `Resize(side)` and then `CenterCrop((H, W))`; both
+with torchvision's default, bilinear interpolation with antialiasing.
 
 Source: torchvision, `transforms/functional.py`: `_compute_resized_output_size`, `center_crop`.
 """

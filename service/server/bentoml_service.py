@@ -24,9 +24,9 @@ from service.middleware.authentication import APIKeyMiddleware
 from service.middleware.cors import cross_origin
 from service.openapi.document import OpenAPI
 from service.rest.app import build_app
+from service.runtime.onnx_model import OnnxModel
 from service.server import lifeline
 from service.server.http_protocol import LimitedHttpProtocol
-from service.runtime.onnx_model import OnnxModel
 from service.settings import ServiceSettings
 from service.telemetry import multiprocess
 from service.telemetry.access_log import AccessLog
