@@ -35,30 +35,33 @@ INLINE_BEGINNINGS = tuple(
 async def classify(request: Request) -> Response:
     """Serve `POST /classify`: one image, as a form field or as the body."""
     data_plane: DataPlane = request.app.state.data_plane
-    settings, served = data_plane.settings, data_plane.served
-    signature = served.model.signature
-    content, (mode, top_k) = await read_upload(request, settings.max_body_bytes, signature)
-    watch = timing(request.scope)
-    with watch.decoding():
-        seen = await preprocess_async(
-            content, request.app.state.decoders, settings.max_image_pixels, signature.image, mode
-        )
-    (answer,) = await served.classify([seen], watch, top_k)
+    settings = data_plane.settings
+    with data_plane.served as served:  # to the end, for the next model may have another shape
+        signature = served.model.signature
+        content, (mode, top_k) = await read_upload(request, settings.max_body_bytes, signature)
+        watch, decoders = timing(request.scope), request.app.state.decoders
+        with watch.decoding():
+            seen = await preprocess_async(
+                content, decoders, settings.max_image_pixels, signature.image, mode
+            )
+        (answer,) = await served.classify([seen], watch, top_k)
     return json_response(answer)
 
 
 async def classify_batch(request: Request) -> Response:
     """Serve `POST /classify_batch`: the images of a form."""
     data_plane: DataPlane = request.app.state.data_plane
-    settings, served = data_plane.settings, data_plane.served
-    signature = served.model.signature
-    uploads, (mode, top_k) = await read_uploads(request, settings.max_body_bytes, signature)
-    watch = timing(request.scope)
-    with watch.decoding():
-        seen = await preprocess_batch(
-            uploads, request.app.state.decoders, settings.max_image_pixels, signature.image, mode
-        )
-    return json_response(await served.classify(seen, watch, top_k))
+    settings = data_plane.settings
+    with data_plane.served as served:
+        signature = served.model.signature
+        uploads, (mode, top_k) = await read_uploads(request, settings.max_body_bytes, signature)
+        watch, decoders = timing(request.scope), request.app.state.decoders
+        with watch.decoding():
+            seen = await preprocess_batch(
+                uploads, decoders, settings.max_image_pixels, signature.image, mode
+            )
+        answer = await served.classify(seen, watch, top_k)
+    return json_response(answer)
 
 
 async def preprocess_async(

@@ -39,21 +39,22 @@ KINDS = {
 async def predict(request: Request) -> Response:
     """Serve `POST /predict`: images as JSON, uint8 N x C x H x W."""
     data_plane: DataPlane = request.app.state.data_plane
-    served = data_plane.served
     read_query(request.scope["query_string"])
     kind = media_type(header(request, b"content-type") or "")
     if kind != JSON:
         raise UnsupportedType(
             f"Content-Type {kind[:60] or '(none)'} is not served here: send {JSON}"
         )
-    body = await read_plain_body(request, data_plane.settings.max_body_bytes)
-    watch, spec = timing(request.scope), served.model.signature.image
-    with watch.decoding():
-        if len(body) <= INLINE_BYTES:
-            images = read_images(body, spec)  # (N, C, H, W)
-        else:
-            images = await read_in_thread(read_images, body, spec)
-    return json_response(await served.predict(images, watch))
+    with data_plane.served as served:
+        body = await read_plain_body(request, data_plane.settings.max_body_bytes)
+        watch, spec = timing(request.scope), served.model.signature.image
+        with watch.decoding():
+            if len(body) <= INLINE_BYTES:
+                images = read_images(body, spec)  # (N, C, H, W)
+            else:
+                images = await read_in_thread(read_images, body, spec)
+        answer = await served.predict(images, watch)
+    return json_response(answer)
 
 
 def read_images(body: bytes, spec: ImageSpec) -> NDArray[np.uint8]:

@@ -197,9 +197,12 @@ def test_tritons_client_has_headers(closed: Server, images: NDArray[np.uint8]) -
 
 def test_the_description_says_where_a_key_is_needed(stranger: httpx.Client) -> None:
     described = stranger.get("/docs.json", headers={"X-API-Key": FIRST}).json()
-    assert described == OpenAPI(
-        ServiceSettings(api_key=(SecretStr(FIRST),)), load_model(ServiceSettings(device="cpu"))
-    ).asdict()
+    assert (
+        described
+        == OpenAPI(
+            ServiceSettings(api_key=(SecretStr(FIRST),)), load_model(ServiceSettings(device="cpu"))
+        ).asdict()
+    )
     schemathesis.openapi.from_dict(described).validate()
     assert set(described["components"]["securitySchemes"]) == {"bearer", "api_key"}
     for path, methods in described["paths"].items():
