@@ -59,6 +59,10 @@ class OnnxModel:
         self.labels = metadata.signature.labels
         self.golden, self.input_statistics = metadata.golden, metadata.input_statistics
 
+    def close(self) -> None:
+        """Free the memory of the session; the model cannot be run afterwards."""
+        del self.session
+
     @cached_property
     def execution_provider(self) -> str:
         """ONNX Runtime's name of the provider that the session really uses."""
