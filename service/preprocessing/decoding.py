@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from service.errors import RequestError, TooLarge
 from service.preprocessing.fashion_mnist import MAX_WORKING_SIDE
-from service.preprocessing.pipeline import Mode, PreprocessedImage, open_image, preprocess
+from service.preprocessing.opening import open_image
+from service.preprocessing.pipeline import Mode, PreprocessedImage, preprocess
 
 
 class Job(NamedTuple):

@@ -11,7 +11,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.preprocessing.pipeline import open_image, preprocess
+from service.preprocessing.opening import open_image
+from service.preprocessing.pipeline import preprocess
 from service.preprocessing.plain_png import END, HEAD, SIDE, START, read_plain_png
 from tests.service.pictures import encode, save
 
