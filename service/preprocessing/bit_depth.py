@@ -32,8 +32,8 @@ def white_point(low: float, high: float, dtype: np.dtype[Any]) -> int:
         if low >= 0 and high <= white:
             return white
     raise InvalidInput(
-        f"the image has {8 * dtype.itemsize}-bit values from {low} to {high}: bring them to 0 to 255, or save it "
-        "with 8 or 16 bits"
+        f"the image has {8 * dtype.itemsize}-bit values from {low} to {high}: bring them to 0 to "
+        "255, or save it with 8 or 16 bits"
     )
 
 

@@ -32,7 +32,7 @@ from service.preprocessing.readers.png_transparency import (
 from service.preprocessing.readers.tiff_samples import (
     SamplesTiff,
     describe_tiff,
-    has_known_codec,
+    is_known,
     read_samples,
 )
 from service.preprocessing.time_limited_reader import TimeLimitedReader
@@ -69,6 +69,7 @@ CLEARER = {
     "decoder error -8": "its pixels are not as its header says",
     "decoder error -9": "it says that it has more pixels than can be",
     "cannot load this image": "it has no pixels",
+    "no more images in TIFF file": "its directory is not where its header says",
 }
 
 
@@ -155,6 +156,8 @@ def translate_pillow_errors(content: bytes = b"") -> Iterator[None]:
         ) from error
     except Exception as error:  # on a broken file Pillow's decoders raise all kinds
         reason = CLEARER.get(str(error), str(error)) or type(error).__name__
+        if "requires a buffer of" in reason:  # of the module struct
+            reason = "it ends within its header"
         raise InvalidInput(f"{image} is broken or cut off: {reason}") from error
 
 
@@ -173,7 +176,7 @@ def _open(content: bytes, kind: Format) -> Image.Image:
     if kind.name == "TIFF":
         if read_samples(content):
             return SamplesTiff(TimeLimitedReader(content))
-        if not has_known_codec(content):
+        if not is_known(content):
             raise _unsupported(content, kind, "")
     try:
         return Image.open(TimeLimitedReader(content), formats=[kind.pillow])

@@ -33,7 +33,7 @@ UNSIGNED, SIGNED, FLOATING = 1, 2, 3
 NUMPY_KIND = {UNSIGNED: "u", SIGNED: "i", FLOATING: "f"}
 BITS_OF = {UNSIGNED: (8, 12, 16, 32), SIGNED: (16, 32), FLOATING: (16, 32, 64)}
 NO_PREDICTOR, DIFFERENCES, FLOATING_DIFFERENCES = 1, 2, 3
-ASSOCIATED, UNASSOCIATED = 1, 2
+UNSPECIFIED, ASSOCIATED, UNASSOCIATED, MAYBE_ALPHA = 0, 1, 2, 3
 
 PHOTOMETRIC_NAMES = {WHITE_IS_ZERO: "grey, white is 0", BLACK_IS_ZERO: "grey", RGB: "RGB"}
 PHOTOMETRIC_NAMES |= {3: "palette", 4: "mask", CMYK: "CMYK", 6: "YCbCr", 8: "CIELab", 9: "ICCLab"}
@@ -62,7 +62,8 @@ class Layout(NamedTuple):
 
 
 CLASSIC = {b"II*\0": "<", b"MM\0*": ">"}
-BIG = {b"II+\0": "<", b"MM\0+": ">"}
+BIG = {b"II+\0": "<"}
+BIG_BIG_ENDIAN = b"MM\0+"  # which Pillow does not take for BigTIFF
 
 
 class Samples(NamedTuple):
@@ -74,7 +75,7 @@ class Samples(NamedTuple):
     dtype: np.dtype[Any]  # of a sample; 12 bits are unpacked to 16
     bits: int
     channels: int  # colours and alpha and what else there is
-    alpha: int  # 0: none
+    alpha: int  # 0: none; `MAYBE_ALPHA`: an extra sample, which is alpha if not all of it is 0
     predictor: int
     orientation: int
     tile: tuple[int, int]  # (0, 0): strips
@@ -94,6 +95,8 @@ def read_samples(content: bytes) -> Samples | None:
 
 def describe_tiff(content: bytes) -> str | None:
     """Return in words of which kind a TIFF is; None if its tags contradict each other."""
+    if content.startswith(BIG_BIG_ENDIAN):
+        return "big-endian BigTIFF"
     directory = _directory(content)
     if directory is None:
         return None
@@ -107,7 +110,7 @@ def describe_tiff(content: bytes) -> str | None:
     colours = PHOTOMETRIC_NAMES.get(photometric, f"photometric interpretation {photometric}")
     formats = {FORMAT_NAMES.get(one, f"format {one}") for one in values.get(SAMPLE_FORMAT, ())}
     return (
-        f"{colours}, {channels} samples of {' and '.join(map(str, bits))} bits"
+        f"{colours}, {channels} sample{'s' * (channels > 1)} of {' and '.join(map(str, bits))} bits"
         + "".join(f", {name}" for name in sorted(formats - {""}))
         + (
             f", alpha or extra samples {extra}"
@@ -118,8 +121,10 @@ def describe_tiff(content: bytes) -> str | None:
     )
 
 
-def has_known_codec(content: bytes) -> bool:
-    """Return whether libtiff as Pillow has it unpacks a TIFF; True for a broken one."""
+def is_known(content: bytes) -> bool:
+    """Return whether Pillow may know a TIFF's layout and codec; True for a broken one."""
+    if content.startswith(BIG_BIG_ENDIAN):
+        return False
     directory = _directory(content)
     if directory is None:
         return True
@@ -141,9 +146,7 @@ class SamplesTiff(ImageFile.ImageFile):
             raise SyntaxError("not a TIFF of samples that are known here")
         self._directory, self.samples = directory, found
         self._size = found.width, found.height
-        self._mode = ("L" if COLOURS[found.photometric] == 1 else "RGB") + (
-            "A" if found.alpha else ""
-        )
+        self._mode = _mode(found)
         exif = Image.Exif()
         exif[ExifTags.Base.Orientation] = found.orientation
         self.info["exif"] = exif.tobytes()
@@ -240,6 +243,8 @@ def _samples(directory: _Directory) -> Samples | None:
         return None
     (depth,), (sample_format,) = bits, formats
     alpha = extra[0] if extra and extra[0] in (ASSOCIATED, UNASSOCIATED) else 0
+    if extra == (UNSPECIFIED,):  # as ImageMagick has it
+        alpha = MAYBE_ALPHA
     if (
         depth not in BITS_OF.get(sample_format, ())
         or _pillow_does(depth, sample_format, photometric, alpha, len(extra))
@@ -272,7 +277,7 @@ def _pillow_does(depth: int, sample_format: int, photometric: int, alpha: int, e
         return False
     if photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO):
         return extra == 0 or (photometric == BLACK_IS_ZERO and alpha == UNASSOCIATED)
-    return photometric == RGB or not alpha
+    return alpha != MAYBE_ALPHA if photometric == RGB else not alpha
 
 
 def _as_bytes_in_grey(content: bytes, directory: _Directory, samples: Samples) -> bytes:
@@ -314,12 +319,17 @@ def _decode(packed: Image.Image, samples: Samples) -> Image.Image:
     """Return the image in 8 bits of a loaded one whose pixels (H, bytes of a row) are bytes."""
     bands = _Bands(packed, samples)
     whites = _range(bands)
-    mode = ("L" if COLOURS[samples.photometric] == 1 else "RGB") + ("A" if samples.alpha else "")
-    decoded = Image.new(mode, (samples.width, samples.height))
+    decoded = Image.new(_mode(samples), (samples.width, samples.height))
     for top in bands.tops:
         band = _in_8_bits(bands.read(top), samples, whites)  # (h, W, C)
         decoded.paste(Image.fromarray(band if band.shape[2] > 1 else band[..., 0]), (0, top))
+    if samples.alpha == MAYBE_ALPHA and decoded.getextrema()[-1] == (0, 0):
+        decoded.putalpha(255)
     return decoded
+
+
+def _mode(samples: Samples) -> str:
+    return ("L" if COLOURS[samples.photometric] == 1 else "RGB") + ("A" if samples.alpha else "")
 
 
 class _Bands:
