@@ -1,10 +1,8 @@
 """The BentoML service class, which `bentoml serve` loads.
 
-Requests are served by the application in `service.server.bentoml_service`.
+Requests are served by the application of `service.server.worker`.
 """
 
-import asyncio
-import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +10,12 @@ import bentoml
 import numpy as np
 from bentoml.validators import ContentType, Shape
 
-from service.inference.data_plane import DataPlane
 from service.inference.results import Classification, Predictions
 from service.preprocessing.decoding import Job, decode
 from service.preprocessing.pipeline import SIDE, Mode
 from service.server.bentoml_service import WebService
 from service.server.draining import Draining
 from service.server.startup import read_settings, take_over
-from service.telemetry import in_flight
 from service.telemetry.request_timing import RequestTiming
 
 Picture = Annotated[Path, ContentType("image/*")]
@@ -41,31 +37,13 @@ class FashionClassifier:
     """Classify images of garments: LeNet with its batch norms folded, on ONNX Runtime."""
 
     def __init__(self) -> None:
+        from service.inference.data_plane import DataPlane  # as in `WebService.to_asgi`
+
         self.settings = read_settings()
         self.draining = Draining(self.settings.drain_seconds)
         self.data_plane = DataPlane(
             self.settings, lambda: self.draining.not_ready_reason, self.draining.end
         )
-        self._samplers: list[asyncio.Task[None]] = []
-
-    def install_signal_handlers(self) -> None:
-        """On the event loop of a worker: SIGHUP reloads the model, SIGTERM starts draining."""
-        if threading.current_thread() is threading.main_thread():  # only it may set handlers
-            self.data_plane.reloading.install_signal_handlers()
-            self.draining.install_signal_handlers()
-            from service.server import worker_metrics  # only a worker has a folder for metrics
-
-            samplers = (
-                in_flight.sample_in_flight(lambda: self.draining.in_flight),
-                worker_metrics.sample_process(),
-            )
-            self._samplers = [asyncio.create_task(task) for task in samplers]
-
-    async def close(self) -> None:
-        """Finish the waiting requests, and end the inference thread."""
-        for task in self._samplers:
-            task.cancel()
-        await self.data_plane.close()
 
     # BentoML's clients read their methods from these. Their requests, like all others, are served
     # by the routes of `service.rest.classify` and `service.rest.predict`.

@@ -16,8 +16,10 @@ from service.inference.results import Classification, Predictions, classificatio
 from service.inference.served_model import ServedModel
 from service.preprocessing.pipeline import PreprocessedImage
 from service.runtime.loading import within_time
-from service.runtime.onnx_model import PROBABILITIES, OnnxModel, load_model, read_model, sha256
+from service.runtime.onnx_model import OnnxModel, load_model, read_model, sha256
+from service.runtime.signature import PROBABILITIES
 from service.settings import ServiceSettings
+from service.telemetry.metrics import ModelLabels, set_model_info
 from service.telemetry.request_timing import RequestTiming
 
 logger = logging.getLogger("bentoml.fashion_lenet")
@@ -52,7 +54,7 @@ class DataPlane:
 
     @property
     def served(self) -> ServedModel:
-        """The served model; a request reads it once, and uses the same model to its end.
+        """The served model; a request reads it once, and runs it in a `with` block of it.
 
         Raises:
             NotReady: the model could not be loaded, failed its check, or can no longer be run.
@@ -111,14 +113,13 @@ class DataPlane:
         Raises:
             NotReady: there is no model to classify them.
         """
-        served = self.served
-        pixels = [pixels for pixels, _ in seen]  # (28, 28) each
+        pixels, preprocessings = zip(*seen, strict=True)  # (28, 28) each
         images = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)  # (N, 28, 28)
         images = images[:, None]  # (N, 1, 28, 28)
-        names = [PROBABILITIES, SQUARED_DISTANCE_OUTPUT] if served.watchman else [PROBABILITIES]
-        probabilities, *squares = await served.infer(images, names, timing)  # (N, K), (N, 1)
-        preprocessings = [preprocessing for _, preprocessing in seen]
-        shifts = squares[0][:, 0].tolist() if served.watchman else None
+        with self.served as served:
+            names = [PROBABILITIES, SQUARED_DISTANCE_OUTPUT] if served.monitor else [PROBABILITIES]
+            probabilities, *squares = await served.infer(images, names, timing)  # (N, K), (N, 1)
+        shifts = squares[0][:, 0].tolist() if served.monitor else None
         return classifications(served.model, images, probabilities, preprocessings, shifts, top_k)
 
     async def predict(self, images: NDArray[np.uint8], timing: RequestTiming) -> Predictions:
@@ -127,8 +128,8 @@ class DataPlane:
         Raises:
             NotReady: there is no model to classify them.
         """
-        served = self.served
-        (probabilities,) = await served.infer(images, [PROBABILITIES], timing)  # (N, K)
+        with self.served as served:
+            (probabilities,) = await served.infer(images, [PROBABILITIES], timing)  # (N, K)
         return predictions(served.model, probabilities)
 
     def start(self) -> None:
@@ -139,7 +140,7 @@ class DataPlane:
             logger.warning("No model to report to Prometheus.")
 
     async def close(self) -> None:
-        """Finish all waiting requests, and end the inference thread."""
+        """Finish all waiting requests, and close the model."""
         if self._served is not None:
             await self._served.close()
 
@@ -169,21 +170,20 @@ class DataPlane:
         return ServedModel(model, settings.max_batch, self._on_model_failed, settings.watch)
 
     def _swap_model(self, served: ServedModel) -> None:
-        """Serve another model from now on."""
+        """Serve another model from now on; requests in flight finish on the one before."""
         before, self._served = self._served, served
         self._report(None if before is None else before.model)
+        if before is not None:
+            before.retire()
 
     def _report(self, before: OnnxModel | None = None) -> None:
-        from service.telemetry.metrics import (  # only a worker has a metrics folder
-            ModelLabels,
-            set_model_info,
-        )
-
         labels = [ModelLabels(m.name, m.version, m.device) for m in (self.model, before) if m]
         set_model_info(*labels)
 
     def _on_model_failed(self, reason: str) -> None:
         """End this worker because its model can no longer be run; another replaces it."""
         logger.critical("This worker ends, another takes its place: %s", reason)
-        self._served, self.not_ready_reason = None, reason
+        failed, self._served, self.not_ready_reason = self._served, None, reason
+        if failed is not None:  # two requests can fail at once
+            failed.retire()
         self._end()

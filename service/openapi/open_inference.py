@@ -5,8 +5,8 @@ Schemas as in the protocol's `inference_rest.md`, and Triton's extensions "Binar
 """
 
 from service.errors import InvalidInput, NotFound, NotReady, TooLarge, UnsupportedType
+from service.oip.protocol import EXTENSIONS, PLATFORM
 from service.oip.rest_request import HEADER_LENGTH, OUTPUTS
-from service.oip.rest_routes import EXTENSIONS, PLATFORM
 from service.openapi.classification import REFUSALS, TROUSERS
 from service.openapi.components import (
     BINARY,

@@ -85,6 +85,13 @@ ASYNCHRONOUS = """
 """
 
 
+def test_its_module_imports_no_metrics() -> None:
+    """Their import opens files in a folder that only a worker has, and not at once."""
+    code = "import service.classifier, sys; print('service.telemetry.metrics' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("False\n", 0)
+
+
 @pytest.mark.parametrize("code", [SYNCHRONOUS, ASYNCHRONOUS], ids=["synchronous", "asynchronous"])
 def test_bentomls_clients_take_paths_pil_images_and_arrays(
     code: str, server: Server, ankle_boot_file: Path, tmp_path: Path
