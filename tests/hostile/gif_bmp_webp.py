@@ -1,4 +1,4 @@
-"""GIF, BMP and WebP files that are broken, lie, or swell."""
+"""GIF, BMP, WebP and AVIF files that are broken, lie, or swell."""
 
 # A case is a line of a table.
 # ruff: noqa: E501
@@ -190,4 +190,29 @@ WEBPS = [
     webp("WebP of 32 million pixels in 34 bytes", lambda: still("WEBP", "RGBA", SIDE), 413, TOO_MUCH),
 ]
 
-CASES: list[Case] = [*GIFS, *BMPS, *WEBPS]
+def avif(name: str, body: Body, status: int, says: str = "") -> Case:
+    return picture(name, body, status, says, "image/avif")
+
+
+def avif_of(width: int, height: int) -> bytes:
+    """An AVIF of 28 x 28 that claims another size, in its property and in its first frame."""
+    content = bytearray(save(Image.new("L", (28, 28)), "AVIF"))
+    place = content.index(b"ispe") + 8
+    content[place : place + 8] = struct.pack(">II", width, height)
+    return bytes(content)
+
+
+AVIF = save(Image.new("RGB", (28, 28)), "AVIF")
+
+AVIFS = [
+    avif("AVIF, whole", AVIF, 200),
+    *(avif(f"AVIF of its first {keep} bytes", AVIF[:keep], 400, says) for keep, says in ((4, NO_PICTURE), (8, NO_PICTURE), (24, BROKEN), (60, BROKEN), (len(AVIF) - 9, BROKEN))),
+    avif("AVIF of 0 x 0", avif_of(0, 0), 400, BROKEN),
+    avif("AVIF of 60,000 x 60,000", avif_of(60_000, 60_000), 400, BROKEN),
+    avif("AVIF of 8,000 x 8,000 that has 28 x 28", avif_of(8000, 8000), 413, TOO_MUCH),
+    avif("AVIF of 7 million pixels", lambda: save(Image.new("RGB", (3000, 2400)), "AVIF", speed=10), 200),
+    avif("AVIF of 32 million pixels", lambda: save(Image.new("RGB", (SIDE, SIDE)), "AVIF", speed=10), 413, TOO_MUCH),
+    avif("HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), 400, "HEIC, which is not supported: save it as JPEG"),
+]
+
+CASES: list[Case] = [*GIFS, *BMPS, *WEBPS, *AVIFS]
