@@ -34,7 +34,7 @@ class InputMonitor:
 
         Args:
             statistics: of the training set.
-            infer: returns the named outputs, (N, K) each, for images (N, 1, 28, 28).
+            infer: returns the named outputs, (N, K) each, for images (N, C, H, W).
         """
         self.statistics = statistics
         self._infer = infer

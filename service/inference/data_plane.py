@@ -4,29 +4,21 @@ It does not depend on HTTP or BentoML: routes call it, and so could a server of 
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
-from service.drift.statistics import SQUARED_DISTANCE_OUTPUT
 from service.errors import ModelError, NotFound, NotReady
 from service.inference.reloader import ModelReloader
-from service.inference.results import Classification, Predictions, classifications, predictions
 from service.inference.served_model import ServedModel
-from service.preprocessing.pipeline import PreprocessedImage
 from service.runtime.loading import within_time
 from service.runtime.onnx_model import OnnxModel, load_model, read_model, sha256
-from service.runtime.signature import PROBABILITIES
 from service.settings import ServiceSettings
 from service.telemetry.metrics import ModelLabels, set_model_info
-from service.telemetry.request_timing import RequestTiming
 
 logger = logging.getLogger("bentoml.fashion_lenet")
 
 
 class DataPlane:
-    """A worker's model: loads it, replaces it and runs it."""
+    """A worker's model: loads it, replaces it and reports it."""
 
     def __init__(
         self, settings: ServiceSettings, stopping: Callable[[], str], end: Callable[[], None]
@@ -73,6 +65,11 @@ class DataPlane:
         return self.served.model
 
     @property
+    def model_or_none(self) -> OnnxModel | None:
+        """The served model, for descriptions of it; None if there is none."""
+        return None if self._served is None else self._served.model
+
+    @property
     def ready_model(self) -> OnnxModel:
         """The served model, for probes.
 
@@ -99,38 +96,6 @@ class DataPlane:
                 f"there is no version {version[:60]!r} of {model.name}: there is {model.version!r}"
             )
         return served
-
-    async def classify(
-        self, seen: Sequence[PreprocessedImage], timing: RequestTiming, top_k: int | None = None
-    ) -> list[Classification]:
-        """Return the classifications of preprocessed images, in order.
-
-        Args:
-            seen: the images, as `service.preprocessing.pipeline.preprocess` returns them.
-            timing: records the time of inference.
-            top_k: how many classes an answer has, the most probable first; None for all.
-
-        Raises:
-            NotReady: there is no model to classify them.
-        """
-        pixels, preprocessings = zip(*seen, strict=True)  # (28, 28) each
-        images = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)  # (N, 28, 28)
-        images = images[:, None]  # (N, 1, 28, 28)
-        with self.served as served:
-            names = [PROBABILITIES, SQUARED_DISTANCE_OUTPUT] if served.monitor else [PROBABILITIES]
-            probabilities, *squares = await served.infer(images, names, timing)  # (N, K), (N, 1)
-        shifts = squares[0][:, 0].tolist() if served.monitor else None
-        return classifications(served.model, images, probabilities, preprocessings, shifts, top_k)
-
-    async def predict(self, images: NDArray[np.uint8], timing: RequestTiming) -> Predictions:
-        """Return the predictions for images (N, 1, 28, 28), and record the time of inference.
-
-        Raises:
-            NotReady: there is no model to classify them.
-        """
-        with self.served as served:
-            (probabilities,) = await served.infer(images, [PROBABILITIES], timing)  # (N, K)
-        return predictions(served.model, probabilities)
 
     def start(self) -> None:
         """Report the served model to Prometheus; called in a worker only."""

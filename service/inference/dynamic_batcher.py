@@ -46,7 +46,7 @@ class DynamicBatcher:
         """Batch the calls of a function.
 
         Args:
-            infer: returns the named outputs, (N, K) each, for images (N, 1, 28, 28).
+            infer: returns the named outputs, (N, K) each, for images (N, C, H, W).
             max_batch: the most images in one run; a larger request runs in chunks.
             inline: requests of at most so many images run on the event loop, which is faster than
                 a switch to a thread; those that arrived together run together.
@@ -63,7 +63,7 @@ class DynamicBatcher:
     async def infer(
         self, images: Images, outputs: Sequence[str], on_start: OnStart = lambda _: None
     ) -> Arrays:
-        """Return the named outputs, each (N, K), for images (N, 1, 28, 28), in the given order.
+        """Return the named outputs, each (N, K), for images (N, C, H, W), in the given order.
 
         Args:
             images: uint8.
@@ -195,7 +195,7 @@ def _infer_all(infer: Infer, batch: Sequence[_PendingRequest]) -> list[Arrays]:
     if len(batch) == 1:
         return [infer(batch[0].images, batch[0].outputs)]
     names = list(dict.fromkeys(name for request in batch for name in request.outputs))
-    images = np.concatenate([request.images for request in batch])  # (N, 1, 28, 28)
+    images = np.concatenate([request.images for request in batch])  # (N, C, H, W)
     found = dict(zip(names, infer(images, names), strict=True))  # (N, K) each
     answers = []
     start = 0

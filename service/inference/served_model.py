@@ -12,9 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.arrays import Arrays, Infer
+from service.drift.statistics import SQUARED_DISTANCE_OUTPUT
 from service.errors import ModelError
 from service.inference.dynamic_batcher import DynamicBatcher
+from service.inference.results import Classification, Predictions, classifications, predictions
+from service.preprocessing.pipeline import PreprocessedImage
 from service.runtime.onnx_model import OnnxModel
+from service.runtime.signature import PROBABILITIES
 from service.telemetry.flusher import FLUSHER
 from service.telemetry.metrics import RunCounter
 from service.telemetry.request_timing import RequestTiming
@@ -44,6 +48,7 @@ class ServedModel:
             on_model_failed: called with the reason when the model can no longer be run.
             watch: whether to compute the images' outlier scores, if the model has input statistics.
         """
+        max_batch = model.batch_size(max_batch)
         model.warm_up(max_batch)
         self.model = model
         self._header = "".join(c if "!" <= c <= "~" else "?" for c in model.version).encode()
@@ -91,7 +96,7 @@ class ServedModel:
         """Return the outputs for images, which may run in one batch with other requests' images.
 
         Args:
-            images: (N, 1, 28, 28).
+            images: (N, C, H, W).
             outputs: names of the outputs, in the order to return them, (N, K) each; also
                 `squared_shift` (N, 1) if the input is monitored.
             timing: records the time, including the wait for the batch before, and the version.
@@ -106,6 +111,28 @@ class ServedModel:
         except Exception:
             await self._recheck_health()
             raise
+
+    async def classify(
+        self, seen: Sequence[PreprocessedImage], timing: RequestTiming, top_k: int | None = None
+    ) -> list[Classification]:
+        """Return the classifications of images preprocessed for this model, in order.
+
+        Args:
+            seen: the images, as `service.preprocessing.pipeline.preprocess` returns them.
+            timing: records the time of inference.
+            top_k: how many classes an answer has, the most probable first; None for all.
+        """
+        pixels, preprocessings = zip(*seen, strict=True)  # (C, H, W) each
+        images = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)  # (N, C, H, W)
+        names = [PROBABILITIES, SQUARED_DISTANCE_OUTPUT] if self.monitor else [PROBABILITIES]
+        probabilities, *squares = await self.infer(images, names, timing)  # (N, K), (N, 1)
+        shifts = squares[0][:, 0].tolist() if self.monitor else None
+        return classifications(self.model, images, probabilities, preprocessings, shifts, top_k)
+
+    async def predict(self, images: NDArray[np.uint8], timing: RequestTiming) -> Predictions:
+        """Return the predictions for images (N, C, H, W), and record the time of inference."""
+        (probabilities,) = await self.infer(images, [PROBABILITIES], timing)  # (N, K)
+        return predictions(self.model, probabilities)
 
     async def close(self) -> None:
         """Finish all waiting requests, end the inference thread and free the device's memory."""

@@ -19,7 +19,7 @@ from service.http.responses import json_response
 from service.http.scope import INFLATED
 from service.inference.data_plane import DataPlane
 from service.inference.served_model import ServedModel
-from service.oip.json_tensors import IMAGE_SHAPE
+from service.oip.json_tensors import Shape
 from service.oip.protocol import EXTENSIONS, PLATFORM
 from service.oip.rest_request import (
     DATATYPE,
@@ -40,9 +40,9 @@ MEDIA_TYPES = ("application/json", "application/octet-stream")
 UNNAMED = ("", "application/x-www-form-urlencoded")
 
 # Five images as JSON, or the JSON before any number of binary images: too little to parse for the
-# switch to a thread. The same holds for a response to so many images.
+# switch to a thread. The same holds for a response of so many numbers.
 INLINE_BYTES = 16 * 1024
-INLINE_IMAGES = 64
+INLINE_NUMBERS = 640
 
 
 async def server_metadata(request: Request) -> Response:
@@ -79,7 +79,7 @@ async def model_metadata(request: Request) -> Response:
             "name": model.name,
             "versions": [model.version],
             "platform": PLATFORM,
-            "inputs": [_tensor(INPUT, DATATYPE, *IMAGE_SHAPE)],
+            "inputs": [_tensor(INPUT, DATATYPE, *model.signature.image.shape)],
             "outputs": outputs,
         }
     )
@@ -102,19 +102,19 @@ async def infer(request: Request) -> Response:
             if compressed:
                 body = await read_in_thread(inflate, body, encoding, max_bytes)
                 request.scope[INFLATED](len(body))
-            parsed = await _parse(body, header_length)
+            parsed = await _parse(body, header_length, served.model.signature.image.shape)
         names = [output.name for output in parsed.outputs]
         arrays = await served.infer(parsed.images, names, watch)  # (N, K) each
-        if len(parsed.images) <= INLINE_IMAGES:
+        if len(parsed.images) * len(served.model.labels) <= INLINE_NUMBERS:
             return write_response(served.model, parsed, arrays)
         return await asyncio.to_thread(write_response, served.model, parsed, arrays)
 
 
-async def _parse(body: bytes, header_length: str | None) -> InferenceRequest:
+async def _parse(body: bytes, header_length: str | None, image: Shape) -> InferenceRequest:
     """Return the parsed request; long JSON is parsed in a thread."""
     if _json_bytes(body, header_length) <= INLINE_BYTES:
-        return parse_request(body, header_length)
-    return await read_in_thread(parse_request, body, header_length)
+        return parse_request(body, header_length, image)
+    return await read_in_thread(parse_request, body, header_length, image)
 
 
 def _named(request: Request, data_plane: DataPlane) -> ServedModel:

@@ -14,7 +14,7 @@ from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from service.errors import InvalidInput, RequestError, TooLarge
-from service.preprocessing.fashion_mnist import BACKGROUND, GAMMA_EXPONENT, MAX_WORKING_SIDE
+from service.preprocessing.fashion_mnist import BACKGROUND, GAMMA_EXPONENT
 from service.preprocessing.formats import SERVED, Format, format_of, unsupported_format_of
 from service.preprocessing.readers.bmp_bit_fields import BitFieldsBmp, has_bit_fields
 from service.preprocessing.readers.jpeg_ending import load_without_end
@@ -51,7 +51,6 @@ warnings.filterwarnings("ignore", module="PIL")
 
 LONGEST_SIDE = 65_535  # of a JPEG or GIF; each row costs memory beyond its pixels
 JPEG_PIECE = 2048  # bytes; libjpeg may work 2.5 ms on each ten, for 32 million pixels
-DRAFT = (MAX_WORKING_SIDE, MAX_WORKING_SIDE)
 
 # What Pillow says of a kind that it does not read; all else that it says is of broken files.
 UNSUPPORTED_KIND = re.compile(
@@ -122,13 +121,11 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
 
 
 def load(image: Image.Image) -> Image.Image:
-    """Return an opened image with its pixels decoded, a large JPEG smaller than it is.
+    """Return an opened image with its pixels decoded.
 
     Raises:
         Exception: it is broken or cut off; Pillow's decoders raise all kinds.
     """
-    # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which is faster by as much.
-    image.draft(None, DRAFT)
     file = getattr(image, "fp", None)
     content = file.getvalue() if isinstance(file, TimeLimitedReader) else b""
     if COLOUR_OF_16_BITS in image.info:
@@ -138,7 +135,7 @@ def load(image: Image.Image) -> Image.Image:
     except OSError:
         if not isinstance(image, JpegImageFile):
             raise
-        return load_without_end(image, content, DRAFT)
+        return load_without_end(image, content)
     return image
 
 

@@ -30,7 +30,7 @@ class WebService(bentoml.Service[Any]):
 
     @property
     def openapi_spec(self) -> OpenAPI:
-        """The OpenAPI document of the whole service, instead of BentoML's."""
+        """The OpenAPI document of the whole service, without a model, instead of BentoML's."""
         return OpenAPI(ServiceSettings())
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import bentoml
 from starlette.applications import Starlette
@@ -20,7 +21,9 @@ from service.middleware.admission import AdmissionMiddleware
 from service.middleware.authentication import APIKeyMiddleware
 from service.middleware.cors import cross_origin
 from service.middleware.instrumentation import InstrumentationMiddleware
+from service.openapi.document import OpenAPI
 from service.rest.app import build_app
+from service.runtime.onnx_model import OnnxModel
 from service.server.http_protocol import LimitedHttpProtocol
 from service.server.worker_metrics import sample_process
 from service.settings import ServiceSettings
@@ -42,7 +45,12 @@ class Worker:
         """Return the ASGI application, with BentoML's behind it; set uvicorn's connections up."""
         self._limit_connections()
         with_metrics = self._settings.metrics_port is None
-        return self._wrap(build_app(bentoml_app, self._lifespan(bentoml_app), with_metrics))
+        lifespan = self._lifespan(bentoml_app)
+        return self._wrap(build_app(bentoml_app, lifespan, self._describe, with_metrics))
+
+    def _describe(self, model: OnnxModel | None) -> dict[str, Any]:
+        """Return the OpenAPI description of a server that serves this model."""
+        return OpenAPI(self._settings, model).asdict()
 
     def _limit_connections(self) -> None:
         """Make uvicorn, which BentoML creates later, use our connections."""

@@ -235,8 +235,10 @@ IMPORTS = """
     from service.preprocessing.pipeline import preprocess
     from service.telemetry.request_timing import RequestTiming
 
-    seen = preprocess(open_image(sys.stdin.buffer.read(), 28 * 28))
-    asyncio.run(FashionClassifier().data_plane.classify([seen], RequestTiming()))
+    served = FashionClassifier().data_plane.served
+    image = open_image(sys.stdin.buffer.read(), 28 * 28)
+    seen = preprocess(image, served.model.signature.image)
+    asyncio.run(served.classify([seen], RequestTiming()))
     print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 

@@ -16,19 +16,18 @@ SEQUELS = (END, b"\xaa" * 4096 + END)
 MISSING = "the file ends before its last pixel"
 
 
-def load_without_end(image: JpegImageFile, content: bytes, draft: tuple[int, int]) -> Image.Image:
+def load_without_end(image: JpegImageFile, content: bytes) -> Image.Image:
     """Return a JPEG's pixels if it lacks nothing but its end marker.
 
     Args:
-        image: opened; Pillow found it cut off.
+        image: opened, and perhaps drafted; Pillow found it cut off.
         content: the file.
-        draft: as in Pillow's `draft`.
 
     Raises:
         OSError: pixels are missing.
     """
     try:
-        found = [_load(content + sequel, image.decodermaxblock, draft) for sequel in SEQUELS]
+        found = [_load(content + sequel, image) for sequel in SEQUELS]
     except OSError as error:
         raise OSError(MISSING) from error
     if found[0].tobytes() != found[1].tobytes():
@@ -36,9 +35,10 @@ def load_without_end(image: JpegImageFile, content: bytes, draft: tuple[int, int
     return found[0]
 
 
-def _load(content: bytes, piece: int, draft: tuple[int, int]) -> Image.Image:
+def _load(content: bytes, like: JpegImageFile) -> Image.Image:
     image = JpegImageFile(TimeLimitedReader(content))
-    image.decodermaxblock = piece
-    image.draft(None, draft)
+    image.decodermaxblock = like.decodermaxblock
+    image.draft(None, like.size)
     image.load()
+    image.info = like.info
     return image

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import InvalidInput
-from service.preprocessing.pipeline import read_image
 from service.preprocessing.readers.png_chunks import png_background, png_header
-from tests.service.pictures import save
+from tests.service.pictures import read_image, save
 from tests.service.preprocessing.variants import every_file
 
 LIMIT = 32_000_000
