@@ -35,7 +35,7 @@ class ServedModel:
         on_model_failed: Callable[[str], None],
         watch: bool = False,
     ) -> None:
-        """Warm up a model and serve it.
+        """Serve a model.
 
         Args:
             model: a model that has passed its check.
@@ -45,7 +45,6 @@ class ServedModel:
         """
         from service.telemetry.metrics import RunCounter  # only a worker has a metrics folder
 
-        model.warm_up(max_batch)
         self.model = model
         self._header = "".join(c if "!" <= c <= "~" else "?" for c in model.version).encode()
         self._on_model_failed = on_model_failed
@@ -61,7 +60,9 @@ class ServedModel:
         if model.device == "cpu":
             self._batcher = DynamicBatcher(run, min(max_batch, CPU_BATCH), INLINE_IMAGES)
         else:
-            self._batcher = DynamicBatcher(run, max_batch)
+            # What runs on the CPU beside a GPU runs on the event loop.
+            inline = min(model.smallest_on_gpu - 1, INLINE_IMAGES)
+            self._batcher = DynamicBatcher(run, max_batch, inline)
 
     async def infer(
         self, images: NDArray[np.uint8], outputs: Sequence[str], timing: RequestTiming
