@@ -38,6 +38,10 @@ class GpuNetwork:
         """
         return cls({size: open_session(model) for size in batch_sizes(max_batch)})
 
+    def close(self) -> None:
+        """Free the memory of the sessions."""
+        self._sessions.clear()
+
     def infer(
         self,
         images: NDArray[np.uint8],
