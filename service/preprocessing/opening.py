@@ -54,7 +54,7 @@ JPEG_PIECE = 2048  # bytes; libjpeg may work 2.5 ms on each ten, for 32 million 
 
 # What Pillow says of a kind that it does not read; all else that it says is of broken files.
 UNSUPPORTED_KIND = re.compile(
-    r"unknown pixel mode|unknown data organization|not yet supported|cannot handle"
+    r"unknown pixel mode|unknown data organization|not yet supported|cannot handle (12|2)-"
     r"|Invalid value for samples per pixel|Unsupported BMP bitfields"
     r"|Unsupported BMP header type \((16|64)\)|Unsupported BMP pixel depth \((0|2|64)\)"
     r"|Unsupported BMP compression \((4|5|11|12|13)\)"
