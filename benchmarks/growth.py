@@ -31,7 +31,8 @@ from benchmarks.load import Load, Work, binary, cores_from, load, works
 from benchmarks.peers import ROOT, Running, running
 from benchmarks.shipped import BENTOML, cpu_seconds, shipped, workers
 from benchmarks.stopwatch import counts, pace
-from service.runtime.onnx_model import PROBABILITIES, load_model
+from service.runtime.onnx_model import load_model
+from service.runtime.signature import PROBABILITIES
 from service.settings import ServiceSettings
 
 IMAGES = (1, 4, 16, 64, 256, 1024)

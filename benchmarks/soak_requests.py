@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from benchmarks.load import INFER, OCTETS
 from benchmarks.peers import ROOT
 from service.preprocessing.pipeline import read_image
-from service.runtime.onnx_model import PROBABILITIES, OnnxModel, load_model
+from service.runtime.onnx_model import OnnxModel, load_model
+from service.runtime.signature import PROBABILITIES
 from service.settings import ServiceSettings
 from tests.hostile.cases import Case
 from tests.hostile.forms import TYPE, named, part

@@ -19,7 +19,8 @@ from benchmarks.unlike_images import CHANGES, Images, digits, kinds
 from service.drift.report import explain_outliers
 from service.drift.statistics import InputStatistics
 from service.drift.window import DriftWindow
-from service.runtime.onnx_model import PROBABILITIES, OnnxModel, load_model
+from service.runtime.onnx_model import OnnxModel, load_model
+from service.runtime.signature import PROBABILITIES
 from service.settings import ServiceSettings
 from training.data.fashion_mnist import load_split
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 METADATA_KEY = "input_statistics"  # of a model's metadata
 
 SIDE, KERNEL = 28, 5
+IMAGE_SHAPE = (1, SIDE, SIDE)  # of the only images that the statistics are defined for
 OUT = SIDE - KERNEL + 1  # of the convolution
 PER_SIDE, FIRST = 5, 1  # patches, and the row and column of the first
 BAND, START = KERNEL * SIDE, FIRST * SIDE  # pixels of five rows, and those before the first five

@@ -16,7 +16,8 @@ from service.inference.results import Classification, Predictions, classificatio
 from service.inference.served_model import ServedModel
 from service.preprocessing.pipeline import PreprocessedImage
 from service.runtime.loading import within_time
-from service.runtime.onnx_model import PROBABILITIES, OnnxModel, load_model, read_model, sha256
+from service.runtime.onnx_model import OnnxModel, load_model, read_model, sha256
+from service.runtime.signature import PROBABILITIES
 from service.settings import ServiceSettings
 from service.telemetry.request_timing import RequestTiming
 

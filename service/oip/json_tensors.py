@@ -10,8 +10,8 @@ import orjson
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
-from service.runtime.metadata import SIDE
-from service.runtime.onnx_model import INPUT
+from service.preprocessing.pipeline import SIDE
+from service.runtime.signature import INPUT
 
 IMAGE_SHAPE = (1, SIDE, SIDE)
 IMAGE_BYTES = math.prod(IMAGE_SHAPE)

@@ -24,7 +24,7 @@ from service.oip.json_tensors import (
     images_from_json,
     shorten,
 )
-from service.runtime.onnx_model import INPUT, LOGITS, PROBABILITIES
+from service.runtime.signature import INPUT, LOGITS, PROBABILITIES
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 

@@ -29,7 +29,7 @@ from service.oip.rest_request import (
     parse_request,
 )
 from service.oip.rest_response import write_response
-from service.runtime.onnx_model import INPUT
+from service.runtime.signature import INPUT
 from service.telemetry.request_timing import timing
 from service.version import SERVER, SERVER_VERSION
 

@@ -15,7 +15,6 @@ from typing import Any
 import bentoml._internal.utils.circus as bentoml_circus
 from bentoml._internal.utils.circus import Arbiter
 from bentoml.exceptions import BentoMLConfigException
-from circus.util import synchronized  # type: ignore[import-untyped]
 
 from service.server.listening import Address, cannot_listen
 from service.server.terminal import Terminal
@@ -65,13 +64,13 @@ class Supervisor(Arbiter):
         finally:
             circus.setLevel(level)
 
-    @synchronized("manage_watchers")  # type: ignore[untyped-decorator]
     async def manage_watchers(self) -> None:
         """Replace workers that died; called every second.
 
-        circus would stop the server if a worker cannot start for lack of memory or descriptors.
+        circus would stop the server if a worker cannot start for lack of memory or descriptors,
+        and log a traceback if the workers take longer than a second to start.
         """
-        if not self._stopping:
+        if not self._stopping and self._exclusive_running_command is None:
             self._terminal.look()
             self.reap_processes()
             for watcher in self.watchers:

@@ -24,7 +24,7 @@ from service.offline.inputs.types import (
     display_name,
     open_decompressed,
 )
-from service.runtime.metadata import SIDE
+from service.preprocessing.pipeline import SIDE
 
 MAGIC = b"\0\0\x08\x03"  # unsigned bytes, three axes
 HEAD = struct.Struct(">4sIII")  # magic, images, rows, columns

@@ -10,7 +10,7 @@ from service.errors import InputError
 from service.offline.inputs.image_contents import MAX_FILE_BYTES, size_error
 from service.offline.inputs.types import Pictures, display_name
 from service.offline.optional_pyarrow import pyarrow
-from service.runtime.metadata import SIDE
+from service.preprocessing.pipeline import SIDE
 
 if TYPE_CHECKING:
     import pyarrow as pa

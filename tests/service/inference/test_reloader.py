@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from service.classifier import FashionClassifier
 from service.errors import NotReady
 from service.inference.data_plane import DataPlane
-from service.runtime.onnx_model import LOGITS
+from service.runtime.signature import LOGITS
 from service.telemetry.request_timing import RequestTiming
 from tests.pages import blocks
 from tests.service.models import computing_for_ever, with_wrong_golden_samples, write_model

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from service.inference.served_model import CPU_BATCH, INLINE_IMAGES, ServedModel
-from service.runtime.onnx_model import PROBABILITIES, OnnxModel, load_model
+from service.runtime.onnx_model import OnnxModel, load_model
+from service.runtime.signature import PROBABILITIES
 from service.settings import RELEASED_MODEL, ServiceSettings
 from service.telemetry.request_timing import RequestTiming
 from tests.service.models import (
