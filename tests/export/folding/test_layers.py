@@ -184,8 +184,16 @@ SHARED = nn.BatchNorm1d(4)
         (nn.Sequential(nn.Conv2d(3, 4, 3), OwnBatchNorm(4)), X, 1),
         (nn.Sequential(nn.Conv2d(3, 4, 3), Frozen()), X, 0),
         (nn.DataParallel(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))), X, 1),
-        (torch.compile(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), backend="eager"), X, 1),
-        (nn.Sequential(torch.compile(nn.Conv2d(3, 4, 3), backend="eager"), nn.BatchNorm2d(4)), X, 1),
+        (
+            torch.compile(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), backend="eager"),
+            X,
+            1,
+        ),
+        (
+            nn.Sequential(torch.compile(nn.Conv2d(3, 4, 3), backend="eager"), nn.BatchNorm2d(4)),
+            X,
+            1,
+        ),
         (tied(), ROWS, 2),
         (nn.Sequential(nn.Linear(4, 4), SHARED, nn.ReLU(), nn.Linear(4, 4), SHARED), ROWS, 2),
         (nn.Sequential(weight_norm(nn.Linear(4, 4)), nn.BatchNorm1d(4)), ROWS, 1),
