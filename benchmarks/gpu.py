@@ -32,8 +32,9 @@ from benchmarks.shipped import BENTOML, shipped
 from benchmarks.stopwatch import Pace, counts, pace
 from export.folding.fold import fold
 from service.errors import DeviceError
+from service.runtime.cuda import CUDA, CUDA_OPTIONS
 from service.runtime.onnx_model import OnnxModel, load_model
-from service.runtime.onnx_session import CPU, CUDA, CUDA_OPTIONS
+from service.runtime.onnx_session import CPU
 from service.runtime.signature import LOGITS, PROBABILITIES
 from service.settings import RELEASED_MODEL, ServiceSettings
 from training.data.fashion_mnist import load_split

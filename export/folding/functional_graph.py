@@ -63,12 +63,8 @@ class FunctionalGraph:
     @property
     def image(self) -> fx.Node:
         """Return the node of the input."""
-        return next(node for node in self.graph.nodes if node.op == "placeholder")
-
-    @property
-    def output(self) -> fx.Node:
-        """Return the node of the output, which has the result as its argument."""
-        return next(node for node in reversed(self.graph.nodes) if node.op == "output")
+        found: fx.Node = next(node for node in self.graph.nodes if node.op == "placeholder")
+        return found
 
     def calls(self) -> list[fx.Node]:
         """Return the operators' nodes in order."""
@@ -136,7 +132,7 @@ class FunctionalGraph:
         for node in self.calls():
             if node.target is aten.sym_size.int and node.args[1] == 0:
                 source = node.args[0]
-                if shape_of(source)[0] == shape_of(image)[0]:  # type: ignore[arg-type]
+                if shape_of(source)[0] == shape_of(image)[0]:
                     node.args = (image, 0)
 
     def _drop_assertions(self) -> None:
@@ -192,14 +188,19 @@ def _is_identity(node: fx.Node) -> bool:
     return sizes(before) == sizes(after) and before.dtype == after.dtype
 
 
-def sizes(value: Tensor) -> tuple[int | str, ...]:
-    """Return a traced value's shape; a size that changes with the batch is an expression."""
+def sizes(value: Any) -> tuple[Any, ...]:
+    """Return a traced tensor's shape: whole numbers, and text for what changes with the batch."""
     return tuple(size if isinstance(size, int) else str(size) for size in value.shape)
 
 
-def shape_of(node: fx.Node) -> tuple[int | str, ...]:
+def shape_of(node: Any) -> tuple[Any, ...]:
     """Return the shape of a node's value; see `sizes`."""
     return sizes(node.meta["val"])
+
+
+def args(node: fx.Node) -> tuple[Any, ...]:
+    """Return an operator's arguments by position, whose types its schema has."""
+    return node.args
 
 
 def _is_deterministic(node: fx.Node) -> bool:

@@ -1,6 +1,7 @@
 """Which operators a batch norm can be folded into, and when the two fit together."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -16,7 +17,7 @@ CONVOLUTIONS = {
     aten.conv3d.padding,
 }
 # The positions of `groups` in their arguments.
-GROUPS = dict.fromkeys(CONVOLUTIONS, 6) | {
+GROUPS: dict[Any, int] = dict.fromkeys(CONVOLUTIONS, 6) | {
     aten.conv_transpose1d.default: 6,
     aten.conv_transpose2d.input: 6,
     aten.conv_transpose3d.input: 6,
@@ -53,10 +54,10 @@ def groups(layer: fx.Node) -> int:
     """Return the groups of a convolution; 1 for a linear layer."""
     if layer.target is LINEAR:
         return 1
-    return int(argument(layer, GROUPS[layer.target], "groups", 1))  # type: ignore[index]
+    return int(argument(layer, GROUPS[layer.target], "groups", 1))
 
 
-def argument(node: fx.Node, position: int, name: str, default: object) -> object:
+def argument(node: fx.Node, position: int, name: str, default: object) -> Any:
     """Return an argument of an operator's node, by position or name."""
     if len(node.args) > position:
         return node.args[position]
@@ -136,7 +137,7 @@ def _flattens(node: fx.Node) -> bool:
     """Return whether a node makes (N, C, ...) to (N, C * ...)."""
     if node.target not in FLATTENS:
         return False
-    before, after = shape_of(node.args[0]), shape_of(node)  # type: ignore[arg-type]
+    before, after = shape_of(node.args[0]), shape_of(node)
     return len(before) > 2 and len(after) == 2 and before[0] == after[0]
 
 
@@ -167,12 +168,12 @@ def set_weight_and_bias(
 ) -> None:
     """Give a layer a weight and a bias of its own."""
     name = layer_name(layer)
-    nodes = [flow.add_weight(f"{name}.weight", weight.contiguous(), layer)]
+    nodes: list[fx.Node | None] = [flow.add_weight(f"{name}.weight", weight.contiguous(), layer)]
     if bias is not None:
         nodes.append(flow.add_weight(f"{name}.bias", bias, layer))
     rest = list(layer.args[3:])
     if bias is None and (rest or len(layer.args) > 2):
-        nodes.append(None)  # type: ignore[arg-type]
+        nodes.append(None)
     layer.args = (layer.args[0], *nodes, *rest)
     layer.kwargs = {key: value for key, value in layer.kwargs.items() if key != "bias"}
     flow.clean()

@@ -257,7 +257,7 @@ def _single_output(
             f"the network returns {_shape_of_outputs(spec, values)}: expected one tensor, the "
             "logits; return only those in eval mode, for example from a small nn.Module around it"
         )
-    return new[values[0]]
+    return new[values[0]]  # type: ignore[index]
 
 
 def _shape_of_outputs(spec: object, values: object) -> str:

@@ -182,6 +182,6 @@ class GraphBuilder:
         return unique
 
 
-def rank(node: object) -> int:
+def rank(node: Any) -> int:
     """Return the number of axes of a traced value."""
-    return len(shape_of(node))  # type: ignore[arg-type]
+    return len(shape_of(node))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from torch import fx
 
-from export.folding.functional_graph import aten
+from export.folding.functional_graph import args, aten
 from export.folding.layers import argument
 from export.onnx_file.builder import GraphBuilder
 
@@ -15,7 +15,7 @@ Emit = Callable[[GraphBuilder, fx.Node], str]
 
 def _unary(operator: str) -> Emit:
     def emit(builder: GraphBuilder, node: fx.Node) -> str:
-        return builder.add(operator, [builder.value(node.args[0])])
+        return builder.add(operator, [builder.value(args(node)[0])])
 
     return emit
 
@@ -24,14 +24,14 @@ def _binary(operator: str) -> Emit:
     """Emit an operator of two operands, either of which may be a number."""
 
     def emit(builder: GraphBuilder, node: fx.Node) -> str:
-        left, right = (_operand(builder, node.args[index]) for index in (0, 1))
+        left, right = (_operand(builder, args(node)[index]) for index in (0, 1))
         return builder.add(operator, [left, _times_alpha(builder, node, right)])
 
     return emit
 
 
 def _reversed_sub(builder: GraphBuilder, node: fx.Node) -> str:
-    left, right = (_operand(builder, node.args[index]) for index in (0, 1))
+    left, right = (_operand(builder, args(node)[index]) for index in (0, 1))
     return builder.add("Sub", [right, _times_alpha(builder, node, left)])
 
 
@@ -49,29 +49,29 @@ def _times_alpha(builder: GraphBuilder, node: fx.Node, operand: str) -> str:
 
 
 def _power(builder: GraphBuilder, node: fx.Node) -> str:
-    exponent = node.args[1]
+    exponent = args(node)[1]
     if not isinstance(exponent, int | float):
         raise builder.refusal("its exponent is computed: expected a number")
-    source = builder.value(node.args[0])
+    source = builder.value(args(node)[0])
     if exponent == 2:
         return builder.add("Mul", [source, source])
     return builder.add("Pow", [source, _operand(builder, exponent)])
 
 
 def _silu(builder: GraphBuilder, node: fx.Node) -> str:
-    source = builder.value(node.args[0])
+    source = builder.value(args(node)[0])
     return builder.add("Mul", [source, builder.add("Sigmoid", [source])])
 
 
 def _hardsigmoid(builder: GraphBuilder, node: fx.Node) -> str:
-    return builder.add("HardSigmoid", [builder.value(node.args[0])], alpha=1 / 6, beta=0.5)
+    return builder.add("HardSigmoid", [builder.value(args(node)[0])], alpha=1 / 6, beta=0.5)
 
 
 def _gelu(builder: GraphBuilder, node: fx.Node) -> str:
     """Emit x (1 + erf(x / sqrt 2)) / 2 (Hendrycks & Gimpel 2016, section 2)."""
     if node.kwargs.get("approximate", "none") != "none":
         return _tanh_gelu(builder, node)
-    source = builder.value(node.args[0])
+    source = builder.value(args(node)[0])
     root = builder.constant("root", np.asarray(math.sqrt(2)))
     erf = builder.add("Erf", [builder.add("Div", [source, root])])
     factor = builder.add("Add", [erf, builder.constant("one", np.asarray(1.0))])
@@ -81,7 +81,7 @@ def _gelu(builder: GraphBuilder, node: fx.Node) -> str:
 
 def _tanh_gelu(builder: GraphBuilder, node: fx.Node) -> str:
     """Emit x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, of the same section."""
-    source = builder.value(node.args[0])
+    source = builder.value(args(node)[0])
     square = builder.add("Mul", [source, source])
     scaled = builder.add("Mul", [square, builder.constant("cubic", np.asarray(0.044715))])
     factor = builder.add("Add", [scaled, builder.constant("one", np.asarray(1.0))])
@@ -99,7 +99,7 @@ def _clip(lowest: float | None, highest: float | None) -> Emit:
     def emit(builder: GraphBuilder, node: fx.Node) -> str:
         low, high = argument(node, 1, "min_val", lowest), argument(node, 2, "max_val", highest)
         low, high = node.kwargs.get("min", low), node.kwargs.get("max", high)
-        inputs = [builder.value(node.args[0])]
+        inputs = [builder.value(args(node)[0])]
         inputs.append("" if low is None else _operand(builder, low))
         inputs += [] if high is None else [_operand(builder, high)]
         return builder.add("Clip", inputs)
@@ -109,7 +109,7 @@ def _clip(lowest: float | None, highest: float | None) -> Emit:
 
 def _leaky_relu(builder: GraphBuilder, node: fx.Node) -> str:
     alpha = argument(node, 1, "negative_slope", 0.01)
-    return builder.add("LeakyRelu", [builder.value(node.args[0])], alpha=alpha)
+    return builder.add("LeakyRelu", [builder.value(args(node)[0])], alpha=alpha)
 
 
 def _elu(builder: GraphBuilder, node: fx.Node) -> str:
@@ -117,14 +117,14 @@ def _elu(builder: GraphBuilder, node: fx.Node) -> str:
         raise builder.refusal("its scales differ from 1")
     return builder.add(
         "Elu",
-        [builder.value(node.args[0])],
-        alpha=float(argument(node, 1, "alpha", 1.0)),  # type: ignore[arg-type]
+        [builder.value(args(node)[0])],
+        alpha=float(argument(node, 1, "alpha", 1.0)),
     )
 
 
 def _softmax(operator: str) -> Emit:
     def emit(builder: GraphBuilder, node: fx.Node) -> str:
-        return builder.add(operator, [builder.value(node.args[0])], axis=node.args[1])
+        return builder.add(operator, [builder.value(args(node)[0])], axis=args(node)[1])
 
     return emit
 

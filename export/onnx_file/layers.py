@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import fx
 
-from export.folding.functional_graph import aten, shape_of
+from export.folding.functional_graph import args, aten, shape_of
 from export.folding.layers import argument
 from export.onnx_file.builder import GraphBuilder, rank
 
@@ -24,7 +24,7 @@ def convolution(builder: GraphBuilder, node: fx.Node) -> str:
             (5, "dilation", 1),
         )
     )
-    kernel = list(shape_of(node.args[1])[2:])  # type: ignore[arg-type]
+    kernel = list(shape_of(args(node)[1])[2:])
     return builder.add(
         "Conv",
         _weighted(builder, node),
@@ -41,7 +41,7 @@ def padded_convolution(builder: GraphBuilder, node: fx.Node) -> str:
     spatial = rank(node) - 2
     strides = numbers(argument(node, 3, "stride", 1), spatial)
     dilations = numbers(argument(node, 5, "dilation", 1), spatial)
-    kernel = [int(size) for size in shape_of(node.args[1])[2:]]  # type: ignore[arg-type]
+    kernel = [int(size) for size in shape_of(args(node)[1])[2:]]
     extents = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
     if argument(node, 4, "padding", "valid") == "valid":
         extents = [0] * spatial
@@ -73,7 +73,7 @@ def transposed_convolution(builder: GraphBuilder, node: fx.Node) -> str:
     return builder.add(
         "ConvTranspose",
         _weighted(builder, node),
-        kernel_shape=list(shape_of(node.args[1])[2:]),  # type: ignore[arg-type]
+        kernel_shape=list(shape_of(args(node)[1])[2:]),
         strides=strides,
         pads=[*padding, *padding],
         output_padding=more,
@@ -84,7 +84,7 @@ def transposed_convolution(builder: GraphBuilder, node: fx.Node) -> str:
 
 def linear(builder: GraphBuilder, node: fx.Node) -> str:
     """Emit a linear layer: Gemm for (N, D), MatMul and Add for more axes."""
-    source, weight = node.args[0], node.args[1]
+    source, weight = args(node)[0], args(node)[1]
     bias = argument(node, 2, "bias", None)
     if rank(source) == 2:
         return _gemm(builder, node)
@@ -92,7 +92,7 @@ def linear(builder: GraphBuilder, node: fx.Node) -> str:
         raise builder.refusal("its weight is computed from the images, in more than 2 dimensions")
     product = builder.add(
         "MatMul",
-        [builder.value(source), builder.weight(weight, transposed=True)],  # type: ignore[arg-type]
+        [builder.value(source), builder.weight(weight, transposed=True)],
     )
     if bias is None:
         return product
@@ -101,26 +101,24 @@ def linear(builder: GraphBuilder, node: fx.Node) -> str:
 
 def _gemm(builder: GraphBuilder, node: fx.Node) -> str:
     dtype = builder.linear_dtype
-    operands = [value for value in (node.args[1], argument(node, 2, "bias", None)) if value]
+    operands = [value for value in (args(node)[1], argument(node, 2, "bias", None)) if value]
     if dtype is np.float32:
-        inputs = [builder.value(node.args[0]), *map(builder.value, operands)]
+        inputs = [builder.value(args(node)[0]), *map(builder.value, operands)]
         return builder.add("Gemm", inputs, transB=1)
     name = builder.reserve("Gemm")
-    source = builder.cast(builder.value(node.args[0]), dtype, f"{name}_input")
-    weights = [builder.weight(operand, dtype) for operand in operands]  # type: ignore[arg-type]
+    source = builder.cast(builder.value(args(node)[0]), dtype, f"{name}_input")
+    weights = [builder.weight(operand, dtype) for operand in operands]
     builder.add("Gemm", [source, *weights], name=name, transB=1)
     return builder.cast(name, np.float32, f"{name}_output")
 
 
 def layer_norm(builder: GraphBuilder, node: fx.Node) -> str:
     """Emit layer_norm; the node has the mean and the deviation too, which nothing reads."""
-    source, normalized = node.args[0], node.args[1]
+    source, normalized = args(node)[0], args(node)[1]
     weight, bias = argument(node, 2, "weight", None), argument(node, 3, "bias", None)
-    axes = len(normalized)  # type: ignore[arg-type]
+    axes = len(normalized)
     scale = (
-        builder.constant("ones", np.ones(normalized))  # type: ignore[call-overload]
-        if weight is None
-        else builder.value(weight)
+        builder.constant("ones", np.ones(normalized)) if weight is None else builder.value(weight)
     )
     inputs = [builder.value(source), scale, *([] if bias is None else [builder.value(bias)])]
     epsilon = argument(node, 4, "eps", 1e-5)
@@ -129,12 +127,12 @@ def layer_norm(builder: GraphBuilder, node: fx.Node) -> str:
 
 def group_norm(builder: GraphBuilder, node: fx.Node) -> str:
     """Emit group_norm: each group normalised as one channel, then a factor and a sum."""
-    source, groups = node.args[0], node.args[1]
-    shape = shape_of(source)  # type: ignore[arg-type]
+    source, groups = args(node)[0], args(node)[1]
+    shape = shape_of(source)
     flat = builder.add(
         "Reshape", [builder.value(source), builder.integers("groups", [0, groups, -1])]
     )
-    ones, zeros = np.ones(groups), np.zeros(groups)  # type: ignore[call-overload]
+    ones, zeros = np.ones(groups), np.zeros(groups)
     normal = builder.add(
         "InstanceNormalization",
         [flat, builder.constant("ones", ones), builder.constant("zeros", zeros)],
@@ -142,7 +140,7 @@ def group_norm(builder: GraphBuilder, node: fx.Node) -> str:
     )
     found = builder.add("Reshape", [normal, builder.integers("shape", [0, *shape[1:]])])
     one_each = (-1, *(1,) * (len(shape) - 2))
-    for operator, key, value in (("Mul", "scale", node.args[2]), ("Add", "shift", node.args[3])):
+    for operator, key, value in (("Mul", "scale", args(node)[2]), ("Add", "shift", args(node)[3])):
         if value is not None:
             exact = builder.tensor(value)
             if exact is None:
@@ -153,9 +151,9 @@ def group_norm(builder: GraphBuilder, node: fx.Node) -> str:
 
 
 def _weighted(builder: GraphBuilder, node: fx.Node) -> list[str]:
-    if rank(node.args[0]) != rank(node.args[1]):
+    if rank(args(node)[0]) != rank(args(node)[1]):
         raise builder.refusal("its input has no axis for a batch")
-    operands = [node.args[0], node.args[1], argument(node, 2, "bias", None)]
+    operands = [args(node)[0], args(node)[1], argument(node, 2, "bias", None)]
     return [builder.value(operand) for operand in operands if operand is not None]
 
 

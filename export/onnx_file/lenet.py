@@ -30,7 +30,7 @@ the first convolution holds the 1/255."""
 
 def chain(model: nn.Sequential) -> Iterable[tuple[str, nn.Module]]:
     """Return all layers in order with their names; named_children() omits repeated ones."""
-    return model._modules.items()  # type: ignore[return-value]
+    return model._modules.items()
 
 
 def lenet_style(model: nn.Sequential) -> Style:

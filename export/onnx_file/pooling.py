@@ -1,12 +1,13 @@
 """Emit pooling and means over axes."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import fx
 
-from export.folding.functional_graph import aten, shape_of
+from export.folding.functional_graph import args, aten, shape_of
 from export.folding.layers import argument
 from export.onnx_file.builder import GraphBuilder, rank
 from export.onnx_file.layers import numbers
@@ -15,22 +16,23 @@ Emit = Callable[[GraphBuilder, fx.Node], str]
 
 
 def _max_pool(builder: GraphBuilder, node: fx.Node) -> str:
-    spatial = rank(node.args[0]) - 2
+    spatial = rank(args(node)[0]) - 2
     kernel, strides, padding = _window(node, spatial)
     dilations = numbers(argument(node, 4, "dilation", 1), spatial)
     ends = _end_pads(node, kernel, strides, padding, dilations)
+    spacing: dict[str, Any] = {"dilations": dilations} if any(d != 1 for d in dilations) else {}
     return builder.add(
         "MaxPool",
-        [builder.value(node.args[0])],
+        [builder.value(args(node)[0])],
         kernel_shape=kernel,
         strides=strides,
         **_pads(padding, ends),
-        **({"dilations": dilations} if any(d != 1 for d in dilations) else {}),
+        **spacing,
     )
 
 
 def _average_pool(builder: GraphBuilder, node: fx.Node) -> str:
-    spatial = rank(node.args[0]) - 2
+    spatial = rank(args(node)[0]) - 2
     kernel, strides, padding = _window(node, spatial)
     if argument(node, 6, "divisor_override", None) is not None:
         raise builder.refusal("it divides by a number of its own (divisor_override)")
@@ -40,10 +42,10 @@ def _average_pool(builder: GraphBuilder, node: fx.Node) -> str:
         raise builder.refusal("it counts zeros of its padding and rounds up (ceil_mode)")
     attributes = _pads(padding, ends)
     if attributes and ends == padding and counts_zeros:
-        attributes["count_include_pad"] = 1  # type: ignore[assignment]
+        attributes["count_include_pad"] = 1
     return builder.add(
         "AveragePool",
-        [builder.value(node.args[0])],
+        [builder.value(args(node)[0])],
         kernel_shape=kernel,
         strides=strides,
         **attributes,
@@ -51,7 +53,7 @@ def _average_pool(builder: GraphBuilder, node: fx.Node) -> str:
 
 
 def _window(node: fx.Node, spatial: int) -> tuple[list[int], list[int], list[int]]:
-    kernel = numbers(node.args[1], spatial)
+    kernel = numbers(args(node)[1], spatial)
     strides = numbers(argument(node, 2, "stride", None) or kernel, spatial)
     return kernel, strides, numbers(argument(node, 3, "padding", 0), spatial)
 
@@ -68,7 +70,7 @@ def _end_pads(
     torch rounds up under ceil_mode, but drops a window that would start in the padding
     (torch.nn.MaxPool2d); ONNX's ceil_mode has meant different things.
     """
-    sizes = [int(size) for size in shape_of(node.args[0])[2:]]  # type: ignore[arg-type]
+    sizes = [int(size) for size in shape_of(args(node)[0])[2:]]
     counts = [int(size) for size in shape_of(node)[2:]]
     ends = []
     for size, count, k, s, p, d in zip(
@@ -79,14 +81,14 @@ def _end_pads(
     return ends
 
 
-def _pads(begins: list[int], ends: list[int]) -> dict[str, list[int]]:
+def _pads(begins: list[int], ends: list[int]) -> dict[str, Any]:
     return {"pads": [*begins, *ends]} if any((*begins, *ends)) else {}
 
 
 def _adaptive_average_pool(builder: GraphBuilder, node: fx.Node) -> str:
     """Emit windows of one size where they have one, and matrices of shares where they differ."""
-    source = builder.value(node.args[0])
-    sizes = [int(size) for size in shape_of(node.args[0])[2:]]  # type: ignore[arg-type]
+    source = builder.value(args(node)[0])
+    sizes = [int(size) for size in shape_of(args(node)[0])[2:]]
     counts = [int(size) for size in shape_of(node)[2:]]
     if sizes == counts:
         return source
@@ -112,9 +114,9 @@ def shares(size: int, count: int) -> NDArray[np.float64]:
 
 
 def _adaptive_max_pool(builder: GraphBuilder, node: fx.Node) -> str:
-    source = builder.value(node.args[0])
-    sizes = [int(size) for size in shape_of(node.args[0])[2:]]  # type: ignore[arg-type]
-    counts = numbers(node.args[1], len(sizes))
+    source = builder.value(args(node)[0])
+    sizes = [int(size) for size in shape_of(args(node)[0])[2:]]
+    counts = numbers(args(node)[1], len(sizes))
     if all(count == 1 for count in counts):
         return builder.add("GlobalMaxPool", [source])
     if any(size % count for size, count in zip(sizes, counts, strict=True)):
@@ -126,28 +128,28 @@ def _adaptive_max_pool(builder: GraphBuilder, node: fx.Node) -> str:
 def _mean(builder: GraphBuilder, node: fx.Node) -> str:
     axes = _axes(node)
     keep = bool(argument(node, 2, "keepdim", False))
-    source = builder.value(node.args[0])
-    if keep and axes == list(range(2, rank(node.args[0]))):
+    source = builder.value(args(node)[0])
+    if keep and axes == list(range(2, rank(args(node)[0]))):
         return builder.add("GlobalAveragePool", [source])
     return builder.add("ReduceMean", [source], axes=axes, keepdims=int(keep))
 
 
 def _sum(builder: GraphBuilder, node: fx.Node) -> str:
     axes, keep = _axes(node), bool(argument(node, 2, "keepdim", False))
-    inputs = [builder.value(node.args[0]), builder.integers("axes", axes)]
+    inputs = [builder.value(args(node)[0]), builder.integers("axes", axes)]
     return builder.add("ReduceSum", inputs, keepdims=int(keep))
 
 
 def _maximum(builder: GraphBuilder, node: fx.Node) -> str:
     keep = bool(argument(node, 2, "keepdim", False))
-    inputs = [builder.value(node.args[0])]
+    inputs = [builder.value(args(node)[0])]
     return builder.add("ReduceMax", inputs, axes=_axes(node), keepdims=int(keep))
 
 
 def _axes(node: fx.Node) -> list[int]:
-    count = rank(node.args[0])
+    count = rank(args(node)[0])
     given = argument(node, 1, "dim", None) or list(range(count))
-    axes: Sequence[int] = given if isinstance(given, list | tuple) else [given]  # type: ignore[list-item]
+    axes: Sequence[int] = given if isinstance(given, list | tuple) else [given]
     return sorted(axis % count for axis in axes)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import fx
 
-from export.folding.functional_graph import aten, shape_of
+from export.folding.functional_graph import args, aten, shape_of
 from export.folding.layers import argument
 from export.onnx_file.builder import GraphBuilder, rank
 
@@ -16,8 +16,8 @@ Emit = Callable[[GraphBuilder, fx.Node], str]
 
 def _reshape(builder: GraphBuilder, node: fx.Node) -> str:
     """Emit Flatten, or Reshape with constant sizes: 0 for the batch, or -1 where it is moved."""
-    before, after = shape_of(node.args[0]), shape_of(node)  # type: ignore[arg-type]
-    source = builder.value(node.args[0])
+    before, after = shape_of(args(node)[0]), shape_of(node)
+    source = builder.value(args(node)[0])
     if len(after) == 2 and len(before) > 2 and before[0] == after[0]:
         return builder.add("Flatten", [source], axis=1)
     free = [axis for axis, size in enumerate(after) if not isinstance(size, int)]
@@ -34,31 +34,31 @@ def _squeeze(builder: GraphBuilder, node: fx.Node) -> str:
 
 
 def _permute(builder: GraphBuilder, node: fx.Node) -> str:
-    count = rank(node.args[0])
-    order = [axis % count for axis in node.args[1]]  # type: ignore[union-attr]
-    return builder.add("Transpose", [builder.value(node.args[0])], perm=order)
+    count = rank(args(node)[0])
+    order = [axis % count for axis in args(node)[1]]
+    return builder.add("Transpose", [builder.value(args(node)[0])], perm=order)
 
 
 def _transpose(builder: GraphBuilder, node: fx.Node) -> str:
-    order = list(range(rank(node.args[0])))
-    first, second = (int(axis) % len(order) for axis in node.args[1:3])  # type: ignore[arg-type]
+    order = list(range(rank(args(node)[0])))
+    first, second = (int(axis) % len(order) for axis in args(node)[1:3])
     order[first], order[second] = order[second], order[first]
-    return builder.add("Transpose", [builder.value(node.args[0])], perm=order)
+    return builder.add("Transpose", [builder.value(args(node)[0])], perm=order)
 
 
 def _cat(builder: GraphBuilder, node: fx.Node) -> str:
-    axis = int(argument(node, 1, "dim", 0)) % rank(node)  # type: ignore[call-overload]
-    inputs = [builder.value(part) for part in node.args[0]]  # type: ignore[union-attr]
+    axis = int(argument(node, 1, "dim", 0)) % rank(node)
+    inputs = [builder.value(part) for part in args(node)[0]]
     return builder.add("Concat", inputs, axis=axis)
 
 
 def _split(builder: GraphBuilder, node: fx.Node) -> str:
     """Emit Split; its outputs are `name`.0 and so on, which `getitem` picks."""
-    axis = int(argument(node, 2, "dim", 0)) % rank(node.args[0])  # type: ignore[call-overload]
+    axis = int(argument(node, 2, "dim", 0)) % rank(args(node)[0])
     sizes = [part.shape[axis] for part in node.meta["val"]]
     if not all(isinstance(size, int) for size in sizes):
         raise builder.refusal("it splits the batch")
-    inputs = [builder.value(node.args[0]), builder.integers("sizes", sizes)]
+    inputs = [builder.value(args(node)[0]), builder.integers("sizes", sizes)]
     return builder.add("Split", inputs, len(sizes), axis=axis)
 
 
@@ -72,7 +72,7 @@ def _getitem(builder: GraphBuilder, node: fx.Node) -> str:
 
 
 def _slice(builder: GraphBuilder, node: fx.Node) -> str:
-    axis = int(argument(node, 1, "dim", 0)) % rank(node)  # type: ignore[call-overload]
+    axis = int(argument(node, 1, "dim", 0)) % rank(node)
     start, end = argument(node, 2, "start", 0) or 0, argument(node, 3, "end", None)
     step = argument(node, 4, "step", 1)
     limit = np.iinfo(np.int64).max
@@ -80,19 +80,19 @@ def _slice(builder: GraphBuilder, node: fx.Node) -> str:
     if not all(isinstance(value, int) for value in values):
         raise builder.refusal("it slices by the number of images")
     if values[0] == 0 and values[1] == limit and step == 1:
-        return builder.value(node.args[0])
+        return builder.value(args(node)[0])
     names = ("start", "end", "axis", "step")
     inputs = [builder.integers(name, [value]) for name, value in zip(names, values, strict=True)]
-    return builder.add("Slice", [builder.value(node.args[0]), *inputs])
+    return builder.add("Slice", [builder.value(args(node)[0]), *inputs])
 
 
 def _select(builder: GraphBuilder, node: fx.Node) -> str:
-    axis, index = node.args[1], node.args[2]
+    axis, index = args(node)[1], args(node)[2]
     if not isinstance(index, int):
         raise builder.refusal("it selects by the number of images")
     position = builder.integers("index", index)
-    axis = int(axis) % rank(node.args[0])  # type: ignore[arg-type]
-    return builder.add("Gather", [builder.value(node.args[0]), position], axis=axis)
+    axis = int(axis) % rank(args(node)[0])
+    return builder.add("Gather", [builder.value(args(node)[0]), position], axis=axis)
 
 
 _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
@@ -115,13 +115,13 @@ def _pad_in_mode(mode: str) -> Emit:
 
 def _pad_with(builder: GraphBuilder, node: fx.Node, mode: str, value: object) -> str:
     """Emit Pad; torch names the last axis first, and begin and end by turns."""
-    given: Sequence[int] = node.args[1]  # type: ignore[assignment]
+    given: Sequence[int] = args(node)[1]
     count = rank(node)
     pads = [0] * (2 * count)
     for index in range(len(given) // 2):
         axis = count - 1 - index
         pads[axis], pads[count + axis] = given[2 * index], given[2 * index + 1]
-    inputs = [builder.value(node.args[0]), builder.integers("pads", pads)]
+    inputs = [builder.value(args(node)[0]), builder.integers("pads", pads)]
     if mode == "constant" and value:
         inputs.append(builder.constant("value", np.asarray(value, np.float64)))
     return builder.add("Pad", inputs, mode=mode)
