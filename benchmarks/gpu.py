@@ -167,7 +167,10 @@ def serve(model: OnnxModel) -> Callable[[Images], object]:
 def eager(device: torch.device) -> dict[str, Callable[[Images], object]]:
     """Return what one does with torch: LeNet-BN as it was trained, and with its norms folded."""
     unfolded = load_checkpoint(CHECKPOINT).model
-    networks = {"unfolded": unfolded, "folded": fold(unfolded).to(torch.float32)}
+    networks = {
+        "unfolded": unfolded,
+        "folded": fold(unfolded, torch.zeros(2, 1, 28, 28)).to(torch.float32),
+    }
     return {f"torch, {name}": _eager(network.to(device)) for name, network in networks.items()}
 
 
