@@ -9,7 +9,7 @@ from functools import cache
 
 from PIL import Image
 
-from tests.hostile.cases import BROKEN, NO_PICTURE, TOO_LONG, Body, Case, picture
+from tests.hostile.cases import BROKEN, NO_PICTURE, TOO_LONG, UNSUPPORTED, Body, Case, picture
 from tests.hostile.png import exif_that_overlaps
 from tests.service.pictures import save
 
