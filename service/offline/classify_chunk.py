@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from service.drift.report import explain_outliers
 from service.errors import RequestError
 from service.offline.inputs.types import ImageBatch, Pictures, display_name
+from service.preprocessing.opening import open_image
 from service.preprocessing.pipeline import (
     PLAIN,
     Mode,
     PreprocessedImage,
     Preprocessing,
-    open_image,
     preprocess,
     preprocess_fast_path,
 )

@@ -22,10 +22,9 @@ from typing import Any, NamedTuple
 from service.errors import EngineError
 from service.malloc import tune_malloc_for_batch
 from service.offline.background_process import start
-from service.offline.classify_chunk import ClassifyOptions, EncodedRows, classify_block
+from service.offline.classify_chunk import CUDA_BATCH, ClassifyOptions, EncodedRows, classify_block
 from service.offline.inputs.types import Chunk, ImageBatch
-from service.runtime.onnx_model import OnnxModel
-from service.runtime.onnx_session import create_session
+from service.runtime.onnx_model import open_model
 from service.settings import Device
 
 AHEAD = 3  # chunks per process that are read, classified, or wait to be written
@@ -168,7 +167,7 @@ def _classify_all(work: Connection, pieces: Connection) -> None:
     threading.Thread(target=_receive, args=(work, waiting), daemon=True).start()
     try:
         content, device, choices = waiting.get()
-        model = OnnxModel(create_session(content, device))
+        model = open_model(content, device, CUDA_BATCH)
         tune_malloc_for_batch()
         gc.freeze()  # objects that exist now stay, and need no collection
         while True:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from service.errors import EngineError, InputError, ModelError, ServiceError
 from service.malloc import tune_malloc_for_batch
-from service.offline.classify_chunk import ClassifyOptions, EncodedRows, classify_block
+from service.offline.classify_chunk import CUDA_BATCH, ClassifyOptions, EncodedRows, classify_block
 from service.offline.inputs.discovery import (
     check_no_rows_left,
     check_resume_point,
@@ -28,8 +28,7 @@ from service.offline.inputs.discovery import (
 from service.offline.inputs.image_files import Skipped
 from service.offline.inputs.types import Chunk, Shard
 from service.offline.process_pool import drop_first
-from service.runtime.onnx_model import OnnxModel
-from service.runtime.onnx_session import create_session
+from service.runtime.onnx_model import OnnxModel, open_model
 from service.settings import Device
 
 if TYPE_CHECKING:
@@ -95,8 +94,7 @@ class Classifier:
         content, device, choices, folder = self._given
         if self._model is None:
             os.chdir(folder)  # an actor starts where its node's Ray did
-            self._model = OnnxModel(create_session(content, device))
-            self._model.check()
+            self._model = open_model(content, device, CUDA_BATCH)
             tune_malloc_for_batch()
         if path := getattr(work.shard, "path", None):
             Path(path).stat()  # if it is missing here, the node has an error, not the row

@@ -11,10 +11,10 @@ from service.http.responses import json_response
 from service.inference.data_plane import DataPlane
 from service.preprocessing.decoding import Job, named
 from service.preprocessing.formats import FORMATS
+from service.preprocessing.opening import open_image
 from service.preprocessing.pipeline import (
     Mode,
     PreprocessedImage,
-    open_image,
     preprocess,
     preprocess_fast_path,
 )

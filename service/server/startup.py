@@ -18,9 +18,9 @@ from bentoml.exceptions import BentoMLConfigException
 from pydantic import ValidationError
 
 from service.errors import ServiceError, StartError, TracingError
+from service.runtime.cuda import missing_part
 from service.runtime.loading import within_time
 from service.runtime.onnx_model import load_model
-from service.runtime.onnx_session import missing_part
 from service.server import lifeline
 from service.server.listening import Address, cannot_listen, check_tls
 from service.server.supervisor import install_supervisor
