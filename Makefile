@@ -26,6 +26,8 @@ export BENTOML_DO_NOT_TRACK := True
 # Whatever would have Python take modules from elsewhere, or pip put them there.
 unexport CDPATH PYTHONHOME PYTHONPATH PYTHONSAFEPATH PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET
 export PIP_USER := 0
+# Or each program that starts would compile ours anew, and each process that runs tests all tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The Open Inference Protocol's published description, which the tests hold the service to where it
 # can be had.
@@ -51,7 +53,7 @@ test: lint data $(KSERVE)/.installed $(RAY)/.installed
 	@command -v openssl >/dev/null || ($(APT_INSTALL) openssl) || true
 	@command -v promtool >/dev/null || test -x $(PROMETHEUS)/usr/bin/promtool || (apt-get update --quiet && mkdir -p $(PROMETHEUS) && cd $(PROMETHEUS) && apt-get download prometheus && dpkg --extract prometheus_*.deb .) || true
 	$(DEV)/bin/python -m pytest -m "not serial" --numprocesses 3 --dist loadfile --no-loadscope-reorder
-	$(DEV)/bin/python -m pytest -m serial
+	$(DEV)/bin/python -m pytest -m serial $$(grep --recursive --files-with-matches --include='test_*.py' pytest.mark.serial tests)
 
 # All three rooms in short, in environments of their own: make smoke PYTHON=python3.12
 SMOKE := .venv/smoke

@@ -163,8 +163,11 @@ def _infer(images: int) -> int:
 
 def _decode_and_infer(images: int) -> int:
     for start in _starts(images, len(_files)):
-        decoded = [read_image(file, PIXELS) for file in _files[start : start + BATCH]]
-        _model.classify(np.stack(decoded)[:, None])
+        decoded = [
+            read_image(file, PIXELS, _model.signature.image)
+            for file in _files[start : start + BATCH]
+        ]
+        _model.classify(np.stack(decoded))
     return images
 
 

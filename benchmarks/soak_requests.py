@@ -56,7 +56,9 @@ def _kinds(
     content = encode(images[0], FORMATS[one[0] % len(FORMATS)])
     parts = (part(encode(image), named("images")) for image in images)
     photo = photograph(images[0], random)
-    seen = _classes(read_image(photo, ServiceSettings().max_image_pixels)[None], model)
+    seen = _classes(
+        read_image(photo, ServiceSettings().max_image_pixels, model.signature.image), model
+    )
     numbers = orjson.dumps({"images": images[:, None].tolist()})
     tensor = {"name": "image", "datatype": "UINT8", "shape": [len(images), 1, 28, 28]}
     values = orjson.dumps({"inputs": [{**tensor, "data": images.ravel().tolist()}]})

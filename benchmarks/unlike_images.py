@@ -8,10 +8,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from sklearn.datasets import load_digits
 
-from service.preprocessing.pipeline import SIDE, read_image
+from service.preprocessing.pipeline import read_image
+from service.signature import ImageSpec
 
 Images = NDArray[np.uint8]  # (N, 28, 28)
 
+SIDE = 28
+FASHION = ImageSpec(1, SIDE, SIDE, "fashion-mnist")
 PIXELS = 32_000_000  # the service's own limit
 
 
@@ -90,5 +93,5 @@ def _photographs(images: Images) -> Images:
         file = BytesIO()
         page = Image.fromarray(255 - image).resize((280, 280), Image.Resampling.BICUBIC)
         page.save(file, "PNG")
-        found.append(read_image(file.getvalue(), PIXELS, "photo"))
+        found.append(read_image(file.getvalue(), PIXELS, FASHION, "photo")[0])
     return np.stack(found)

@@ -15,6 +15,7 @@ from service.offline.classify_chunk import Rows
 from service.offline.optional_pyarrow import pyarrow
 from service.runtime.onnx_model import OnnxModel
 
+INT16_CLASSES = 2**15
 PLACEHOLDER = orjson.Fragment(b"%b")  # for values that differ from line to line
 
 
@@ -164,7 +165,7 @@ def arrow_schema(labels: tuple[str, ...], name: str, version: str) -> Any:
         [
             ("file", pa.string()),
             ("label", pa.string()),
-            ("class_id", pa.int16()),
+            ("class_id", pa.int16() if len(labels) <= INT16_CLASSES else pa.int32()),
             ("confidence", pa.float32()),
             ("probabilities", pa.list_(pa.float32(), len(labels))),
             ("mode", pa.string()),

@@ -1,7 +1,7 @@
-"""From an image file's bytes to the network's input: 28 x 28, grey, background 0."""
+"""From an image file's bytes to a network's input, by the model's pipeline."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Annotated, Literal, NamedTuple
 
@@ -18,17 +18,18 @@ from service.errors import InvalidInput, RequestError, TooLarge
 from service.preprocessing.bit_depth import to_8_bit
 from service.preprocessing.fashion_mnist import (
     BACKGROUND,
-    MAX_WORKING_SIDE,
     downscale,
     flatten,
     to_fashion_mnist,
+    working_side,
 )
 from service.preprocessing.formats import FORMATS, SERVED, format_of
 from service.preprocessing.plain_png import read_plain_png
 from service.preprocessing.png_background import png_background
 from service.preprocessing.time_limited_reader import TimeLimitedReader
+from service.preprocessing.torchvision_transforms import DRAFTED_FROM, draft_size, transform
+from service.signature import ImageSpec, Pipeline
 
-SIDE = 28
 GREY_TOLERANCE = 2  # a lossy WebP returns grey with channels that differ by one
 
 # Pillow would warn, and above twice this number raise, before we compare with our own limit.
@@ -44,13 +45,19 @@ LONGEST_SIDE = 65_535  # of a JPEG or GIF; each row costs memory beyond its pixe
 JPEG_PIECE = 2048  # bytes; libjpeg may work 2.5 ms on each ten, for 32 million pixels
 
 Mode = Literal["auto", "raw", "photo"]
+MODES: Mapping[Pipeline, tuple[Mode, ...]] = {
+    "fashion-mnist": ("auto", "raw", "photo"),
+    "resize": ("auto",),
+    "center-crop": ("auto",),
+}
 
 
 class Preprocessing(TypedDict):
     """How a picture was preprocessed before the network."""
 
     mode: Annotated[
-        Literal["raw", "photo"], Field(description="what auto decided, or what was asked for")
+        Literal["raw", "photo", "resize", "center-crop"],
+        Field(description="what auto decided, or what was asked for; else the model's pipeline"),
     ]
     negated: Annotated[bool, Field(description="the background was light")]
     trimmed: Annotated[bool, Field(description="edges of the background's colour were cut away")]
@@ -59,29 +66,41 @@ class Preprocessing(TypedDict):
 class PreprocessedImage(NamedTuple):
     """A preprocessed image."""
 
-    pixels: NDArray[np.uint8]  # (28, 28), 0 for background, 255 for garment
+    pixels: NDArray[np.uint8]  # (C, H, W)
     preprocessing: Preprocessing
 
 
 UNCHANGED: Preprocessing = {"mode": "raw", "negated": False, "trimmed": False}
+# What a picture that needs nothing, or arrives as numbers, has gone through.
+PLAIN: Mapping[Pipeline, Preprocessing] = {
+    "fashion-mnist": UNCHANGED,
+    "resize": {**UNCHANGED, "mode": "resize"},
+    "center-crop": {**UNCHANGED, "mode": "center-crop"},
+}
 
 
-def read_image(content: bytes, max_pixels: int, mode: Mode = "auto") -> NDArray[np.uint8]:
-    """Return the network's input (28, 28) for an image file.
+def read_image(
+    content: bytes, max_pixels: int, spec: ImageSpec, mode: Mode = "auto"
+) -> NDArray[np.uint8]:
+    """Return a network's input (C, H, W) for an image file.
 
     Raises:
         InvalidInput, TooLarge: as in `open_image` and `preprocess`.
     """
-    if seen := preprocess_fast_path(content, mode):
-        return seen.pixels  # (28, 28)
-    return preprocess(open_image(content, max_pixels), mode).pixels  # (28, 28)
+    if seen := preprocess_fast_path(content, spec, mode):
+        return seen.pixels  # (C, H, W)
+    return preprocess(open_image(content, max_pixels), spec, mode).pixels  # (C, H, W)
 
 
-def preprocess_fast_path(content: bytes, mode: Mode = "auto") -> PreprocessedImage | None:
+def preprocess_fast_path(
+    content: bytes, spec: ImageSpec, mode: Mode = "auto"
+) -> PreprocessedImage | None:
     """Return a plain PNG preprocessed, in a third of the time; None for any other image."""
-    if mode == "photo" or (pixels := read_plain_png(content)) is None:
+    if mode == "photo" or spec.channels != 1 or spec.pipeline == "center-crop":
         return None
-    return PreprocessedImage(pixels, UNCHANGED)
+    if (pixels := read_plain_png(content, spec.height, spec.width)) is None:
+        return None
+    return PreprocessedImage(pixels[None], PLAIN[spec.pipeline])
 
 
 def open_image(content: bytes, max_pixels: int) -> Image.Image:
@@ -122,31 +141,53 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
     return image
 
 
-def preprocess(image: Image.Image, mode: Mode = "auto") -> PreprocessedImage:
-    """Return an opened image decoded and converted to the network's input.
+def draft(image: Image.Image, spec: ImageSpec) -> None:
+    """Have a large JPEG decoded at 1/2, 1/4 or 1/8 of its size, which is faster by as much."""
+    size = image.size
+    if spec.pipeline == "fashion-mnist":
+        side = working_side(spec.width, spec.height)
+        image.draft(None, (side, side))
+    else:
+        image.draft(None, draft_size(spec))
+    if image.size != size:
+        image.info[DRAFTED_FROM] = size
+
+
+def preprocess(image: Image.Image, spec: ImageSpec, mode: Mode = "auto") -> PreprocessedImage:
+    """Return an opened image decoded and converted to a network's input.
 
     Args:
         image: as `open_image` returns it.
-        mode: `raw`: converted to grey and resized to 28 x 28, nothing else; a light background
+        spec: of the model's images; its pipeline says what is done.
+        mode: of the pipeline `fashion-mnist`.
+            `raw`: converted to grey and resized to H x W, nothing else; a light background
             stays light. `photo`: the pipeline of the data set
             (`service.preprocessing.fashion_mnist`).
-            `auto`: `raw` for a grey image of 28 x 28, whatever its colour mode, and `photo` for
-            any other.
+            `auto`: `raw` for a grey image of H x W, whatever its colour mode, and `photo` for
+            any other. The other pipelines have one way, `auto`.
 
     Raises:
         InvalidInput: the image is broken or cut off, or its values have no known range.
         TooLarge: the image takes too long or too much memory to decode.
     """
     with _translate_pillow_errors():
-        # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which is faster by as much.
-        image.draft(None, (MAX_WORKING_SIDE, MAX_WORKING_SIDE))
+        draft(image, spec)
         image.load()
-        image = _upright(downscale(to_8_bit(image)))
-        if mode == "raw" or (mode == "auto" and _is_grey_of_the_right_size(image)):
-            return PreprocessedImage(np.asarray(_squeezed(image)), UNCHANGED)
-        small, negated, trimmed = to_fashion_mnist(image)
+        if spec.pipeline == "fashion-mnist":
+            return _preprocess_fashion_mnist(image, spec, mode)
+        small = np.asarray(transform(to_8_bit(image), spec))  # (H, W) or (H, W, 3)
+    pixels = small[None] if spec.channels == 1 else small.transpose(2, 0, 1)  # (C, H, W)
+    return PreprocessedImage(np.ascontiguousarray(pixels), PLAIN[spec.pipeline])
+
+
+def _preprocess_fashion_mnist(image: Image.Image, spec: ImageSpec, mode: Mode) -> PreprocessedImage:
+    image = _upright(downscale(to_8_bit(image), working_side(spec.width, spec.height)))
+    if mode == "raw" or (mode == "auto" and _is_grey_of_the_right_size(image, spec)):
+        return PreprocessedImage(np.asarray(_squeezed(image, spec))[None], UNCHANGED)  # (1, H, W)
+    small, negated, trimmed = to_fashion_mnist(image, spec.width, spec.height)
     return PreprocessedImage(
-        np.asarray(small), {"mode": "photo", "negated": negated, "trimmed": trimmed}
+        np.asarray(small)[None],  # (1, H, W)
+        {"mode": "photo", "negated": negated, "trimmed": trimmed},
     )
 
 
@@ -211,17 +252,18 @@ def _upright(image: Image.Image) -> Image.Image:
     return image
 
 
-def _squeezed(image: Image.Image) -> Image.Image:
-    """Return an image resized to 28 x 28 in 8-bit grey, whatever its proportions."""
-    if image.size == (SIDE, SIDE):
+def _squeezed(image: Image.Image, spec: ImageSpec) -> Image.Image:
+    """Return an image resized to W x H in 8-bit grey, whatever its proportions."""
+    size = (spec.width, spec.height)
+    if image.size == size:
         return flatten(image).convert("L")
-    grey = flatten(downscale(image)).convert("L")
-    return grey.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    grey = flatten(downscale(image, working_side(*size))).convert("L")
+    return grey.resize(size, Image.Resampling.LANCZOS)
 
 
-def _is_grey_of_the_right_size(image: Image.Image) -> bool:
-    """Return whether an image is 28 x 28 without colours or transparency."""
-    if image.size != (SIDE, SIDE):
+def _is_grey_of_the_right_size(image: Image.Image, spec: ImageSpec) -> bool:
+    """Return whether an image is W x H without colours or transparency."""
+    if image.size != (spec.width, spec.height):
         return False
     if image.mode in ("L", "1"):
         return not image.has_transparency_data

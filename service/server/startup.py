@@ -134,8 +134,7 @@ def _serve_metrics(address: Address, port: int, folder: Path) -> None:
     """
     if port == address.port:
         raise StartError(f"FASHION_METRICS_PORT={port} is the port of the service: choose another")
-    # Imported here: Prometheus's client looks for its multi-process folder on import, and in a
-    # worker this module is imported before the folder is known.
+    # Imported here, as in `WebService.to_asgi`: a worker imports this module first of all.
     from service.server.metrics_port import serve_metrics
 
     try:

@@ -5,7 +5,6 @@ Stood on by `training.optimization.moving_average` and `training.execution.compi
 
 import pytest
 import torch
-from torch._dynamo.exc import TorchDynamoException
 
 
 def test_foreach_lerp_moves_each_tensor_in_its_place() -> None:
@@ -17,6 +16,8 @@ def test_foreach_lerp_moves_each_tensor_in_its_place() -> None:
 
 
 def test_a_compiler_that_fails_raises_what_is_caught() -> None:
+    from torch._dynamo.exc import TorchDynamoException  # seconds, in each process that collects
+
     def broken(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> None:
         raise OSError("no C++ compiler")
 

@@ -17,7 +17,7 @@ from PIL import Image
 from service.errors import RequestError
 from service.http.multipart_form import Part, parse_multipart
 from service.oip.rest_request import parse_request
-from service.preprocessing.pipeline import Mode, read_image
+from service.preprocessing.pipeline import Mode
 from service.rest.predict import read_images
 from tests.hostile import gif_bmp_webp, jpeg, png, tiff
 from tests.hostile.cases import Headers
@@ -25,7 +25,7 @@ from tests.hostile.connection import exchange
 from tests.hostile.forms import GOOD as FORM
 from tests.hostile.forms import TYPE
 from tests.hostile.numbers import HEADER_LENGTH, IMAGE, INFER, asks, binary, of
-from tests.service.pictures import encode, save
+from tests.service.pictures import FASHION, encode, read_image, save
 from tests.serving import Server
 
 MANY = settings(max_examples=1000, derandomize=True)
@@ -158,13 +158,13 @@ def test_a_form(content: bytes, kind: str) -> None:
 @MANY
 @given(mutated([of([IMAGE]), of([IMAGE, IMAGE])]))
 def test_numbers(content: bytes) -> None:
-    read_or_refused(lambda: read_images(content))
+    read_or_refused(lambda: read_images(content, FASHION))
 
 
 @MANY
 @given(mutated([asks(), BINARY]), st.sampled_from([None, str(JSON_LENGTH), "0", "7"]))
 def test_an_inference_request(content: bytes, header_length: str | None) -> None:
-    read_or_refused(lambda: parse_request(content, header_length).images)
+    read_or_refused(lambda: parse_request(content, header_length, FASHION.shape).images)
 
 
 @FEW

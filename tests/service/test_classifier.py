@@ -85,6 +85,13 @@ ASYNCHRONOUS = """
 """
 
 
+def test_its_module_imports_no_metrics() -> None:
+    """Their import opens files in a folder that only a worker has, and not at once."""
+    code = "import service.classifier, sys; print('service.telemetry.metrics' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("False\n", 0)
+
+
 @pytest.mark.parametrize("code", [SYNCHRONOUS, ASYNCHRONOUS], ids=["synchronous", "asynchronous"])
 def test_bentomls_clients_take_paths_pil_images_and_arrays(
     code: str, server: Server, ankle_boot_file: Path, tmp_path: Path
@@ -227,8 +234,10 @@ IMPORTS = """
     from service.preprocessing.pipeline import preprocess, open_image
     from service.telemetry.request_timing import RequestTiming
 
-    seen = preprocess(open_image(sys.stdin.buffer.read(), 28 * 28))
-    asyncio.run(FashionClassifier().data_plane.classify([seen], RequestTiming()))
+    served = FashionClassifier().data_plane.served
+    image = open_image(sys.stdin.buffer.read(), 28 * 28)
+    seen = preprocess(image, served.model.signature.image)
+    asyncio.run(served.classify([seen], RequestTiming()))
     print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 

@@ -1,4 +1,4 @@
-"""1,500 random networks in float64, and 750 in float32: folded, each is what it was."""
+"""Random networks, in float64 and in float32: folded, each is what it was."""
 
 import copy
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from export.folding.fold import fold, fold_with_report
 from tests.export.networks import assert_untouched, state
 from tests.export.rounding import UNIT
 from tests.export.stages import Stage, is_norm, stages
+from tests.thorough import examples
 
 RELATIVE = 1e-12
 
@@ -37,7 +38,7 @@ def assert_folds(folded: nn.Module, stage: Stage) -> None:
     assert (error <= bound).all(), f"off by {float((error / bound).max())} times what may be"
 
 
-@settings(max_examples=1500)
+@settings(max_examples=examples(300, thorough=1500))
 @given(stage=stages())
 def test_a_folded_network_in_float64_is_the_network(stage: Stage) -> None:
     network = stage.network
@@ -50,7 +51,7 @@ def test_a_folded_network_in_float64_is_the_network(stage: Stage) -> None:
     assert_folds(folding.network, stage)
 
 
-@settings(max_examples=750)
+@settings(max_examples=examples(150, thorough=750))
 @given(stage=stages(orders=(0.5, 2.0)))
 def test_a_folded_network_in_float32_is_no_worse_than_eval_mode(stage: Stage) -> None:
     eval_mode = stage.layers.float()

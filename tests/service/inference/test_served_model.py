@@ -113,3 +113,35 @@ def test_a_model_goes_with_its_last_request_and_waits_for_no_collection(watch: b
         assert asyncio.run(run())() is None
     finally:
         gc.enable()
+
+
+def test_a_retired_model_is_closed_when_its_last_user_lets_go() -> None:
+    images = np.zeros((1, 1, 28, 28), np.uint8)
+    model = served(RELEASED_MODEL, [])
+
+    async def run() -> list[bool]:
+        is_open = []
+        with model:
+            with model:
+                model.retire()
+            await asyncio.sleep(0)  # for a close that has begun
+            await model.infer(images, [PROBABILITIES], RequestTiming())
+            is_open.append(hasattr(model.model, "session"))
+        while asyncio.all_tasks() != {asyncio.current_task()}:
+            await asyncio.sleep(0)
+        is_open.append(hasattr(model.model, "session"))
+        return is_open
+
+    assert asyncio.run(run()) == [True, False]
+
+
+def test_a_retired_model_without_users_is_closed_at_once() -> None:
+    model = served(RELEASED_MODEL, [])
+
+    async def run() -> None:
+        model.retire()
+        while asyncio.all_tasks() != {asyncio.current_task()}:
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert not hasattr(model.model, "session")

@@ -25,6 +25,7 @@ from service.offline.inputs.discovery import Files, find_shards, remaining_chunk
 from service.offline.inputs.image_contents import MAX_FILE_BYTES
 from service.offline.inputs.image_files import Skipped
 from service.offline.inputs.types import SPAN_FILES, ImageBatch, Shard
+from tests.service.pictures import FASHION
 
 Row = tuple[str, Any]
 
@@ -40,7 +41,7 @@ def blocks(shards: Iterator[Shard]) -> Iterator[ImageBatch]:
 def rows(*arguments: str | Path, column: str | None = None) -> list[Row]:
     return [
         (name, picture)
-        for block in blocks(find_shards(map(str, arguments), Skipped(), column))
+        for block in blocks(find_shards(map(str, arguments), Skipped(), FASHION, column))
         for name, picture in zip(block.names, block.pictures, strict=True)
     ]
 
@@ -177,7 +178,8 @@ def test_many_members_leave_nothing_in_memory(tmp_path: Path) -> None:
         path = write_tar(tmp_path / f"{count}.tar", [(f"{n}.png", b"") for n in range(count)])
         tracemalloc.start()
         assert (
-            sum(len(block.names) for block in blocks(find_shards([str(path)], Skipped()))) == count
+            sum(len(block.names) for block in blocks(find_shards([str(path)], Skipped(), FASHION)))
+            == count
         )
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -343,7 +345,7 @@ def test_a_row_with_nothing_or_wrong_numbers_in_it_says_so(tmp_path: Path) -> No
     pixels = pa.array([right, None, [7] * 783, [*right[1:], 256], [*right[1:], None], right])
     path = write_parquet(tmp_path / "some", pixels=pixels)
     found = [picture for _, picture in rows(path)]
-    assert found[0].tolist() == found[-1].tolist() == np.full((28, 28), 7).tolist()
+    assert found[0].tolist() == found[-1].tolist() == np.full((1, 28, 28), 7).tolist()
     assert found[1:-1] == [
         "the row is empty",
         "the row has 783 numbers, expected 784",
