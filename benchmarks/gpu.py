@@ -32,8 +32,9 @@ from benchmarks.shipped import BENTOML, shipped
 from benchmarks.stopwatch import Pace, counts, pace
 from export.folding.fold import fold
 from service.errors import DeviceError
+from service.runtime.cuda import CUDA, CUDA_OPTIONS
 from service.runtime.onnx_model import OnnxModel, load_model
-from service.runtime.onnx_session import CPU, CUDA, CUDA_OPTIONS
+from service.runtime.onnx_session import CPU
 from service.runtime.signature import LOGITS, PROBABILITIES
 from service.settings import RELEASED_MODEL, ServiceSettings
 from training.data.fashion_mnist import load_split
@@ -166,7 +167,10 @@ def serve(model: OnnxModel) -> Callable[[Images], object]:
 def eager(device: torch.device) -> dict[str, Callable[[Images], object]]:
     """Return what one does with torch: LeNet-BN as it was trained, and with its norms folded."""
     unfolded = load_checkpoint(CHECKPOINT).model
-    networks = {"unfolded": unfolded, "folded": fold(unfolded).to(torch.float32)}
+    networks = {
+        "unfolded": unfolded,
+        "folded": fold(unfolded, torch.zeros(2, 1, 28, 28)).to(torch.float32),
+    }
     return {f"torch, {name}": _eager(network.to(device)) for name, network in networks.items()}
 
 

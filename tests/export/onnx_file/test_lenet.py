@@ -1,4 +1,4 @@
-"""The emitted graph, read node by node, and run against torch."""
+"""The released network's graph, read node by node, and run against torch."""
 
 import tomllib
 from pathlib import Path
@@ -11,14 +11,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from export.errors import GraphError
-from export.export import BYTE
-from export.folding.fold import fold
-from export.onnx_file.graph import IR_VERSION, OPSET, emit
+from export.onnx_file.builder import OPSET
+from export.onnx_file.lenet import emit_lenet
 from tests.export.inference import LEVELS, run
-from tests.export.networks import assert_untouched, random_network, state
-from training.batch_norm import BatchNorm
-from training.lenet import lenet_bn
+from tests.export.networks import assert_untouched, folded_layers, random_network, state
 
 
 def signature(value: onnx.ValueInfoProto) -> tuple[str, int, list[str | int]]:
@@ -49,7 +45,7 @@ def test_inputs_and_outputs_are_the_contracts(folded_model: onnx.ModelProto) -> 
         ("logits", TensorProto.FLOAT, ["N", 10]),
         ("probabilities", TensorProto.FLOAT, ["N", 10]),
     ]
-    assert folded_model.ir_version == IR_VERSION
+    assert folded_model.ir_version == 7
     assert [(opset.domain, opset.version) for opset in folded_model.opset_import] == [("", OPSET)]
     onnx.checker.check_model(folded_model, full_check=True)
 
@@ -62,7 +58,7 @@ def test_the_operators_are_the_newest_in_the_oldest_opset(folded_model: onnx.Mod
 
     assert definitions(OPSET) == definitions(17)
     assert definitions(OPSET - 1) != definitions(17)
-    assert helper.find_min_ir_version_for(folded_model.opset_import) == IR_VERSION
+    assert helper.find_min_ir_version_for(folded_model.opset_import) == 7
 
 
 def test_everything_has_a_name_and_what_goes_in_and_out_is_documented(
@@ -100,14 +96,14 @@ def test_the_nodes_are_a_chain(folded_model: onnx.ModelProto) -> None:
 
 
 def test_the_same_network_gives_the_same_bytes(network: nn.Sequential) -> None:
-    first, second = (emit(fold(network, BYTE), (1, 28, 28), 10) for _ in range(2))
+    first, second = (emit_lenet(network).model for _ in range(2))
     assert first.SerializeToString() == second.SerializeToString()
 
 
 def test_the_weights_are_the_float64_fold_rounded_once_or_not_at_all(
     network: nn.Sequential, folded_model: onnx.ModelProto
 ) -> None:
-    expected = fold(network, BYTE).state_dict()
+    expected = folded_layers(network).state_dict()
     initialisers = {i.name: numpy_helper.to_array(i) for i in folded_model.graph.initializer}
     assert list(initialisers) == list(expected)
     for name, value in expected.items():
@@ -119,10 +115,9 @@ def test_the_weights_are_the_float64_fold_rounded_once_or_not_at_all(
 
 
 def test_emitting_leaves_the_network_alone(network: nn.Sequential) -> None:
-    folded = fold(network, BYTE)
-    before = state(folded)
-    emit(folded, (1, 28, 28), 10)
-    assert_untouched(folded, before)
+    before = state(network)
+    emit_lenet(network)
+    assert_untouched(network, before)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -163,78 +158,10 @@ def test_every_byte_is_taken_for_what_it_is(
 @pytest.mark.parametrize("num_classes", [2, 3, 26])
 def test_other_numbers_of_classes(images: Tensor, num_classes: int) -> None:
     network = random_network(images, seed=1, num_classes=num_classes)
-    model = emit(fold(network, BYTE), (1, 28, 28), num_classes)
+    model = emit_lenet(network).model
     assert [signature(value)[2] for value in model.graph.output] == [["N", num_classes]] * 2
     logits, probabilities = run(model, images)
     with torch.no_grad():
         exact = network.double()(images.double() / 255)
     np.testing.assert_allclose(logits, exact.numpy(), rtol=0, atol=6e-5)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize(
-    ("layer", "features"),
-    [
-        (nn.Conv2d(4, 6, 3, padding=1), 6 * 9 * 11),
-        (nn.Conv2d(4, 6, 3, stride=2), 6 * 4 * 5),
-        (nn.Conv2d(4, 6, 3, padding=2, stride=3), 6 * 4 * 5),
-        (nn.Conv2d(4, 6, 3, groups=2), 6 * 7 * 9),
-        (nn.Conv2d(4, 8, 3, groups=4, padding=1, bias=False), 8 * 9 * 11),
-        (nn.Conv2d(4, 6, 3, dilation=2), 6 * 5 * 7),
-        (nn.Conv2d(4, 6, (3, 1), padding=(1, 0), stride=(2, 1), dilation=(2, 1)), 6 * 4 * 11),
-        (nn.AvgPool2d(3), 4 * 3 * 3),
-        (nn.AvgPool2d(3, stride=2), 4 * 4 * 5),
-    ],
-)
-def test_every_kind_of_layer_is_torchs(
-    layer: nn.Module, features: int, level: ort.GraphOptimizationLevel
-) -> None:
-    """Height and width, and every pair of settings, differ: what is swapped shows."""
-    network = nn.Sequential(layer, nn.Sigmoid(), nn.Flatten(), nn.Linear(features, 3, bias=False))
-    generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) / 50)
-    network = network.double().eval()
-    images = torch.randint(256, (5, 4, 9, 11), generator=generator, dtype=torch.uint8)
-    logits, _ = run(emit(network, (4, 9, 11), 3), images, level)
-    with torch.no_grad():
-        exact = network(images.double())
-    # Sums of 36 products up to 255 / 50 in the first layer, a few hundred to 1 / 50 in the last.
-    np.testing.assert_allclose(logits, exact.numpy(), rtol=0, atol=2e-5)
-
-
-def test_a_layer_that_stands_in_two_places_is_emitted_twice() -> None:
-    sigmoid = nn.Sigmoid()
-    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), sigmoid, nn.Linear(4, 2), sigmoid)
-    kinds = [node.op_type for node in emit(network, (1, 2, 2), 2).graph.node]
-    linear = ["Cast", "Gemm", "Cast"]
-    assert kinds == ["Cast", "Flatten", *linear, "Sigmoid", *linear, "Sigmoid", "Softmax"]
-
-
-@pytest.mark.parametrize(
-    ("layer", "text"),
-    [
-        (nn.ReLU(), "layer 1 is ReLU(): only Conv2d"),
-        (BatchNorm(4, num_dims=4), "layer 1 is BatchNorm(4, num_dims=4): only"),
-        (nn.BatchNorm2d(4), "layer 1 is BatchNorm2d(4"),
-        (nn.Conv2d(4, 4, 3, padding="same"), "layer 1 is Conv2d(4, 4"),
-        (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), "padding_mode=reflect"),
-        (nn.AvgPool2d(2, padding=1), "layer 1 is AvgPool2d(kernel_size=2, stride=2, padding=1)"),
-        (nn.AvgPool2d(2, ceil_mode=True), "layer 1 is AvgPool2d"),
-        (nn.AvgPool2d((2, 3)), "layer 1 is AvgPool2d"),
-        (nn.AvgPool2d(2, divisor_override=3), "layer 1 is AvgPool2d"),
-        (nn.Flatten(start_dim=2), "layer 1 is Flatten(start_dim=2"),
-        (nn.Sequential(nn.Sigmoid()), "layer 1 is Sequential("),
-    ],
-)
-def test_a_layer_with_no_counterpart_is_refused_by_name(layer: nn.Module, text: str) -> None:
-    with pytest.raises(GraphError, match="can be emitted") as caught:
-        emit(nn.Sequential(nn.Sigmoid(), layer, nn.Flatten()), (4, 9, 9), 3)
-    assert text in str(caught.value)
-
-
-def test_a_network_that_was_not_folded_is_refused() -> None:
-    with pytest.raises(GraphError, match=r"layer 1 is BatchNorm\(6, num_dims=4\)"):
-        emit(lenet_bn().eval(), (1, 28, 28), 10)
