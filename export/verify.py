@@ -22,7 +22,7 @@ def verify(settings: VerifySettings) -> Proof:
     """
     content = read_bytes(settings.model)
     origin = read_origin(settings.checkpoint)
-    refolded = refold(origin.model, len(origin.labels))
+    refolded = refold(origin.model)
     proto = parse_model(content, settings.model)
     check_interface(proto, refolded, settings.model)
     test = read_test_set(settings.data, origin)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.errors import ModelError
-from export.onnx_file.graph import INPUT, LOGITS, PROBABILITIES
+from export.onnx_file.emission import INPUT, LOGITS, PROBABILITIES
 
 BATCH = 1000
 ERRORS_ONLY = 3  # its warnings, for example about unused weights, are checked by comparison here
