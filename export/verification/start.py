@@ -1,19 +1,21 @@
 """Find where a wrong graph starts to deviate from the network.
 
-Both are computed in float64. A node's value is right if some module's output has it, or if a right
+Both are computed in float64. A node's value is right if the network has it too, or if a right
 value is computed from it: folding removes values, and names are anyone's own, but what is left has
 to be found again. The deviation starts in the first node that is not right, of those whose inputs
 are.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from export.interpreter.graph import Float64Graph
 from export.network.input_format import InputFormat
@@ -32,7 +34,7 @@ class Start:
     node: str  # the node's name, or its output's
     operator: str
     weights: tuple[str, ...]  # the initialisers that it reads
-    after: str  # the last module whose output the graph has, in the order of computation
+    after: str  # the last module with a value that the graph has
 
     def __str__(self) -> str:
         """Return it in words."""
@@ -68,26 +70,50 @@ def find_start(
     given = Inputs.of(images, input_format, candidate)
     with exact_sums(), _recorded(exact) as outputs:
         exact(given.exact)
+    with exact_sums():
         found = _Matches(outputs, TOLERANCE * limit)
         feed = given.images if candidate.takes_bytes else given.exact
         graph.run({candidate.input: feed}, candidate.output, found.watch)
     return found.start({tensor.name for tensor in proto.graph.initializer})
 
 
+class _Recorder(TorchFunctionMode):
+    """Notes what every function of torch returns, and the module that it was called in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: list[tuple[str, Tensor]] = []
+        self.modules = [""]  # those that are running, the innermost last
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Collection[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if isinstance(output, Tensor) and output.is_floating_point():
+            self.outputs.append((self.modules[-1], output.clone()))  # some change in place later
+        return output
+
+
 @contextmanager
 def _recorded(module: nn.Module) -> Iterator[list[tuple[str, Tensor]]]:
-    """Note every module's output, in the order of computation."""
-    outputs: list[tuple[str, Tensor]] = []
-    hooks = []
+    """Note every value that the network computes, in order."""
+    recorder, hooks = _Recorder(), []
     for name, part in module.named_modules():
 
-        def note(_: nn.Module, __: object, output: object, name: str = name) -> None:
-            if isinstance(output, Tensor):
-                outputs.append((name, output.clone()))  # some are changed in place later
+        def enter(_: nn.Module, __: object, name: str = name) -> None:
+            recorder.modules.append(name)
 
-        hooks.append(part.register_forward_hook(note))
+        def leave(_: nn.Module, __: object, ___: object) -> None:
+            recorder.modules.pop()
+
+        hooks += [part.register_forward_pre_hook(enter), part.register_forward_hook(leave)]
     try:
-        yield outputs
+        with recorder:
+            yield recorder.outputs
     finally:
         for hook in hooks:
             hook.remove()
@@ -107,7 +133,7 @@ class _Matches:
         self._right: set[str] = set()
 
     def watch(self, node: onnx.NodeProto, name: str, value: Tensor) -> None:
-        """Look for a node's value among the modules' outputs."""
+        """Look for a node's value among the network's."""
         if not self._nodes or self._nodes[-1] is not node:
             self._nodes.append(node)
         if not value.is_floating_point():
