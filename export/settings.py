@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
@@ -69,6 +69,9 @@ class VerifySettings(NetworkOptions):
         "safetensors or .pt"
     )
     output: str | None = Field(None, description="the model's output that is the logits")
+    device: Literal["cpu", "cuda"] = Field(
+        "cpu", description="where ONNX Runtime computes the model"
+    )
     no_input_statistics: bool = Field(
         False, description="do not check the input statistics, and do not read the training set"
     )
