@@ -26,6 +26,8 @@ export BENTOML_DO_NOT_TRACK := True
 # Whatever would have Python take modules from elsewhere, or pip put them there.
 unexport CDPATH PYTHONHOME PYTHONPATH PYTHONSAFEPATH PIP_PREFIX PIP_PYTHON PIP_ROOT PIP_TARGET
 export PIP_USER := 0
+# Or each program that starts would compile ours anew, and each process that runs tests all tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The Open Inference Protocol's published description, which the tests hold the service to where it
 # can be had.
@@ -47,11 +49,12 @@ test: lint data $(KSERVE)/.installed $(RAY)/.installed
 	@test -f $(OPEN_INFERENCE) || curl --fail --silent --connect-timeout 10 --max-time 60 --output $(OPEN_INFERENCE) $(OPEN_INFERENCE_URL) || echo "The published description of the Open Inference Protocol cannot be fetched; its tests will skip."
 	@command -v chromium >/dev/null || ($(APT_INSTALL) chromium) || true
 	@command -v wrk >/dev/null || ($(APT_INSTALL) wrk) || true
+	@command -v mogrify >/dev/null || ($(APT_INSTALL) imagemagick) || true
 	@command -v kubectl >/dev/null || ($(APT_INSTALL) kubectl) || true
 	@command -v openssl >/dev/null || ($(APT_INSTALL) openssl) || true
 	@command -v promtool >/dev/null || test -x $(PROMETHEUS)/usr/bin/promtool || (apt-get update --quiet && mkdir -p $(PROMETHEUS) && cd $(PROMETHEUS) && apt-get download prometheus && dpkg --extract prometheus_*.deb .) || true
 	$(DEV)/bin/python -m pytest -m "not serial" --numprocesses 3 --dist loadfile --no-loadscope-reorder
-	$(DEV)/bin/python -m pytest -m serial
+	$(DEV)/bin/python -m pytest -m serial $$(grep --recursive --files-with-matches --include='test_*.py' pytest.mark.serial tests)
 
 # All three rooms in short, in environments of their own: make smoke PYTHON=python3.12
 SMOKE := .venv/smoke
@@ -81,15 +84,15 @@ bench: data $(SERVE)/.installed $(PEERS)/.installed $(MLSERVER)/.installed
 	@command -v wrk >/dev/null || ($(APT_INSTALL) wrk)
 	$(DEV)/bin/python -m benchmarks.folding_accuracy
 	$(DEV)/bin/python -m benchmarks.training_speed
-	$(DEV)/bin/python -m benchmarks.serving
-	$(DEV)/bin/python -m benchmarks.growth
-	$(DEV)/bin/python -m benchmarks.watchman
+	$(DEV)/bin/python -m benchmarks.http.serving
+	$(DEV)/bin/python -m benchmarks.http.growth
+	$(DEV)/bin/python -m benchmarks.drift.watchman
 	$(DEV)/bin/python -m benchmarks.offline
 
 # What an NVIDIA GPU gives; elsewhere one line says why there is no table.
 bench-gpu: $(DEV)/.installed $(SERVE)/.installed
 	@command -v wrk >/dev/null || ($(APT_INSTALL) wrk) || true
-	$(DEV)/bin/python -m benchmarks.gpu
+	$(DEV)/bin/python -m benchmarks.http.gpu
 
 # 20 minutes of good, bad and slow traffic, and what is left of the service afterwards.
 soak: $(DEV)/.installed $(SERVE)/.installed

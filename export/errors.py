@@ -1,6 +1,8 @@
 """What can go wrong in an export, as one tree.
 
     ExportError
+    ├── NetworkError       a network cannot be built, its weights do not fit, it is no classifier
+    ├── ImagesError        the images to prove it on cannot be read, or do not fit it
     ├── FoldError          a batch norm cannot be folded
     ├── GraphError         a layer has no ONNX counterpart here
     ├── ModelError         a file is not a model, or a model with another interface
@@ -13,6 +15,14 @@ program prints it and exits with status 1; no model is written.
 
 class ExportError(Exception):
     """Any failure the user can act on; its message is the whole explanation."""
+
+
+class NetworkError(ExportError):
+    """A network cannot be built, its weights do not fit, or it is no image classifier."""
+
+
+class ImagesError(ExportError):
+    """The images to prove a network on cannot be read, or do not fit it."""
 
 
 class FoldError(ExportError):

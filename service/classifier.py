@@ -1,10 +1,9 @@
 """The BentoML service class, which `bentoml serve` loads.
 
-Requests are served by the application in `service.server.bentoml_service`.
+Requests are served by the application of `service.server.worker`.
 """
 
-import asyncio
-import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,19 +11,17 @@ import bentoml
 import numpy as np
 from bentoml.validators import ContentType, Shape
 
-from service.inference.data_plane import DataPlane
 from service.inference.results import Classification, Predictions
 from service.preprocessing.decoding import Job, decode
-from service.preprocessing.pipeline import SIDE, Mode
+from service.preprocessing.pipeline import Mode
 from service.server.bentoml_service import WebService
 from service.server.draining import Draining
 from service.server.startup import read_settings, take_over
-from service.telemetry import in_flight
 from service.telemetry.request_timing import RequestTiming
 
 Picture = Annotated[Path, ContentType("image/*")]
 # Not NDArray[np.uint8]: in newer NumPy it is an alias, which BentoML does not accept as an array.
-Images = Annotated[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], Shape((-1, 1, SIDE, SIDE))]
+Images = Annotated[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], Shape((-1, -1, -1, -1))]
 
 take_over()  # `bentoml serve` imports this module, and then what starts a server
 
@@ -38,34 +35,16 @@ take_over()  # `bentoml serve` imports this module, and then what starts a serve
     logging={"access": {"enabled": False}},
 )
 class FashionClassifier:
-    """Classify images of garments: LeNet with its batch norms folded, on ONNX Runtime."""
+    """Classify images with a model that `python -m export` wrote, on ONNX Runtime."""
 
     def __init__(self) -> None:
+        from service.inference.data_plane import DataPlane  # as in `WebService.to_asgi`
+
         self.settings = read_settings()
         self.draining = Draining(self.settings.drain_seconds)
         self.data_plane = DataPlane(
             self.settings, lambda: self.draining.not_ready_reason, self.draining.end
         )
-        self._samplers: list[asyncio.Task[None]] = []
-
-    def install_signal_handlers(self) -> None:
-        """On the event loop of a worker: SIGHUP reloads the model, SIGTERM starts draining."""
-        if threading.current_thread() is threading.main_thread():  # only it may set handlers
-            self.data_plane.reloading.install_signal_handlers()
-            self.draining.install_signal_handlers()
-            from service.server import worker_metrics  # only a worker has a folder for metrics
-
-            samplers = (
-                in_flight.sample_in_flight(lambda: self.draining.in_flight),
-                worker_metrics.sample_process(),
-            )
-            self._samplers = [asyncio.create_task(task) for task in samplers]
-
-    async def close(self) -> None:
-        """Finish the waiting requests, and end the inference thread."""
-        for task in self._samplers:
-            task.cancel()
-        await self.data_plane.close()
 
     # BentoML's clients read their methods from these. Their requests, like all others, are served
     # by the routes of `service.rest.classify` and `service.rest.predict`.
@@ -74,20 +53,27 @@ class FashionClassifier:
     async def classify(
         self, image: Picture, mode: Mode = "auto", top_k: int | None = None
     ) -> Classification:
-        """Return the class of the garment in an image."""
-        job = Job([image.read_bytes()], [], self.settings.max_image_pixels, mode)
-        return (await self.data_plane.classify(decode(job), RequestTiming(), top_k))[0]
+        """Return the class of what an image shows."""
+        return (await self._classify([image], [], mode, top_k))[0]
 
     @bentoml.api
     async def classify_batch(
         self, images: list[Picture], mode: Mode = "auto", top_k: int | None = None
     ) -> list[Classification]:
-        """Return the class of the garment in each image."""
-        contents, names = [image.read_bytes() for image in images], [image.name for image in images]
-        job = Job(contents, names, self.settings.max_image_pixels, mode)
-        return await self.data_plane.classify(decode(job), RequestTiming(), top_k)
+        """Return the class of what each image shows."""
+        return await self._classify(images, [image.name for image in images], mode, top_k)
 
     @bentoml.api
     async def predict(self, images: Images) -> Predictions:
-        """Return the class of the garment in each 28 x 28 image."""
-        return await self.data_plane.predict(images, RequestTiming())
+        """Return the class of each image, N x C x H x W as the model takes them."""
+        with self.data_plane.served as served:
+            return await served.predict(images, RequestTiming())
+
+    async def _classify(
+        self, images: Sequence[Path], names: Sequence[str], mode: Mode, top_k: int | None
+    ) -> list[Classification]:
+        contents = [image.read_bytes() for image in images]
+        with self.data_plane.served as served:
+            spec = served.model.signature.image
+            job = Job(contents, names, self.settings.max_image_pixels, spec, mode)
+            return await served.classify(decode(job), RequestTiming(), top_k)

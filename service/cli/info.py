@@ -3,13 +3,16 @@
 import hashlib
 import json
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import onnxruntime as ort
 
 from service.runtime.onnx_model import OnnxModel
+from service.signature import ImageSpec
 
+SHOWN_LABELS = 20
 PACKAGES = ("bentoml", "numpy", "pillow")
 
 
@@ -19,13 +22,25 @@ def describe(path: Path, model: OnnxModel) -> dict[str, str]:
         "model": f"{model.name} {model.version}",
         "path": str(path.resolve()),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "labels": ", ".join(model.labels),
+        "input": _input(model.signature.image),
+        "labels": _labels(model.labels),
         **_provenance(model),
         "device": f"{model.device} ({model.execution_provider})",
         "python": platform.python_version(),
         "onnxruntime": ort.__version__,
         **{package: version(package) for package in PACKAGES},
     }
+
+
+def _input(spec: ImageSpec) -> str:
+    pipeline = spec.pipeline if spec.resize is None else f"{spec.pipeline} of {spec.resize}"
+    return f"uint8, N x {spec}; pictures by {pipeline}"
+
+
+def _labels(labels: Sequence[str]) -> str:
+    if len(labels) <= SHOWN_LABELS:
+        return ", ".join(labels)
+    return f"{', '.join(labels[:SHOWN_LABELS])} and {len(labels) - SHOWN_LABELS:,} more"
 
 
 def _provenance(model: OnnxModel) -> dict[str, str]:

@@ -71,15 +71,15 @@ class _Parser(ArgumentParser):
 def _parser() -> ArgumentParser:
     parser = _Parser(
         "python -m service",
-        description="Classify pictures of garments without a server.",
+        description="Classify pictures without a server.",
         epilog="FASHION_DEVICE, FASHION_MODEL and FASHION_MAX_IMAGE_PIXELS apply here too.",
         allow_abbrev=False,
     )
     programs = parser.add_subparsers(dest="program", required=True)
     classify = programs.add_parser(
         "classify",
-        help="say what garments pictures show",
-        description="Say what garments pictures show. What cannot be read is named on standard "
+        help="say what pictures show",
+        description="Say what pictures show. What cannot be read is named on standard "
         "error; the rest is classified, and the exit status is 1.",
         allow_abbrev=False,
     )
@@ -132,7 +132,7 @@ def _count(text: str) -> int:
 
 def _classify(settings: "ServiceSettings", options: Namespace) -> int:
     from service.cli.formats import CSV, JSONLines, Table
-    from service.offline.classify_files import check_top_k, classify_files
+    from service.offline.classify_files import check_options, classify_files
     from service.offline.inputs.discovery import shards_of_file
     from service.offline.inputs.image_files import Skipped, find_pictures, skipped_summary
     from service.runtime.onnx_model import load_model
@@ -140,11 +140,11 @@ def _classify(settings: "ServiceSettings", options: Namespace) -> int:
     for given in ("resume", "processes", "column", "engine"):
         if getattr(options, given):
             raise InputError(f"--{given} is for large inputs: name the results with --out")
-    for argument in options.pictures:
-        if shards_of_file(argument) is not None:
-            raise InputError(f"{argument} holds many pictures: name the results with --out")
     model = load_model(settings)
-    check_top_k(model, options.top_k)
+    check_options(model, options.mode, options.top_k)
+    for argument in options.pictures:
+        if shards_of_file(argument, model.signature.image) is not None:
+            raise InputError(f"{argument} holds many pictures: name the results with --out")
     skipped = Skipped()
     files, faults = find_pictures(options.pictures, skipped)
     for fault in faults:

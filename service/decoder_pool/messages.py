@@ -15,7 +15,8 @@ import numpy as np
 
 from service.errors import DecoderError, InvalidInput, RequestError, TooLarge
 from service.preprocessing.decoding import Job
-from service.preprocessing.pipeline import SIDE, PreprocessedImage
+from service.preprocessing.pipeline import PreprocessedImage
+from service.signature import ImageSpec
 
 LONGEST_NAME = 80  # characters; an error shows no more
 LENGTH = struct.Struct("<I")
@@ -26,7 +27,9 @@ def pack_job(job: Job) -> bytes:
     """Return the message head of a job, to be sent before its contents."""
     lengths = [len(content) for content in job.contents]
     names = [name[:LONGEST_NAME] for name in job.names]
-    return _pack([lengths, names, job.max_pixels, job.mode])
+    spec = job.spec
+    images = [*spec.shape, spec.pipeline, spec.resize]
+    return _pack([lengths, names, job.max_pixels, images, job.mode])
 
 
 def read_head(file: BinaryIO) -> tuple[list[int], Job] | None:
@@ -34,8 +37,8 @@ def read_head(file: BinaryIO) -> tuple[list[int], Job] | None:
     prefix = file.read(LENGTH.size)
     if len(prefix) < LENGTH.size:
         return None
-    lengths, names, max_pixels, mode = json.loads(file.read(*LENGTH.unpack(prefix)))
-    return lengths, Job([], names, max_pixels, mode)
+    lengths, names, max_pixels, images, mode = json.loads(file.read(*LENGTH.unpack(prefix)))
+    return lengths, Job([], names, max_pixels, ImageSpec(*images), mode)
 
 
 def pack_seen(seen: Sequence[PreprocessedImage]) -> bytes:
@@ -59,8 +62,10 @@ def pack_failure(text: str) -> bytes:
     return _pack({"failure": text})
 
 
-def unpack_answer(received: bytes | bytearray) -> list[PreprocessedImage] | RequestError | None:
-    """Return the content of an answer; None if the job was passed on.
+def unpack_answer(
+    received: bytes | bytearray, spec: ImageSpec
+) -> list[PreprocessedImage] | RequestError | None:
+    """Return the content of an answer about images of `spec`; None if the job was passed on.
 
     Raises:
         DecoderError: the decoder had an unexpected error, which no image should cause.
@@ -78,10 +83,10 @@ def unpack_answer(received: bytes | bytearray) -> list[PreprocessedImage] | Requ
         raise DecoderError(answer["failure"])
     if "seen" not in answer:
         return None
-    shape = (len(answer["seen"]), SIDE, SIDE)
-    if len(received) < end + len(answer["seen"]) * SIDE * SIDE:
+    shape = (len(answer["seen"]), *spec.shape)
+    if len(received) < end + len(answer["seen"]) * spec.bytes:
         raise Incomplete
-    pixels = np.frombuffer(bytes(received[end:]), np.uint8).reshape(shape)  # (N, 28, 28)
+    pixels = np.frombuffer(bytes(received[end:]), np.uint8).reshape(shape)  # (N, C, H, W)
     return [PreprocessedImage(*pair) for pair in zip(pixels, answer["seen"], strict=True)]
 
 

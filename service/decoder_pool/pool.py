@@ -18,6 +18,7 @@ from service.decoder_pool.messages import Incomplete, pack_job, unpack_answer
 from service.errors import InvalidInput, NotReady, Overloaded, RequestError
 from service.preprocessing.decoding import Job, decode
 from service.preprocessing.pipeline import PreprocessedImage
+from service.signature import ImageSpec
 
 logger = logging.getLogger("bentoml.fashion_lenet")
 
@@ -141,9 +142,9 @@ class _Lane:
             if not _is_alive(link):
                 link.close()
                 link = self._forks.fork(self._kind)
-            parts = _parts(job)
+            parts, spec = _parts(job), job.spec
             del job  # it may be large, and is not needed after it is sent
-            return await _ask(link, parts)
+            return await _ask(link, parts, spec)
         finally:
             self._give(link)
 
@@ -163,7 +164,7 @@ def _parts(job: Job) -> deque[bytes]:
     return parts if sum(map(len, parts)) > PIECE else deque((b"".join(parts),))
 
 
-async def _ask(link: socket.socket, parts: deque[bytes]) -> _Answer:
+async def _ask(link: socket.socket, parts: deque[bytes], spec: ImageSpec) -> _Answer:
     """Return a process's answer to a job, None if it passes the job on, or the signal it died of.
 
     Each part of the job is freed after it is sent.
@@ -177,7 +178,7 @@ async def _ask(link: socket.socket, parts: deque[bytes]) -> _Answer:
         while piece := await loop.sock_recv(link, PIECE):
             received += piece
             with suppress(Incomplete):
-                return unpack_answer(received)
+                return unpack_answer(received, spec)
     return signal.Signals(received[-1]) if received and received[-1] else signal.SIGKILL
 
 

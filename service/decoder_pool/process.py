@@ -38,7 +38,10 @@ from service.errors import RequestError
 from service.malloc import give_back_freed, tune_malloc_for_server
 from service.preprocessing.decoding import Job, LargeJob, decode
 from service.preprocessing.formats import FORMATS
+from service.signature import ImageSpec
 
+# One of each pipeline, so that a forked process imports nothing.
+WARM_UP = (ImageSpec(1, 28, 28, "fashion-mnist"), ImageSpec(3, 32, 32, "center-crop", 40))
 ENDED_BY_WORKER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # sent to others, not to us
 
 
@@ -160,7 +163,8 @@ def warm_up() -> None:
     for kind in FORMATS:
         file = BytesIO()
         Image.new("RGB", (300, 300)).save(file, kind.pillow)
-        decode(Job([file.getvalue()], [], 90_000))
+        for spec in WARM_UP:
+            decode(Job([file.getvalue()], [], 90_000, spec))
 
 
 def main() -> None:

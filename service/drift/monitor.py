@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.arrays import Arrays, Infer
+from service.drift.metrics import report_inputs
 from service.drift.statistics import (
     PIECE,
     SQUARED_DISTANCE_OUTPUT,
@@ -33,12 +34,9 @@ class InputMonitor:
 
         Args:
             statistics: of the training set.
-            infer: returns the named outputs, (N, K) each, for images (N, 1, 28, 28).
+            infer: returns the named outputs, (N, K) each, for images (N, C, H, W).
         """
-        from service.drift.metrics import report_inputs  # only a worker has a metrics folder
-
         self.statistics = statistics
-        self._report = report_inputs
         self._infer = infer
         self._window = DriftWindow(statistics)
         self._scored: deque[Floats] = deque()  # (f - m) L of each batch
@@ -68,4 +66,4 @@ class InputMonitor:
         if scored:
             whitened = np.concatenate(scored)  # (N, 3C)
             self._window.add(whitened)
-            self._report(self.statistics, np.sqrt(squared_norms(whitened)), self._window)
+            report_inputs(self.statistics, np.sqrt(squared_norms(whitened)), self._window)

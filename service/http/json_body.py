@@ -11,7 +11,8 @@ import orjson
 from service.errors import InvalidInput
 
 # Ten megabytes of empty lists take orjson two seconds, most of them in Python's garbage collector;
-# ten megabytes of images take a tenth. An image has at most one list or object in 54 bytes.
+# ten megabytes of images take a tenth. An image of W columns has at most one list or object in
+# 2 W bytes.
 BYTES_A_LIST = 40
 FEW = 10_000  # lists and objects that a body of any length may have
 
@@ -24,15 +25,27 @@ SHORT_BYTES = 64 * 1024
 # Short bodies have their own thread, and do not wait for long ones.
 LONG, SHORT = ThreadPoolExecutor(1, "long json"), ThreadPoolExecutor(1, "short json")
 
+# JSON's types, by the Python types that orjson returns.
+JSON_TYPE_NAMES = {
+    bool: "true or false",
+    dict: "an object",
+    float: "a number with a fraction or exponent",
+    int: "an integer",
+    list: "a list",
+    str: "a string",
+    type(None): "null",
+}
+
 Read = TypeVar("Read")
 
 
-def read_json(body: bytes, length: int | None = None) -> Any:
+def read_json(body: bytes, length: int | None = None, width: int = BYTES_A_LIST) -> Any:
     """Return the parsed JSON.
 
     Args:
         body: a body that begins with the JSON.
         length: bytes of the JSON; None for the whole body.
+        width: numbers in a row of an image.
 
     Raises:
         InvalidInput: the body is not JSON, has more lists and objects than images of its length,
@@ -41,7 +54,7 @@ def read_json(body: bytes, length: int | None = None) -> Any:
     length = len(body) if length is None else length
     text = body if length == len(body) else memoryview(body)[:length]
     if length > SHORT_BYTES:
-        _check_values(body, length)
+        _check_values(body, length, min(BYTES_A_LIST, 2 * width))
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -65,10 +78,10 @@ def _without_collector(read: Callable[..., Read], *arguments: Any) -> Read:
         gc.enable()
 
 
-def _check_values(body: bytes, length: int) -> None:
+def _check_values(body: bytes, length: int, bytes_a_list: int) -> None:
     """Count lists, objects and other values of JSON without parsing it."""
     opened = body.count(b"[", 0, length) + body.count(b"{", 0, length)
-    most = FEW + length // BYTES_A_LIST
+    most = FEW + length // bytes_a_list
     if opened > most:
         raise InvalidInput(
             f"the body has {opened:,} brackets that open a list or object, expected at most "

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple, TypeVar, get_args
+from typing import NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 from service.errors import InvalidInput
-from service.preprocessing.pipeline import Mode
+from service.preprocessing.pipeline import MODES, Mode
+from service.signature import ModelSignature, Pipeline
 
-MODES: Mapping[str, Mode] = {mode: mode for mode in get_args(Mode)}
+SHOWN = 20  # values that an error lists
 
 Value = TypeVar("Value")
 Pairs = Iterable[tuple[str, str]]
@@ -17,19 +18,21 @@ Pairs = Iterable[tuple[str, str]]
 class QueryOptions(NamedTuple):
     """The options of a request, or their defaults."""
 
-    mode: Mode  # how an image is reduced to 28 x 28
+    mode: Mode  # how a picture becomes the model's image
     top_k: int | None  # number of classes in the response; None for all of them
 
 
 DEFAULTS = QueryOptions("auto", None)
 
 
-def parse_query_options(query_string: bytes, classes: int, fields: Pairs = ()) -> QueryOptions:
+def parse_query_options(
+    query_string: bytes, signature: ModelSignature, fields: Pairs = ()
+) -> QueryOptions:
     """Return the options from a query, and from a form's fields.
 
     Args:
         query_string: the part of the URL after the question mark, percent-encoded.
-        classes: the number of the model's classes.
+        signature: of the model: its pipeline has modes, and `top_k` is at most its classes.
         fields: names and values; BentoML's client writes the values as JSON.
 
     Raises:
@@ -43,8 +46,8 @@ def parse_query_options(query_string: bytes, classes: int, fields: Pairs = ()) -
         if value != "null":
             _add(chosen, name, value.removeprefix('"').removesuffix('"'))
     return QueryOptions(
-        mode=_one_of(chosen, "mode", MODES, default="auto"),
-        top_k=_one_of(chosen, "top_k", _counts(classes), default=None),
+        mode=_one_of(chosen, "mode", _modes(signature.image.pipeline), default="auto"),
+        top_k=_one_of(chosen, "top_k", _counts(len(signature.labels)), default=None),
     )
 
 
@@ -74,6 +77,11 @@ def _add(chosen: dict[str, str], name: str, value: str) -> None:
 
 
 @cache
+def _modes(pipeline: Pipeline) -> Mapping[str, Mode]:
+    return {mode: mode for mode in MODES[pipeline]}
+
+
+@cache
 def _counts(classes: int) -> Mapping[str, int]:
     return {str(count): count for count in range(1, classes + 1)}
 
@@ -85,5 +93,13 @@ def _one_of(
     if text is None:
         return default
     if text not in values:
-        raise InvalidInput(f"{name} is {text[:40]!r}, expected one of {', '.join(values)}")
+        raise InvalidInput(f"{name} is {text[:40]!r}, expected {_alternatives(list(values))}")
     return values[text]
+
+
+def _alternatives(values: Sequence[str]) -> str:
+    """Return values for an error; of numbers from 1 to a thousand, the first and the last ones."""
+    if len(values) == 1:
+        return values[0]
+    shown = values if len(values) <= SHOWN else (*values[:3], "...", values[-1])
+    return f"one of {', '.join(shown)}"

@@ -2,7 +2,6 @@
 
 from typing import Protocol
 
-TASKS = "tasks"  # in the scope's state: the set of the worker's running requests
 CONNECTION = "fashion_lenet.connection"  # the request's connection
 ON_DISCONNECT = "fashion_lenet.on_leave"  # an optional callback for when the client disconnects
 INFLATED = "fashion_lenet.inflated"  # a callback for bytes in addition to those of the body
@@ -11,5 +10,5 @@ INFLATED = "fashion_lenet.inflated"  # a callback for bytes in addition to those
 class Connection(Protocol):
     """The connection of a request."""
 
-    def is_gone(self) -> bool:
+    def is_closing(self) -> bool:
         """Return whether the client has disconnected."""

@@ -4,27 +4,21 @@ It does not depend on HTTP or BentoML: routes call it, and so could a server of 
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
-from service.drift.statistics import SQUARED_DISTANCE_OUTPUT
 from service.errors import ModelError, NotFound, NotReady
 from service.inference.reloader import ModelReloader
-from service.inference.results import Classification, Predictions, classifications, predictions
 from service.inference.served_model import ServedModel
-from service.preprocessing.pipeline import PreprocessedImage
 from service.runtime.loading import within_time
-from service.runtime.onnx_model import PROBABILITIES, OnnxModel, load_model, read_model, sha256
+from service.runtime.onnx_model import OnnxModel, load_model, read_model, sha256
 from service.settings import ServiceSettings
-from service.telemetry.request_timing import RequestTiming
+from service.telemetry.metrics import ModelLabels, set_model_info
 
 logger = logging.getLogger("bentoml.fashion_lenet")
 
 
 class DataPlane:
-    """A worker's model: loads it, replaces it and runs it."""
+    """A worker's model: loads it, replaces it and reports it."""
 
     def __init__(
         self, settings: ServiceSettings, stopping: Callable[[], str], end: Callable[[], None]
@@ -52,7 +46,7 @@ class DataPlane:
 
     @property
     def served(self) -> ServedModel:
-        """The served model; a request reads it once, and uses the same model to its end.
+        """The served model; a request reads it once, and runs it in a `with` block of it.
 
         Raises:
             NotReady: the model could not be loaded, failed its check, or can no longer be run.
@@ -69,6 +63,11 @@ class DataPlane:
             NotReady: there is no model.
         """
         return self.served.model
+
+    @property
+    def model_or_none(self) -> OnnxModel | None:
+        """The served model, for descriptions of it; None if there is none."""
+        return None if self._served is None else self._served.model
 
     @property
     def ready_model(self) -> OnnxModel:
@@ -98,39 +97,6 @@ class DataPlane:
             )
         return served
 
-    async def classify(
-        self, seen: Sequence[PreprocessedImage], timing: RequestTiming, top_k: int | None = None
-    ) -> list[Classification]:
-        """Return the classifications of preprocessed images, in order.
-
-        Args:
-            seen: the images, as `service.preprocessing.pipeline.preprocess` returns them.
-            timing: records the time of inference.
-            top_k: how many classes an answer has, the most probable first; None for all.
-
-        Raises:
-            NotReady: there is no model to classify them.
-        """
-        served = self.served
-        pixels = [pixels for pixels, _ in seen]  # (28, 28) each
-        images = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)  # (N, 28, 28)
-        images = images[:, None]  # (N, 1, 28, 28)
-        names = [PROBABILITIES, SQUARED_DISTANCE_OUTPUT] if served.watchman else [PROBABILITIES]
-        probabilities, *squares = await served.infer(images, names, timing)  # (N, K), (N, 1)
-        preprocessings = [preprocessing for _, preprocessing in seen]
-        shifts = squares[0][:, 0].tolist() if served.watchman else None
-        return classifications(served.model, images, probabilities, preprocessings, shifts, top_k)
-
-    async def predict(self, images: NDArray[np.uint8], timing: RequestTiming) -> Predictions:
-        """Return the predictions for images (N, 1, 28, 28), and record the time of inference.
-
-        Raises:
-            NotReady: there is no model to classify them.
-        """
-        served = self.served
-        (probabilities,) = await served.infer(images, [PROBABILITIES], timing)  # (N, K)
-        return predictions(served.model, probabilities)
-
     def start(self) -> None:
         """Report the served model to Prometheus; called in a worker only."""
         try:
@@ -139,7 +105,7 @@ class DataPlane:
             logger.warning("No model to report to Prometheus.")
 
     async def close(self) -> None:
-        """Finish all waiting requests, and end the inference thread."""
+        """Finish all waiting requests, and close the model."""
         if self._served is not None:
             await self._served.close()
 
@@ -169,21 +135,20 @@ class DataPlane:
         return ServedModel(model, settings.max_batch, self._on_model_failed, settings.watch)
 
     def _swap_model(self, served: ServedModel) -> None:
-        """Serve another model from now on."""
+        """Serve another model from now on; requests in flight finish on the one before."""
         before, self._served = self._served, served
         self._report(None if before is None else before.model)
+        if before is not None:
+            before.retire()
 
     def _report(self, before: OnnxModel | None = None) -> None:
-        from service.telemetry.metrics import (  # only a worker has a metrics folder
-            ModelLabels,
-            set_model_info,
-        )
-
         labels = [ModelLabels(m.name, m.version, m.device) for m in (self.model, before) if m]
         set_model_info(*labels)
 
     def _on_model_failed(self, reason: str) -> None:
         """End this worker because its model can no longer be run; another replaces it."""
         logger.critical("This worker ends, another takes its place: %s", reason)
-        self._served, self.not_ready_reason = None, reason
+        failed, self._served, self.not_ready_reason = self._served, None, reason
+        if failed is not None:  # two requests can fail at once
+            failed.retire()
         self._end()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from service.errors import ModelError
 from service.inference.served_model import ServedModel
 from service.runtime.loading import LOAD_SECONDS, begin, overdue
+from service.telemetry.metrics import RELOADS
 
 logger = logging.getLogger("bentoml.fashion_lenet")
 
@@ -56,8 +57,6 @@ class ModelReloader:
             raise overdue() from None
 
     async def _reload(self) -> None:
-        from service.telemetry.metrics import RELOADS  # only a worker has a metrics folder
-
         try:
             served = await self._load_in_time()
         except Exception as error:

@@ -34,7 +34,7 @@ class Classification(TypedDict):
 
 
 class Predictions(TypedDict):
-    """What images of 28 x 28 show, in their order."""
+    """What images given as numbers show, in their order."""
 
     probabilities: Annotated[
         list[list[float]], Field(description="N x K, the classes in the model's order")
@@ -55,7 +55,7 @@ def classifications(
 
     Args:
         model: the model that computed the probabilities.
-        images: (N, 1, 28, 28), the model's input.
+        images: (N, C, H, W), the model's input.
         probabilities: (N, K), of all classes.
         preprocessings: N, how each image was preprocessed.
         squared_shifts: N, or None if the input is not compared with the training set.

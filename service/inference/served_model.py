@@ -1,22 +1,27 @@
-"""A model with its batcher and its metrics, which ends its worker when it can no longer be run."""
+"""A model with its batcher and its metrics, which ends its worker when it can no longer be run.
+
+A request uses a model in a `with` block. A model that another one replaces is retired, and closed
+as soon as its last user leaves the block.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.arrays import Arrays, Infer
-from service.drift.monitor import InputMonitor
+from service.drift.statistics import SQUARED_DISTANCE_OUTPUT
 from service.errors import ModelError
 from service.inference.dynamic_batcher import DynamicBatcher
+from service.inference.results import Classification, Predictions, classifications, predictions
+from service.preprocessing.pipeline import PreprocessedImage
 from service.runtime.onnx_model import OnnxModel
-from service.telemetry.flusher import MetricsFlusher
+from service.runtime.signature import PROBABILITIES
+from service.telemetry.flusher import FLUSHER
+from service.telemetry.metrics import RunCounter
 from service.telemetry.request_timing import RequestTiming
-
-if TYPE_CHECKING:
-    from service.telemetry.metrics import RunCounter
 
 # So many images take 1 ms on the CPU; a switch to a thread and back would add a tenth.
 INLINE_IMAGES = 64
@@ -26,7 +31,7 @@ CPU_BATCH = 128
 
 
 class ServedModel:
-    """A model and its batcher; both are freed, with their thread, after the last request."""
+    """A model and its batcher, and a count of the requests that use them."""
 
     def __init__(
         self,
@@ -35,7 +40,7 @@ class ServedModel:
         on_model_failed: Callable[[str], None],
         watch: bool = False,
     ) -> None:
-        """Warm up a model and serve it.
+        """Serve a model.
 
         Args:
             model: a model that has passed its check.
@@ -43,25 +48,48 @@ class ServedModel:
             on_model_failed: called with the reason when the model can no longer be run.
             watch: whether to compute the images' outlier scores, if the model has input statistics.
         """
-        from service.telemetry.metrics import RunCounter  # only a worker has a metrics folder
-
-        model.warm_up(max_batch)
+        max_batch = model.batch_size(max_batch)
         self.model = model
         self._header = "".join(c if "!" <= c <= "~" else "?" for c in model.version).encode()
         self._on_model_failed = on_model_failed
         counter = RunCounter(model.labels)
         run = _counted(model, counter)
-        flushes = [counter.flush]
-        statistics = model.input_statistics if watch else None
-        self.watchman = InputMonitor(statistics, run) if statistics else None
-        if self.watchman:
-            run = self.watchman.infer
-            flushes.append(self.watchman.flush)
-        self._flusher = MetricsFlusher(*flushes)  # none of them refers to self
+        self._flushes = [counter.flush]
+        self.monitor = None
+        if watch and model.input_statistics:
+            # Imported here, because the import adds the monitor's metrics to /metrics.
+            from service.drift.monitor import InputMonitor
+
+            self.monitor = InputMonitor(model.input_statistics, run)
+            run = self.monitor.infer
+            self._flushes.append(self.monitor.flush)
+        for flush in self._flushes:
+            FLUSHER.add(flush)
         if model.device == "cpu":
             self._batcher = DynamicBatcher(run, min(max_batch, CPU_BATCH), INLINE_IMAGES)
         else:
-            self._batcher = DynamicBatcher(run, max_batch)
+            # What runs on the CPU beside a GPU runs on the event loop.
+            inline = min(model.smallest_on_gpu - 1, INLINE_IMAGES)
+            self._batcher = DynamicBatcher(run, max_batch, inline)
+        self._users = 0
+        self._is_retired = False
+        self._closing: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> Self:
+        """Keep the model open for the block."""
+        self._users += 1
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the model after the last block, if it is retired."""
+        self._users -= 1
+        if self._is_retired:
+            self._close_if_unused()
+
+    def retire(self) -> None:
+        """On the event loop: close the model as soon as nothing uses it."""
+        self._is_retired = True
+        self._close_if_unused()
 
     async def infer(
         self, images: NDArray[np.uint8], outputs: Sequence[str], timing: RequestTiming
@@ -69,7 +97,7 @@ class ServedModel:
         """Return the outputs for images, which may run in one batch with other requests' images.
 
         Args:
-            images: (N, 1, 28, 28).
+            images: (N, C, H, W).
             outputs: names of the outputs, in the order to return them, (N, K) each; also
                 `squared_shift` (N, 1) if the input is monitored.
             timing: records the time, including the wait for the batch before, and the version.
@@ -80,17 +108,43 @@ class ServedModel:
         timing.model_version = self._header
         try:
             with timing.inferring():
-                found = await self._batcher.infer(images, outputs, timing.running)
+                return await self._batcher.infer(images, outputs, timing.running)
         except Exception:
             await self._recheck_health()
             raise
-        self._flusher.schedule()
-        return found
+
+    async def classify(
+        self, seen: Sequence[PreprocessedImage], timing: RequestTiming, top_k: int | None = None
+    ) -> list[Classification]:
+        """Return the classifications of images preprocessed for this model, in order.
+
+        Args:
+            seen: the images, as `service.preprocessing.pipeline.preprocess` returns them.
+            timing: records the time of inference.
+            top_k: how many classes an answer has, the most probable first; None for all.
+        """
+        pixels, preprocessings = zip(*seen, strict=True)  # (C, H, W) each
+        images = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)  # (N, C, H, W)
+        names = [PROBABILITIES, SQUARED_DISTANCE_OUTPUT] if self.monitor else [PROBABILITIES]
+        probabilities, *squares = await self.infer(images, names, timing)  # (N, K), (N, 1)
+        shifts = squares[0][:, 0].tolist() if self.monitor else None
+        return classifications(self.model, images, probabilities, preprocessings, shifts, top_k)
+
+    async def predict(self, images: NDArray[np.uint8], timing: RequestTiming) -> Predictions:
+        """Return the predictions for images (N, C, H, W), and record the time of inference."""
+        (probabilities,) = await self.infer(images, [PROBABILITIES], timing)  # (N, K)
+        return predictions(self.model, probabilities)
 
     async def close(self) -> None:
-        """Finish all waiting requests, and end the inference thread."""
+        """Finish all waiting requests, end the inference thread and free the device's memory."""
         await self._batcher.close()
-        self._flusher.flush()
+        for flush in self._flushes:
+            FLUSHER.remove(flush)
+        self.model.close()
+
+    def _close_if_unused(self) -> None:
+        if self._users == 0 and self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self.close())
 
     async def _recheck_health(self) -> None:
         """Check the model after a failed run: a lost CUDA device fails until the process ends."""
@@ -100,11 +154,8 @@ class ServedModel:
             self._on_model_failed(str(error))
 
 
-def _counted(model: OnnxModel, counter: "RunCounter") -> Infer:
-    """Return a function that runs a model and counts the runs.
-
-    It is not a method: a reference cycle would keep the model alive after its last request.
-    """
+def _counted(model: OnnxModel, counter: RunCounter) -> Infer:
+    """Return a function that runs a model and counts the runs."""
 
     def run(images: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
         found = model.infer(images, outputs)  # (N, K) each

@@ -13,7 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Overloaded, RequestError, RequestTimeout, Timeout
 from service.http.responses import json_response
-from service.http.scope import INFLATED, ON_DISCONNECT, TASKS
+from service.http.scope import INFLATED, ON_DISCONNECT
+from service.inference.load_limiter import LoadLimiter
 from service.middleware.body_budget import Body, BodyBudget
 from service.settings import ServiceSettings
 
@@ -25,56 +26,50 @@ MAX_BUFFERED_BODIES = 16  # bodies of the maximum size that fit into a worker's 
 class AdmissionMiddleware:
     """Limit the in-flight requests of a worker, their time and the memory of their bodies."""
 
-    def __init__(self, app: ASGIApp, routes: Iterable[Route], settings: ServiceSettings) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        routes: Iterable[Route],
+        settings: ServiceSettings,
+        limiter: LoadLimiter,
+    ) -> None:
         """Wrap app.
 
         Args:
             app: the application.
             routes: the routes by which rejected requests are counted.
-            settings: how many requests may run or wait, how long each may take with its upload,
-                and how large its body may be.
+            settings: how long each request may take with its upload, and how large its body may be.
+            limiter: rejects requests if the worker has too many.
         """
         self.app = app
         self.routes = list(routes)
-        self.limit = settings.max_concurrency
+        self.limiter = limiter
+        self.exempt = limiter.exempt()
         self.seconds = settings.timeout_seconds
         self.bodies = BodyBudget(MAX_BUFFERED_BODIES * settings.max_body_bytes)
-        self.exempt = 0  # requests that are not load: in upload, rejected, or not POST
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or reject it before its body is read."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
         elif scope["method"] != "POST":
-            self.exempt += 1
-            try:
+            with self.exempt:
                 await self.app(scope, receive, send)
-            finally:
-                self.exempt -= 1
-        # A small request runs without awaiting once it has begun. The queue is therefore the
-        # requests that have a uvicorn task and have not begun.
-        elif (load := len(scope.get("state", {}).get(TASKS, ())) - self.exempt) > self.limit:
-            await self._refuse(load, scope, receive, send)
+        elif error := self.limiter.rejection():
+            await self._reject(error, scope, receive, send)
         else:
             await _Admitted(self, scope, receive, send).answer()
 
-    async def _refuse(self, load: int, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _reject(self, error: Overloaded, scope: Scope, receive: Receive, send: Send) -> None:
         """Send 429 at once, but accept the connection's next request only a second later.
 
         Clients that ignore Retry-After would otherwise cost more than those that are served.
         """
-        self.exempt += 1
-        try:
+        with self.exempt:
             self._name_route(scope)
-            error = Overloaded(
-                f"this worker has {load:,} requests in flight, the maximum is {self.limit:,}: "
-                "try again"
-            )
             await _send(error, send, more_body=True)
-            if await _held(scope, receive):
+            if await _hold_connection(scope, receive):
                 await send({"type": "http.response.body"})
-        finally:
-            self.exempt -= 1
 
     def _name_route(self, scope: Scope) -> None:
         """Store the route in scope for the metrics, because no router runs."""
@@ -106,15 +101,15 @@ class _Admitted:
         """Run the application; on timeout, cancel it and send an error."""
         # asyncio.timeout does the same, but takes 3 us.
         timer = asyncio.get_running_loop().call_later(self._admission.seconds, self._end)
-        self._body = Body(timer.when() - self._admission.seconds, self._give_up)
-        self._scope[ON_DISCONNECT], self._scope[INFLATED] = self._leave, self._hold_inflated
+        self._body = Body(timer.when() - self._admission.seconds, self._cancel_with)
+        self._scope[ON_DISCONNECT], self._scope[INFLATED] = self._on_disconnect, self._hold_inflated
         try:
-            await self._admission.app(self._scope, self._take, self._give)
+            await self._admission.app(self._scope, self._receive_counted, self._send_tracked)
         except asyncio.CancelledError:
             if not self._ended or self._task.uncancel() > 0:  # not by us alone
                 raise
             if not self._left and not self._started:
-                await _send(self._error or self._too_late(), self._send)
+                await _send(self._error or self._timeout_error(), self._send)
         finally:
             timer.cancel()
             del self._scope[ON_DISCONNECT], self._scope[INFLATED]
@@ -126,7 +121,7 @@ class _Admitted:
             self._ended = True
             self._task.cancel()
 
-    def _give_up(self, error: RequestError) -> None:
+    def _cancel_with(self, error: RequestError) -> None:
         """Cancel the request with this error, to make room for others."""
         self._error = error
         self._end()
@@ -134,19 +129,19 @@ class _Admitted:
     def _hold_inflated(self, size: int) -> None:
         self._admission.bodies.hold(self._body, size, whole=True)
 
-    def _leave(self) -> None:
+    def _on_disconnect(self) -> None:
         """Cancel the request after a disconnect; during the upload, receive reports it."""
         if self._whole:
             self._left = True
             self._end()
 
-    def _too_late(self) -> RequestError:
+    def _timeout_error(self) -> RequestError:
         seconds = self._admission.seconds
         if self._whole:
             return Timeout(f"there was no answer after {seconds:g} s: send fewer or smaller images")
         return RequestTimeout(f"the body was not complete after {seconds:g} s")
 
-    async def _take(self) -> Message:
+    async def _receive_counted(self) -> Message:
         """Receive a chunk of the body; waiting for it does not count as load.
 
         Raises:
@@ -155,22 +150,19 @@ class _Admitted:
         if self._whole:
             return await self._receive()
         admission = self._admission
-        admission.exempt += 1
-        try:
+        with admission.exempt:
             message = await self._receive()
-        finally:
-            admission.exempt -= 1
         if message["type"] == "http.request":
             self._whole = not message.get("more_body", False)
             admission.bodies.hold(self._body, len(message.get("body", b"")), self._whole)
         return message
 
-    async def _give(self, message: Message) -> None:
+    async def _send_tracked(self, message: Message) -> None:
         self._started = True
         await self._send(message)
 
 
-async def _held(scope: Scope, receive: Receive) -> bool:
+async def _hold_connection(scope: Scope, receive: Receive) -> bool:
     """Wait and discard the body; return False as soon as the client disconnects."""
     seconds = REJECTION_HOLD_SECONDS * (1 + random() / 2)  # noqa: S311
     try:
@@ -180,22 +172,25 @@ async def _held(scope: Scope, receive: Receive) -> bool:
                 message = await receive()
     except TimeoutError:
         return True
-    return message["type"] == "http.request" and await _stays(scope, seconds)
+    return message["type"] == "http.request" and await _wait_for_disconnect(scope, seconds)
 
 
-async def _stays(scope: Scope, seconds: float) -> bool:
-    """Wait without receive: cancelling it costs more than the rest of a rejection."""
+async def _wait_for_disconnect(scope: Scope, seconds: float) -> bool:
+    """Wait this long; return False if the client disconnects before.
+
+    It does not call receive: cancelling that costs more than the rest of a rejection.
+    """
     loop = asyncio.get_running_loop()
-    stays: asyncio.Future[bool] = loop.create_future()
+    is_connected: asyncio.Future[bool] = loop.create_future()
 
     def end(answer: bool) -> None:
-        if not stays.done():
-            stays.set_result(answer)
+        if not is_connected.done():
+            is_connected.set_result(answer)
 
     timer = loop.call_later(seconds, end, True)
     scope[ON_DISCONNECT] = partial(end, False)
     try:
-        return await stays
+        return await is_connected
     finally:
         timer.cancel()
         del scope[ON_DISCONNECT]

@@ -18,9 +18,9 @@ BEARER = b"bearer "
 READING = frozenset(("GET", "HEAD"))
 
 # Probes are sent by machines that have no key. A browser sends no key when it follows a link, so
-# the page at /ui loads without one, and asks its user for it.
+# the page at /ui loads without one, and asks its user for it: what it says of the model needs one.
 OPEN = frozenset(("/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready", "/ui"))
-OPEN_BELOW = re.compile(r"/ui/.*|/v2/models/[^/]+(/versions/[^/]+)?/ready", re.DOTALL)
+OPEN_BELOW = re.compile(r"/ui/(?!model\Z).*|/v2/models/[^/]+(/versions/[^/]+)?/ready", re.DOTALL)
 
 
 class APIKeyMiddleware:

@@ -13,7 +13,7 @@ from service.http.error_responses import error_of
 from service.http.headers import secure
 from service.http.scope import CONNECTION, Connection
 from service.telemetry.access_log import AccessLog
-from service.telemetry.flusher import MetricsFlusher
+from service.telemetry.flusher import FLUSHER
 from service.telemetry.metrics import REQUEST_DURATION, REQUESTS, STAGE_SECONDS, STAGES
 from service.telemetry.request_id import HEADER, request_id
 from service.telemetry.request_id import SCOPE_KEY as REQUEST_ID
@@ -50,7 +50,7 @@ class InstrumentationMiddleware:
         self.log = log
         # Seconds by route and status: from first byte to last, then of each stage.
         self._ended: defaultdict[tuple[str, int], list[tuple[float, ...]]] = defaultdict(list)
-        self._flusher = MetricsFlusher(self._flush)
+        FLUSHER.add(self._flush)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and record its status and time after the response."""
@@ -69,7 +69,6 @@ class InstrumentationMiddleware:
             self._ended[route, exchange.status].append(
                 (timing.total, timing.decode, timing.inference)
             )
-            self._flusher.schedule()
             if route not in PROBES or exchange.status != 200:
                 self.log.write(scope, exchange.status, timing, exchange.error)
 
@@ -96,7 +95,7 @@ class _RequestRecord:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            if not self.connection or not self.connection.is_gone():
+            if not self.connection or not self.connection.is_closing():
                 self.status, self.error = message["status"], ""
             message["headers"] = [
                 *message.get("headers", ()),

@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 from service.drift.report import explain_outliers
 from service.errors import RequestError
 from service.offline.inputs.types import ImageBatch, Pictures, display_name
+from service.preprocessing.opening import open_image
 from service.preprocessing.pipeline import (
-    UNCHANGED,
+    PLAIN,
     Mode,
     PreprocessedImage,
     Preprocessing,
-    open_image,
     preprocess,
     preprocess_fast_path,
 )
 from service.runtime.onnx_model import OnnxModel
+from service.signature import ImageSpec
 
-BATCH = 64  # images per run of the network on the CPU; more are not faster
+CPU_BATCH = 64  # images per run of the network; more are not faster
 CUDA_BATCH = 1024
 WATCHED = 32  # images at a time; the fastest size for the drift check on one thread
 
@@ -41,7 +42,7 @@ class Rows(NamedTuple):
 class RowEncoder(Protocol):
     """Encodes rows for a result file; can be sent to another machine."""
 
-    def lay_out(self, model: OnnxModel, rows: Rows) -> bytes:
+    def encode(self, model: OnnxModel, rows: Rows) -> bytes:
         """Return the rows as bytes for the result file."""
 
 
@@ -65,25 +66,26 @@ class EncodedRows(NamedTuple):
 
 def classify_block(model: OnnxModel, block: ImageBatch, choices: ClassifyOptions) -> EncodedRows:
     """Classify a batch of images and return one encoded row per image."""
-    seen, faults = _see_all(block.pictures, choices)
-    images, preprocessing = _stacked(seen)
+    spec = model.signature.image
+    seen, faults = _see_all(block.pictures, choices, spec)
+    images, preprocessing = _stacked(seen, spec)
     watched = _watched(model, images) if choices.watch else (None, {})
     probabilities = _probabilities(model, images)  # (M, K)
     rows = Rows(block.names, faults, probabilities, preprocessing, *watched)
-    return EncodedRows(len(block.names), len(faults), choices.layout.lay_out(model, rows))
+    return EncodedRows(len(block.names), len(faults), choices.layout.encode(model, rows))
 
 
 Images = NDArray[np.uint8]
 
 
 def _see_all(
-    pictures: Pictures, choices: ClassifyOptions
+    pictures: Pictures, choices: ClassifyOptions, spec: ImageSpec
 ) -> tuple[Images | list[PreprocessedImage], dict[int, str]]:
     if isinstance(pictures, np.ndarray):
         return pictures, {}
     seen, faults = [], {}
     for row, picture in enumerate(pictures):
-        found = preprocess_or_reason(picture, choices.max_pixels, choices.mode)
+        found = preprocess_or_reason(picture, choices.max_pixels, spec, choices.mode)
         if isinstance(found, str):
             faults[row] = display_name(found)
         else:
@@ -92,36 +94,38 @@ def _see_all(
 
 
 def preprocess_or_reason(
-    picture: Images | bytes | str, max_pixels: int, mode: Mode
+    picture: Images | bytes | str, max_pixels: int, spec: ImageSpec, mode: Mode
 ) -> PreprocessedImage | str:
     """Return the decoded image, or the reason why it cannot be decoded.
 
-    An image (28, 28) or a reason is returned unchanged.
+    An image (C, H, W) or a reason is returned unchanged.
     """
     if isinstance(picture, np.ndarray):
-        return PreprocessedImage(picture, UNCHANGED)
+        return PreprocessedImage(picture, PLAIN[spec.pipeline])
     if isinstance(picture, str):
         return picture
     try:
-        return preprocess_fast_path(picture, mode) or preprocess(
-            open_image(picture, max_pixels), mode
+        return preprocess_fast_path(picture, spec, mode) or preprocess(
+            open_image(picture, max_pixels), spec, mode
         )
     except RequestError as error:
         return str(error)
 
 
-def _stacked(seen: Images | list[PreprocessedImage]) -> tuple[Images, Sequence[Preprocessing]]:
-    """Return images (M, 1, 28, 28) and the preprocessing of each."""
+def _stacked(
+    seen: Images | list[PreprocessedImage], spec: ImageSpec
+) -> tuple[Images, Sequence[Preprocessing]]:
+    """Return images (M, C, H, W) and the preprocessing of each."""
     if isinstance(seen, np.ndarray):
-        return seen, [UNCHANGED] * len(seen)
-    images = np.zeros((len(seen), 1, 28, 28), np.uint8)  # (M, 1, 28, 28)
+        return seen, [PLAIN[spec.pipeline]] * len(seen)
+    images = np.zeros((len(seen), *spec.shape), np.uint8)  # (M, C, H, W)
     for image, (pixels, _) in zip(images, seen, strict=True):
-        image[0] = pixels
+        image[:] = pixels
     return images, [preprocessing for _, preprocessing in seen]
 
 
 def _probabilities(model: OnnxModel, images: Images) -> NDArray[np.float32]:
-    size = BATCH if model.device == "cpu" else CUDA_BATCH
+    size = model.batch_size(CPU_BATCH if model.device == "cpu" else CUDA_BATCH)
     runs = [model.classify(images[i : i + size]) for i in range(0, len(images), size)]
     return np.concatenate([np.zeros((0, len(model.labels)), np.float32), *runs])  # (M, K)
 

@@ -12,13 +12,13 @@ import numpy as np
 from service.drift.statistics import squared_norms
 from service.errors import InputError
 from service.inference.results import Classification, classifications
-from service.offline.classify_chunk import preprocess_or_reason
+from service.offline.classify_chunk import CPU_BATCH, preprocess_or_reason
 from service.offline.inputs.image_contents import read_picture
-from service.preprocessing.pipeline import Mode, PreprocessedImage
+from service.preprocessing.pipeline import MODES, Mode, PreprocessedImage
 from service.runtime.onnx_model import OnnxModel
+from service.signature import ImageSpec
 
-BATCH = 64  # ONNX Runtime is no faster with more
-AHEAD = 2 * BATCH  # images decoded in advance: 28 x 28 bytes each
+AHEAD = 2 * CPU_BATCH  # images decoded in advance
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -44,7 +44,7 @@ def classify_files(
         model: the model.
         files: file names; `-` is standard input.
         max_pixels: the largest width times height that is decoded.
-        mode: how an image becomes 28 x 28; see `preprocess`.
+        mode: how a picture becomes the model's image; see `preprocess`.
         top_k: number of classes in an answer, the most probable first; None for all.
 
     Yields:
@@ -52,26 +52,30 @@ def classify_files(
     """
 
     def see(file: str) -> tuple[str, PreprocessedImage | str]:
-        return file, _see(file, max_pixels, mode)
+        return file, _see(file, max_pixels, model.signature.image, mode)
 
     pictures = _in_threads(see, files)
-    while batch := list(islice(pictures, BATCH)):
+    while batch := list(islice(pictures, CPU_BATCH)):
         yield _classify(model, batch, top_k)
 
 
-def check_top_k(model: OnnxModel, top_k: int | None) -> None:
-    """Check that the model has at least `top_k` classes.
+def check_options(model: OnnxModel, mode: Mode, top_k: int | None) -> None:
+    """Check that the model has at least `top_k` classes, and a pipeline with this mode.
 
     Raises:
-        InputError: the model has fewer classes.
+        InputError: it has not.
     """
     if top_k is not None and top_k > len(model.labels):
         raise InputError(f"--top-k {top_k}: the model has {len(model.labels)} classes")
+    pipeline = model.signature.image.pipeline
+    if mode not in MODES[pipeline]:
+        modes = " or ".join(MODES[pipeline])
+        raise InputError(f"--mode {mode}: the model's pipeline is {pipeline}, expected {modes}")
 
 
-def _see(file: str, max_pixels: int, mode: Mode) -> PreprocessedImage | str:
+def _see(file: str, max_pixels: int, spec: ImageSpec, mode: Mode) -> PreprocessedImage | str:
     """Return the decoded file, or the reason why it cannot be decoded."""
-    return preprocess_or_reason(read_picture(file), max_pixels, mode)
+    return preprocess_or_reason(read_picture(file), max_pixels, spec, mode)
 
 
 def _classify(
@@ -89,7 +93,7 @@ def _classify(
 def _answers(
     model: OnnxModel, seen: Sequence[PreprocessedImage], top_k: int | None
 ) -> list[Classification]:
-    images = np.stack([pixels for pixels, _ in seen])[:, None]  # (N, 1, 28, 28)
+    images = np.stack([pixels for pixels, _ in seen])  # (N, C, H, W)
     preprocessings = [preprocessing for _, preprocessing in seen]
     statistics = model.input_statistics
     shifts = squared_norms(statistics.whitened(images)).tolist() if statistics else None  # N

@@ -13,10 +13,10 @@ from typing import Literal, NamedTuple
 from service.errors import InputError, OutputError
 from service.malloc import tune_malloc_for_batch
 from service.offline.classify_chunk import ClassifyOptions, EncodedRows
-from service.offline.classify_files import check_top_k
+from service.offline.classify_files import check_options
 from service.offline.inputs.discovery import find_shards, remaining_chunks
 from service.offline.inputs.image_files import Skipped
-from service.offline.inputs.types import display_name
+from service.offline.inputs.types import Shard, display_name
 from service.offline.manifest import claim_output, inputs
 from service.offline.result_writers import Results, open_results
 from service.preprocessing.pipeline import Mode
@@ -71,7 +71,7 @@ def run(settings: ServiceSettings, job: Job, counter: Counter) -> Done:
     content = read_model(settings.model)
     model = load_model(here, content)
     device = settings.device if by_ray else model.device
-    check_top_k(model, job.top_k)
+    check_options(model, job.mode, job.top_k)
     if "-" in job.arguments:
         raise InputError("-: standard input cannot be read again for --resume: name a file")
     open_them = open_results(job.out, model, job.top_k)
@@ -85,7 +85,8 @@ def run(settings: ServiceSettings, job: Job, counter: Counter) -> Done:
         rows = faults = 0
         skipped = Skipped()
         with counter(results.rows) as count:
-            for piece in _pieces(job, results, content, device, choices, skipped):
+            shards = find_shards(job.arguments, skipped, model.signature.image, job.column)
+            for piece in _pieces(job, shards, results, content, device, choices, skipped):
                 with _written_to(job.out):
                     results.write(piece)
                 rows, faults = rows + piece.rows, faults + piece.faults
@@ -115,13 +116,13 @@ def _written_to(out: Path) -> Iterator[None]:
 
 def _pieces(
     job: Job,
+    shards: Iterator[Shard],
     results: Results,
     content: bytes,
     device: Device,
     choices: ClassifyOptions,
     skipped: Skipped,
 ) -> Iterator[EncodedRows]:
-    shards = find_shards(job.arguments, skipped, job.column)
     if job.engine == "ray":
         from service.offline.ray_engine import classify_on_ray
 

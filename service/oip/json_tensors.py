@@ -1,4 +1,4 @@
-"""The image tensor of a request, UINT8 (N, 1, 28, 28), read from JSON numbers or from bytes."""
+"""The image tensor of a request, UINT8 (N, C, H, W), read from JSON numbers or from bytes."""
 
 import math
 from collections.abc import Sequence
@@ -10,34 +10,34 @@ import orjson
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
-from service.runtime.metadata import SIDE
-from service.runtime.onnx_model import INPUT
+from service.runtime.signature import INPUT
 
-IMAGE_SHAPE = (1, SIDE, SIDE)
-IMAGE_BYTES = math.prod(IMAGE_SHAPE)
 SEEN = 60  # characters of a wrong value that an error message shows
 
 
-def image_shape(shape: Any) -> tuple[int, ...]:
-    """Return a request's shape, (N, 1, 28, 28) with N at least 1.
+Shape = tuple[int, int, int]  # of one image, (C, H, W)
+
+
+def image_shape(shape: Any, image: Shape) -> tuple[int, ...]:
+    """Return a request's shape, (N, C, H, W) with N at least 1, of images of shape `image`.
 
     Raises:
         InvalidInput: it is a different shape, or not a shape.
     """
     whole = isinstance(shape, list) and all(type(axis) is int for axis in shape)
-    if not whole or len(shape) != 1 + len(IMAGE_SHAPE) or tuple(shape[1:]) != IMAGE_SHAPE:
-        raise _wrong_shape(shape)
+    if not whole or len(shape) != 1 + len(image) or tuple(shape[1:]) != image:
+        raise _wrong_shape(shape, image)
     if shape[0] < 1:
-        raise _wrong_shape(shape)
+        raise _wrong_shape(shape, image)
     return tuple(shape)
 
 
 def images_from_json(data: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return JSON numbers as images (N, 1, 28, 28).
+    """Return JSON numbers as images (N, C, H, W).
 
     Args:
         data: integers from 0 to 255 in row-major order, as one list, or nested like the shape.
-        shape: (N, 1, 28, 28), as `image_shape` returns it.
+        shape: (N, C, H, W), as `image_shape` returns it.
 
     Raises:
         InvalidInput: there are too few or too many numbers, or a value is not such a number.
@@ -52,13 +52,13 @@ def images_from_json(data: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:
             f"the data of {INPUT!r} has {len(values):,} numbers, its shape {list(shape)} needs "
             f"{math.prod(shape):,}"
         )
-    return np.frombuffer(_as_bytes(values), np.uint8).reshape(shape)  # (N, 1, 28, 28)
+    return np.frombuffer(_as_bytes(values), np.uint8).reshape(shape)  # (N, C, H, W)
 
 
 def images_from_bytes(content: bytes, offset: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return the images (N, 1, 28, 28) that start at offset in a body, without a copy."""
+    """Return the images (N, C, H, W) that start at offset in a body, without a copy."""
     count = math.prod(shape)
-    return np.frombuffer(content, np.uint8, count, offset).reshape(shape)  # (N, 1, 28, 28)
+    return np.frombuffer(content, np.uint8, count, offset).reshape(shape)  # (N, C, H, W)
 
 
 def shorten(value: Any) -> str:
@@ -104,8 +104,8 @@ def _wrong_value(values: Sequence[Any]) -> InvalidInput:
     )
 
 
-def _wrong_shape(shape: Any) -> InvalidInput:
-    expected = ", ".join(map(str, IMAGE_SHAPE))
+def _wrong_shape(shape: Any, image: Shape) -> InvalidInput:
+    expected = ", ".join(map(str, image))
     return InvalidInput(
         f"the shape of {INPUT!r}: expected [N, {expected}], got {shorten(shape)}; N is the number "
         f"of images, at least 1; one image is [1, {expected}]"

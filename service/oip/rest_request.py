@@ -15,16 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
-from service.http.json_body import read_json
+from service.http.json_body import JSON_TYPE_NAMES, read_json
 from service.oip.json_tensors import (
-    IMAGE_BYTES,
-    IMAGE_SHAPE,
+    Shape,
     image_shape,
     images_from_bytes,
     images_from_json,
     shorten,
 )
-from service.runtime.onnx_model import INPUT, LOGITS, PROBABILITIES
+from service.runtime.signature import INPUT, LOGITS, PROBABILITIES
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
@@ -35,13 +34,6 @@ HEAD_CACHE_SIZE, HEAD_CACHE_BYTES = 128, 1024
 LENGTH = re.compile("[0-9]{1,18}")
 DATATYPE = "UINT8"
 OUTPUTS = (LOGITS, PROBABILITIES)
-KINDS = {
-    bool: "true or false",
-    dict: "an object",
-    int: "an integer",
-    list: "a list",
-    str: "a string",
-}
 
 
 @dataclass(frozen=True)
@@ -58,7 +50,7 @@ class InferenceRequest:
     """A parsed inference request."""
 
     identity: str | None
-    images: NDArray[np.uint8]  # (N, 1, 28, 28)
+    images: NDArray[np.uint8]  # (N, C, H, W)
     outputs: Sequence[RequestedOutput]
 
 
@@ -67,19 +59,20 @@ class _Head:
     """The content of a request's JSON."""
 
     identity: str | None
-    shape: tuple[int, ...]  # (N, 1, 28, 28)
+    shape: tuple[int, ...]  # (N, C, H, W)
     size: int | None  # bytes of the binary tensor after the JSON
     data: Any  # the numbers, if there is no binary tensor
     outputs: Sequence[RequestedOutput]
 
 
-def parse_request(body: bytes, header_length: str | None) -> InferenceRequest:
+def parse_request(body: bytes, header_length: str | None, image: Shape) -> InferenceRequest:
     """Return the parsed request.
 
     Args:
         body: the JSON object, followed by binary tensors if there are any.
         header_length: the header Inference-Header-Content-Length, if it was sent: the bytes of
             the JSON object. If 0, the whole body is the images, and all outputs are binary.
+        image: shape (C, H, W) of the images that the model takes.
 
     Raises:
         InvalidInput: the request does not follow the protocol, or asks for something that the
@@ -87,11 +80,11 @@ def parse_request(body: bytes, header_length: str | None) -> InferenceRequest:
     """
     length = _json_length(body, header_length)
     if length == 0 and header_length is not None:
-        return InferenceRequest(None, _raw_images(body), _all_outputs(binary=True))
+        return InferenceRequest(None, _raw_images(body, image), _all_outputs(binary=True))
     if length < len(body) and length <= HEAD_CACHE_BYTES:
-        head = _parse_head_cached(body[:length])
+        head = _parse_head_cached(body[:length], image)
     else:
-        head = _parse_head(body, length)
+        head = _parse_head(body, length, image)
     return InferenceRequest(head.identity, _images(head, body, length), head.outputs)
 
 
@@ -106,25 +99,25 @@ def _json_length(body: bytes, header_length: str | None) -> int:
     return int(header_length)
 
 
-def _parse_head(body: bytes, length: int) -> _Head:
-    content = _parse_json(body, length)
+def _parse_head(body: bytes, length: int, image: Shape) -> _Head:
+    content = _parse_json(body, length, image[2])
     parameters = _optional(content, "parameters", dict, "the request", {})
     binary = _optional(parameters, "binary_data_output", bool, "the parameters object", False)
     return _Head(
         _optional(content, "id", str, "the request", None),
-        *_input(content),
+        *_input(content, image),
         _outputs(content, binary) or _all_outputs(binary),
     )
 
 
 @lru_cache(HEAD_CACHE_SIZE)
-def _parse_head_cached(text: bytes) -> _Head:
-    return _parse_head(text, len(text))
+def _parse_head_cached(text: bytes, image: Shape) -> _Head:
+    return _parse_head(text, len(text), image)
 
 
-def _parse_json(body: bytes, length: int) -> Mapping[str, Any]:
+def _parse_json(body: bytes, length: int, width: int) -> Mapping[str, Any]:
     try:
-        content = read_json(body, length)
+        content = read_json(body, length, width)
     except InvalidInput as error:
         raise InvalidInput(f"{error}; binary tensors after it need {HEADER_LENGTH}") from None
     if not isinstance(content, dict):
@@ -132,17 +125,18 @@ def _parse_json(body: bytes, length: int) -> Mapping[str, Any]:
     return content
 
 
-def _raw_images(body: bytes) -> NDArray[np.uint8]:
-    count, rest = divmod(len(body), IMAGE_BYTES)
+def _raw_images(body: bytes, image: Shape) -> NDArray[np.uint8]:
+    size = math.prod(image)
+    count, rest = divmod(len(body), size)
     if rest or not count:
         raise InvalidInput(
             f"the body is one tensor, {INPUT!r}, because {HEADER_LENGTH} is 0: expected "
-            f"{IMAGE_BYTES} bytes for each image, and at least one image, got {len(body):,} bytes"
+            f"{size} bytes for each image, and at least one image, got {len(body):,} bytes"
         )
-    return images_from_bytes(body, 0, (count, *IMAGE_SHAPE))
+    return images_from_bytes(body, 0, (count, *image))
 
 
-def _input(content: Mapping[str, Any]) -> tuple[tuple[int, ...], int | None, Any]:
+def _input(content: Mapping[str, Any], image: Shape) -> tuple[tuple[int, ...], int | None, Any]:
     """Return the input's shape, binary_data_size and data; one of the last two is None."""
     entry = _only_input(content)
     where = f"the input {INPUT!r}"
@@ -151,7 +145,7 @@ def _input(content: Mapping[str, Any]) -> tuple[tuple[int, ...], int | None, Any
         raise InvalidInput(
             f"the datatype of {INPUT!r}: expected {DATATYPE}, got {shorten(datatype)}"
         )
-    shape = image_shape(_required(entry, "shape", list, where))
+    shape = image_shape(_required(entry, "shape", list, where), image)
     parameters = _optional(entry, "parameters", dict, where, {})
     _refuse_shared_memory(parameters, where)
     size = _optional(
@@ -166,7 +160,7 @@ def _input(content: Mapping[str, Any]) -> tuple[tuple[int, ...], int | None, Any
 
 
 def _images(head: _Head, body: bytes, offset: int) -> NDArray[np.uint8]:
-    """Return the images (N, 1, 28, 28); offset is the end of the JSON."""
+    """Return the images (N, C, H, W); offset is the end of the JSON."""
     if head.size is None:
         _check_sizes(0, 0, len(body) - offset)
         return images_from_json(head.data, head.shape)
@@ -243,7 +237,7 @@ def _entries(content: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]
 def _required(content: Mapping[str, Any], key: str, kind: type[Any], where: str) -> Any:
     value = _optional(content, key, kind, where, None)
     if value is None:
-        raise InvalidInput(f"{where} has no {key}: expected {KINDS[kind]}")
+        raise InvalidInput(f"{where} has no {key}: expected {JSON_TYPE_NAMES[kind]}")
     return value
 
 
@@ -255,5 +249,7 @@ def _optional(
     if value is None:
         return default
     if type(value) is not kind:  # isinstance would accept true as an integer
-        raise InvalidInput(f"{key} of {where}: expected {KINDS[kind]}, got {shorten(value)}")
+        raise InvalidInput(
+            f"{key} of {where}: expected {JSON_TYPE_NAMES[kind]}, got {shorten(value)}"
+        )
     return value

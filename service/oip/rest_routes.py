@@ -19,7 +19,8 @@ from service.http.responses import json_response
 from service.http.scope import INFLATED
 from service.inference.data_plane import DataPlane
 from service.inference.served_model import ServedModel
-from service.oip.json_tensors import IMAGE_SHAPE
+from service.oip.json_tensors import Shape
+from service.oip.protocol import EXTENSIONS, PLATFORM
 from service.oip.rest_request import (
     DATATYPE,
     HEADER_LENGTH,
@@ -29,12 +30,9 @@ from service.oip.rest_request import (
     parse_request,
 )
 from service.oip.rest_response import write_response
-from service.runtime.onnx_model import INPUT
+from service.runtime.signature import INPUT
 from service.telemetry.request_timing import timing
 from service.version import SERVER, SERVER_VERSION
-
-EXTENSIONS = ("binary_tensor_data", "classification")
-PLATFORM = "onnxruntime_onnx"  # Triton's name for it
 
 LENGTH_NAME = HEADER_LENGTH.lower().encode()
 MEDIA_TYPES = ("application/json", "application/octet-stream")
@@ -42,9 +40,9 @@ MEDIA_TYPES = ("application/json", "application/octet-stream")
 UNNAMED = ("", "application/x-www-form-urlencoded")
 
 # Five images as JSON, or the JSON before any number of binary images: too little to parse for the
-# switch to a thread. The same holds for a response to so many images.
-INLINE_BYTES = 16 * 1024
-INLINE_IMAGES = 64
+# switch to a thread. The same holds for a response of so many numbers.
+INLINE_JSON_BYTES = 16 * 1024
+INLINE_RESPONSE_NUMBERS = 640
 
 
 async def server_metadata(request: Request) -> Response:
@@ -66,21 +64,22 @@ async def server_ready(request: Request) -> Response:
 
 async def model_ready(request: Request) -> Response:
     """Serve `GET /v2/models/NAME[/versions/VERSION]/ready`."""
-    _ = request.app.state.data_plane.ready_model
-    model = _named(request).model
+    data_plane: DataPlane = request.app.state.data_plane
+    _ = data_plane.ready_model
+    model = _named(request, data_plane).model
     return json_response({"name": model.name, "ready": True})
 
 
 async def model_metadata(request: Request) -> Response:
     """Serve `GET /v2/models/NAME[/versions/VERSION]`: the model's inputs and outputs."""
-    model = _named(request).model
+    model = _named(request, request.app.state.data_plane).model
     outputs = [_tensor(name, "FP32", len(model.labels)) for name in OUTPUTS]
     return json_response(
         {
             "name": model.name,
             "versions": [model.version],
             "platform": PLATFORM,
-            "inputs": [_tensor(INPUT, DATATYPE, *IMAGE_SHAPE)],
+            "inputs": [_tensor(INPUT, DATATYPE, *model.signature.image.shape)],
             "outputs": outputs,
         }
     )
@@ -89,38 +88,37 @@ async def model_metadata(request: Request) -> Response:
 async def infer(request: Request) -> Response:
     """Serve `POST /v2/models/NAME[/versions/VERSION]/infer`."""
     data_plane: DataPlane = request.app.state.data_plane
-    served = _named(request)
-    read_query(request.scope["query_string"])
-    _check_media_type(header(request, b"content-type") or "")
-    encoding = header(request, b"content-encoding") or ""
-    compressed = is_compressed(encoding)
-    max_bytes = data_plane.settings.max_body_bytes
-    body = await read_body(request, max_bytes)
-    header_length = header(request, LENGTH_NAME)
-    watch = timing(request.scope)
+    with _named(request, data_plane) as served:
+        read_query(request.scope["query_string"])
+        _check_media_type(header(request, b"content-type") or "")
+        encoding = header(request, b"content-encoding") or ""
+        compressed = is_compressed(encoding)
+        max_bytes = data_plane.settings.max_body_bytes
+        body = await read_body(request, max_bytes)
+        header_length = header(request, LENGTH_NAME)
+        watch = timing(request.scope)
 
-    with watch.decoding():
-        if compressed:
-            body = await read_in_thread(inflate, body, encoding, max_bytes)
-            request.scope[INFLATED](len(body))
-        parsed = await _parse(body, header_length)
-    names = [output.name for output in parsed.outputs]
-    arrays = await served.infer(parsed.images, names, watch)  # (N, K) each
-    if len(parsed.images) <= INLINE_IMAGES:
-        return write_response(served.model, parsed, arrays)
-    return await asyncio.to_thread(write_response, served.model, parsed, arrays)
+        with watch.decoding():
+            if compressed:
+                body = await read_in_thread(inflate, body, encoding, max_bytes)
+                request.scope[INFLATED](len(body))
+            parsed = await _parse(body, header_length, served.model.signature.image.shape)
+        names = [output.name for output in parsed.outputs]
+        arrays = await served.infer(parsed.images, names, watch)  # (N, K) each
+        if len(parsed.images) * len(served.model.labels) <= INLINE_RESPONSE_NUMBERS:
+            return write_response(served.model, parsed, arrays)
+        return await asyncio.to_thread(write_response, served.model, parsed, arrays)
 
 
-async def _parse(body: bytes, header_length: str | None) -> InferenceRequest:
+async def _parse(body: bytes, header_length: str | None, image: Shape) -> InferenceRequest:
     """Return the parsed request; long JSON is parsed in a thread."""
-    if _json_bytes(body, header_length) <= INLINE_BYTES:
-        return parse_request(body, header_length)
-    return await read_in_thread(parse_request, body, header_length)
+    if _json_bytes(body, header_length) <= INLINE_JSON_BYTES:
+        return parse_request(body, header_length, image)
+    return await read_in_thread(parse_request, body, header_length, image)
 
 
-def _named(request: Request) -> ServedModel:
+def _named(request: Request, data_plane: DataPlane) -> ServedModel:
     """Return the model named in the request's path."""
-    data_plane: DataPlane = request.app.state.data_plane
     return data_plane.named(request.path_params["name"], request.path_params.get("version"))
 
 

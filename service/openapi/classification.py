@@ -1,6 +1,6 @@
 """The OpenAPI description of `/classify`, `/classify_batch` and `/predict`."""
 
-from typing import Any, get_args
+from typing import Any
 
 from service.errors import (
     InvalidInput,
@@ -21,52 +21,49 @@ from service.openapi.components import (
     operation,
     reference,
 )
+from service.openapi.model_facts import ModelFacts
 from service.preprocessing.formats import MEDIA_TYPES
-from service.preprocessing.pipeline import SIDE, Mode
 from service.rest.uploads import BATCH_FIELD, FIELD, FORM
 
 TAG = "Classification"
 REFUSALS = (RequestTimeout, Overloaded, NotReady, Timeout)  # of all inference requests
 ERRORS = (InvalidInput, TooLarge, UnsupportedType, *REFUSALS)
 
-MODE: OpenAPIObject = {
-    "name": "mode",
-    "in": "query",
-    "description": "How a picture becomes 28 x 28 in grey. raw: it is only resized; 0 is "
-    "background. photo: the pipeline of the data set, which trims, centres, and negates a "
-    "light background. auto: raw for a grey picture of 28 x 28, photo for any other.",
-    "schema": {"type": "string", "enum": list(get_args(Mode)), "default": "auto"},
-}
-TOP_K: OpenAPIObject = {
-    "name": "top_k",
-    "in": "query",
-    "description": "How many classes `probabilities` has, the most probable first. If not given: "
-    "all, in the model's order.",
-    "schema": {"type": "integer", "minimum": 1, "maximum": 10},
-    "example": 3,
+PIPELINES = {
+    "fashion-mnist": "How a picture becomes {size} in grey. raw: it is only resized; 0 is "
+    "background. photo: the pipeline of Fashion-MNIST, which trims, centres, and negates a light "
+    "background. auto: raw for a grey picture of {size}, photo for any other.",
+    "resize": "The model's pipeline is resize: a picture is squeezed to {size}.",
+    "center-crop": "The model's pipeline is center-crop: a picture's shorter side is brought to "
+    "{resize} pixels, and {size} are cut from its centre.",
 }
 
-CLASSIFICATION = {
-    "label": "Ankle boot",
-    "class_id": 9,
-    "confidence": 0.9994,
-    "probabilities": {"Ankle boot": 0.9994, "Sneaker": 0.0005, "Sandal": 0.0001},
-    "preprocessing": {"mode": "photo", "negated": True, "trimmed": True},
-    "model": {"name": "fashion_lenet", "version": "1.1.0"},
-    "input": {"shift": 0.412, "unusual": False, "hint": ""},
-}
-PREDICTIONS = {
-    "probabilities": [[0.0, 0.99, 0.0, 0.01, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]],
-    "class_ids": [1],
-    "labels": ["Trouser"],
-}
 
-# A pair of trousers in 28 x 28 pixels.
-WAIST, LEGS = range(9, 19), (*range(9, 13), *range(15, 19))
-TROUSERS = [
-    [200 if column in (WAIST if row < 8 else LEGS) else 0 for column in range(SIDE)]
-    for row in range(SIDE)
-]
+def mode(model: ModelFacts) -> OpenAPIObject:
+    """Return the parameter `mode`."""
+    description = "How a picture is prepared."
+    if model.signature:
+        image = model.signature.image
+        size = f"{image.height} x {image.width}"
+        description = PIPELINES[image.pipeline].format(size=size, resize=image.resize)
+    return {
+        "name": "mode",
+        "in": "query",
+        "description": description,
+        "schema": {"type": "string", "enum": list(model.modes), "default": "auto"},
+    }
+
+
+def _top_k(model: ModelFacts) -> OpenAPIObject:
+    most = {} if model.classes is None else {"maximum": model.classes}
+    return {
+        "name": "top_k",
+        "in": "query",
+        "description": "How many classes `probabilities` has, the most probable first. If not "
+        "given: all, in the model's order.",
+        "schema": {"type": "integer", "minimum": 1, **most},
+        "example": min(3, model.classes or 3),
+    }
 
 
 def _form(field: str, schema: OpenAPIObject) -> OpenAPIObject:
@@ -78,65 +75,67 @@ def _form(field: str, schema: OpenAPIObject) -> OpenAPIObject:
 PICTURE = _form(FIELD, BINARY) | {kind: {"schema": BINARY} for kind in (*MEDIA_TYPES, OCTETS)}
 
 
-def paths() -> OpenAPIObject:
+def paths(model: ModelFacts) -> OpenAPIObject:
     """Return the paths of the classification routes."""
     return {
-        "/classify": {"post": _classify()},
-        "/classify_batch": {"post": _classify_batch()},
-        "/predict": {"post": _predict()},
+        "/classify": {"post": _classify(model)},
+        "/classify_batch": {"post": _classify_batch(model)},
+        "/predict": {"post": _predict(model)},
     }
 
 
-def _classify() -> OpenAPIObject:
+def _classify(model: ModelFacts) -> OpenAPIObject:
     return operation(
         "classify",
         TAG,
-        "Say what garment a picture shows",
-        answers("What the picture shows.", _json("Classification", CLASSIFICATION), ERRORS),
-        [MODE, TOP_K],
+        "Classify a picture",
+        answers("What the picture shows.", _json("Classification", model.classification), ERRORS),
+        [mode(model), _top_k(model)],
         PICTURE,
         f"The picture is the form field `{FIELD}`, or the body itself.",
     )
 
 
-def _classify_batch() -> OpenAPIObject:
+def _classify_batch(model: ModelFacts) -> OpenAPIObject:
     many = {"type": "array", "minItems": 1, "items": BINARY}
     schema = {"type": "array", "items": reference("Classification")}
+    example = [model.classification] if model.classification else None
     return operation(
         "classify_batch",
         TAG,
-        "Say what garment each of several pictures shows",
-        answers("The answers, in order.", content(JSON, schema, [CLASSIFICATION]), ERRORS),
-        [MODE, TOP_K],
+        "Classify several pictures",
+        answers("The answers, in order.", content(JSON, schema, example), ERRORS),
+        [mode(model), _top_k(model)],
         _form(BATCH_FIELD, many),
         f"Each picture is a field `{BATCH_FIELD}` of one form. If one is broken, the whole form is "
         "refused, with an error that names it.",
     )
 
 
-def _predict() -> OpenAPIObject:
+def _predict(model: ModelFacts) -> OpenAPIObject:
+    example = {"images": [model.image]} if model.image else None
     return operation(
         "predict",
         TAG,
         "Classify images given as numbers",
-        answers("The answers, in order.", _json("Predictions", PREDICTIONS), ERRORS),
-        body=content(JSON, _images(), {"images": [[TROUSERS]]}),
-        description=f"Images are N x 1 x {SIDE} x {SIDE}; 0 is background and 255 is garment.",
+        answers("The answers, in order.", _json("Predictions", model.predictions), ERRORS),
+        body=content(JSON, _images(model), example),
+        description=f"Images are {model.shape}, the model's own input: numbers from 0 to 255.",
     )
 
 
-def _images() -> OpenAPIObject:
-    image = _list(_list(_list({"type": "integer", "minimum": 0, "maximum": 255}, SIDE), SIDE), 1)
+def _images(model: ModelFacts) -> OpenAPIObject:
+    image: OpenAPIObject = {"type": "integer", "minimum": 0, "maximum": 255}
+    for axis in reversed(model.axes):
+        image = {"type": "array", "minItems": axis, "maxItems": axis, "items": image}
     return {
         "type": "object",
         "required": ["images"],
         "additionalProperties": False,
-        "properties": {"images": {"type": "array", "minItems": 1, "items": image}},
+        "properties": {
+            "images": {"type": "array", "minItems": 1, "items": image if model.axes else {}}
+        },
     }
-
-
-def _list(items: OpenAPIObject, length: int) -> OpenAPIObject:
-    return {"type": "array", "minItems": length, "maxItems": length, "items": items}
 
 
 def _json(schema: str, example: Any) -> OpenAPIObject:

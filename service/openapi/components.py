@@ -58,7 +58,7 @@ COMPONENTS: OpenAPIObject = {
                     "description": "What was wrong, and what is expected.",
                 }
             },
-            "example": {"error": "top_k is '0', expected one of 1, 2, 3, 4, 5, 6, 7, 8, 9, 10"},
+            "example": {"error": "mode is 'grey', expected one of auto, raw, photo"},
         }
     },
 }

@@ -11,17 +11,13 @@ from pydantic import TypeAdapter
 from service.inference.results import Classification, Predictions
 from service.openapi import classification, open_inference, operations
 from service.openapi.components import COMPONENTS, OpenAPIObject
+from service.openapi.model_facts import NO_MODEL, ModelFacts
 from service.openapi.security import with_keys
+from service.runtime.onnx_model import OnnxModel
 from service.settings import ServiceSettings
 from service.version import SERVER_VERSION
 
 VERSION = "3.0.3"  # of OpenAPI; most client generators support no newer one
-INFO = {
-    "title": "Fashion LeNet-BN",
-    "version": SERVER_VERSION,
-    "description": "Says what garment a picture shows. Every error is "
-    '`{"error": "what was wrong and what is expected"}`.',
-}
 TAGS = {
     classification.TAG: "Classify pictures, or images as numbers.",
     open_inference.TAG: "The protocol of tritonclient and KServe's client.",
@@ -33,25 +29,34 @@ TAGS = {
 class OpenAPI:
     """The description, with the interface that BentoML expects."""
 
-    def __init__(self, settings: ServiceSettings | None = None) -> None:
+    def __init__(
+        self, settings: ServiceSettings | None = None, model: OnnxModel | None = None
+    ) -> None:
         """Build the description, without BentoML's own.
 
         Args:
             settings: of the server; None for the defaults.
+            model: whose shape, classes and examples it has; None where none is ready.
         """
+        facts = ModelFacts.of(model) if model else NO_MODEL
         self.content: OpenAPIObject = {
             "openapi": VERSION,
-            "info": INFO,
+            "info": {
+                "title": facts.name,
+                "version": SERVER_VERSION,
+                "description": f"{facts.purpose} Every error is "
+                '`{"error": "what was wrong and what is expected"}`.',
+            },
             # Relative to the description's URL, so that a proxy may strip a prefix.
             "servers": [{"url": "./"}],
             "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
             "paths": {
-                **classification.paths(),
-                **open_inference.paths(),
-                **operations.paths(),
+                **classification.paths(facts),
+                **open_inference.paths(facts),
+                **operations.paths(facts),
             },
             "components": COMPONENTS
-            | {"schemas": COMPONENTS["schemas"] | open_inference.SCHEMAS | _answers()},
+            | {"schemas": COMPONENTS["schemas"] | open_inference.schemas(facts) | _answers()},
         }
 
         if settings and settings.metrics_port:

@@ -5,9 +5,9 @@ Schemas as in the protocol's `inference_rest.md`, and Triton's extensions "Binar
 """
 
 from service.errors import InvalidInput, NotFound, NotReady, TooLarge, UnsupportedType
+from service.oip.protocol import EXTENSIONS, PLATFORM
 from service.oip.rest_request import HEADER_LENGTH, OUTPUTS
-from service.oip.rest_routes import EXTENSIONS, PLATFORM
-from service.openapi.classification import REFUSALS, TROUSERS
+from service.openapi.classification import REFUSALS
 from service.openapi.components import (
     BINARY,
     JSON,
@@ -19,11 +19,10 @@ from service.openapi.components import (
     operation,
     reference,
 )
-from service.preprocessing.pipeline import SIDE
+from service.openapi.model_facts import ModelFacts
 from service.version import SERVER, SERVER_VERSION
 
 TAG = "Open Inference Protocol v2"
-NAME, VERSION = "fashion_lenet", "1.1.0"
 MODEL = "/v2/models/{name}"
 
 YES: OpenAPIObject = {"type": "boolean", "description": "true; an error says no"}
@@ -42,103 +41,119 @@ def _list(items: OpenAPIObject, **limits: int) -> OpenAPIObject:
     return {"type": "array", "items": items, **limits}
 
 
-SCHEMAS: OpenAPIObject = {
-    "ServerMetadata": _object(
-        "name version extensions", name=TEXT, version=TEXT, extensions=_list(TEXT)
-    ),
-    "ModelMetadata": _object(
-        "name versions platform inputs outputs",
-        name=TEXT,
-        versions=_list(TEXT),
-        platform=TEXT,
-        inputs=_list(reference("TensorMetadata")),
-        outputs=_list(reference("TensorMetadata")),
-    ),
-    "TensorMetadata": _object("name datatype shape", name=TEXT, datatype=TEXT, shape=SHAPE),
-    "InferRequest": _object(
-        "inputs",
-        id=TEXT | NULL,
-        parameters=_object("", binary_data_output={"type": "boolean"} | NULL) | NULL,
-        inputs=_list(reference("InputTensor"), minItems=1, maxItems=1),
-        outputs=_list(reference("RequestedOutput"), maxItems=len(OUTPUTS)) | NULL,
-    ),
-    "InputTensor": _object(
-        "name datatype shape",
-        name={"type": "string", "enum": ["image"]},
-        datatype={"type": "string", "enum": ["UINT8"]},
-        shape=_list(WHOLE, minItems=4, maxItems=4)
-        | {"description": f"N, 1, {SIDE}, {SIDE}; N is at least 1"},
-        data=_list({})
-        | {"description": "integers from 0 to 255, as one list or nested like the shape"}
-        | NULL,
-        parameters=_object("", binary_data_size=WHOLE | NULL) | NULL,
-    ),
-    "RequestedOutput": _object(
-        "name",
-        name={"type": "string", "enum": list(OUTPUTS)},
-        parameters=_object(
-            "",
-            binary_data={"type": "boolean"} | NULL,
-            classification={"type": "integer", "minimum": 1} | NULL,
-        )
-        | NULL,
-    ),
-    "InferResponse": _object(
-        "model_name model_version outputs",
-        model_name=TEXT,
-        model_version=TEXT,
-        id=TEXT,
-        outputs=_list(reference("OutputTensor")),
-    ),
-    "OutputTensor": _object(
-        "name datatype shape",
-        name=TEXT,
-        datatype={"type": "string", "enum": ["FP32", "BYTES"]},
-        shape=SHAPE,
-        data=_list({}),
-        parameters=FREE,
-    ),
-}
-SERVER_METADATA = {"name": SERVER, "version": SERVER_VERSION, "extensions": list(EXTENSIONS)}
-MODEL_METADATA = {
-    "name": NAME,
-    "versions": [VERSION],
-    "platform": PLATFORM,
-    "inputs": [{"name": "image", "datatype": "UINT8", "shape": [-1, 1, SIDE, SIDE]}],
-    "outputs": [{"name": name, "datatype": "FP32", "shape": [-1, 10]} for name in OUTPUTS],
-}
-REQUEST = {
-    "inputs": [
-        {"name": "image", "datatype": "UINT8", "shape": [1, 1, SIDE, SIDE], "data": [[TROUSERS]]}
-    ],
-    "outputs": [{"name": "probabilities"}],
-}
-RESPONSE = {
-    "model_name": NAME,
-    "model_version": VERSION,
-    "outputs": [
-        {
-            "name": "probabilities",
-            "datatype": "FP32",
-            "shape": [1, 10],
-            "data": [0.0, 0.99, 0.0, 0.01, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
-        }
-    ],
-}
+def schemas(model: ModelFacts) -> OpenAPIObject:
+    """Return the schemas of requests and responses."""
+    axes = ["N", *(model.axes or ("C", "H", "W"))]
+    return {
+        "ServerMetadata": _object(
+            "name version extensions", name=TEXT, version=TEXT, extensions=_list(TEXT)
+        ),
+        "ModelMetadata": _object(
+            "name versions platform inputs outputs",
+            name=TEXT,
+            versions=_list(TEXT),
+            platform=TEXT,
+            inputs=_list(reference("TensorMetadata")),
+            outputs=_list(reference("TensorMetadata")),
+        ),
+        "TensorMetadata": _object("name datatype shape", name=TEXT, datatype=TEXT, shape=SHAPE),
+        "InferRequest": _object(
+            "inputs",
+            id=TEXT | NULL,
+            parameters=_object("", binary_data_output={"type": "boolean"} | NULL) | NULL,
+            inputs=_list(reference("InputTensor"), minItems=1, maxItems=1),
+            outputs=_list(reference("RequestedOutput"), maxItems=len(OUTPUTS)) | NULL,
+        ),
+        "InputTensor": _object(
+            "name datatype shape",
+            name={"type": "string", "enum": ["image"]},
+            datatype={"type": "string", "enum": ["UINT8"]},
+            shape=_list(WHOLE, minItems=4, maxItems=4)
+            | {"description": f"{', '.join(map(str, axes))}; N is at least 1"},
+            data=_list({})
+            | {"description": "integers from 0 to 255, as one list or nested like the shape"}
+            | NULL,
+            parameters=_object("", binary_data_size=WHOLE | NULL) | NULL,
+        ),
+        "RequestedOutput": _object(
+            "name",
+            name={"type": "string", "enum": list(OUTPUTS)},
+            parameters=_object(
+                "",
+                binary_data={"type": "boolean"} | NULL,
+                classification={"type": "integer", "minimum": 1} | NULL,
+            )
+            | NULL,
+        ),
+        "InferResponse": _object(
+            "model_name model_version outputs",
+            model_name=TEXT,
+            model_version=TEXT,
+            id=TEXT,
+            outputs=_list(reference("OutputTensor")),
+        ),
+        "OutputTensor": _object(
+            "name datatype shape",
+            name=TEXT,
+            datatype={"type": "string", "enum": ["FP32", "BYTES"]},
+            shape=SHAPE,
+            data=_list({}),
+            parameters=FREE,
+        ),
+    }
 
-PATH_NAME: OpenAPIObject = {
-    "name": "name",
-    "in": "path",
-    "required": True,
-    "description": "The model's name.",
-    "schema": TEXT,
-    "example": NAME,
-}
-PATH_VERSION: OpenAPIObject = PATH_NAME | {
-    "name": "version",
-    "description": "The model's version.",
-    "example": VERSION,
-}
+
+SERVER_METADATA = {"name": SERVER, "version": SERVER_VERSION, "extensions": list(EXTENSIONS)}
+
+
+def _metadata(model: ModelFacts) -> OpenAPIObject | None:
+    """Return an example of a model's metadata."""
+    if model.classes is None:
+        return None
+    return {
+        "name": model.name,
+        "versions": [model.version],
+        "platform": PLATFORM,
+        "inputs": [{"name": "image", "datatype": "UINT8", "shape": [-1, *model.axes]}],
+        "outputs": [
+            {"name": name, "datatype": "FP32", "shape": [-1, model.classes]} for name in OUTPUTS
+        ],
+    }
+
+
+def _request(model: ModelFacts) -> OpenAPIObject | None:
+    if model.image is None:
+        return None
+    tensor = {"name": "image", "datatype": "UINT8", "shape": [1, *model.axes]}
+    return {
+        "inputs": [tensor | {"data": [model.image]}],
+        "outputs": [{"name": "probabilities"}],
+    }
+
+
+def _response(model: ModelFacts) -> OpenAPIObject | None:
+    if model.predictions is None:
+        return None
+    (probabilities,) = model.predictions["probabilities"]
+    tensor = {"name": "probabilities", "datatype": "FP32", "shape": [1, model.classes]}
+    return {
+        "model_name": model.name,
+        "model_version": model.version,
+        "outputs": [tensor | {"data": probabilities}],
+    }
+
+
+def _path_parameter(name: str, example: str) -> OpenAPIObject:
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": f"The model's {name}.",
+        "schema": TEXT,
+        "example": example,
+    }
+
+
 JSON_LENGTH: OpenAPIObject = {
     "name": HEADER_LENGTH,
     "in": "header",
@@ -148,8 +163,12 @@ JSON_LENGTH: OpenAPIObject = {
 }
 
 
-def paths() -> OpenAPIObject:
+def paths(model: ModelFacts) -> OpenAPIObject:
     """Return the paths of the protocol; a model's paths are also listed with its version."""
+    name, version = (
+        _path_parameter("name", model.name),
+        _path_parameter("version", model.version),
+    )
     routes = {
         "/v2": {"get": _server_metadata("v2_server_metadata")},
         "/v2/": {"get": _server_metadata("v2_server_metadata_slash")},
@@ -157,12 +176,12 @@ def paths() -> OpenAPIObject:
         "/v2/health/ready": {"get": _health("ready", "Whether it can classify", NotReady)},
     }
     for path, suffix, parameters in (
-        (MODEL, "", [PATH_NAME]),
-        (f"{MODEL}/versions/{{version}}", "_version", [PATH_NAME, PATH_VERSION]),
+        (MODEL, "", [name]),
+        (f"{MODEL}/versions/{{version}}", "_version", [name, version]),
     ):
-        routes[path] = {"get": _model_metadata(suffix, parameters)}
-        routes[f"{path}/ready"] = {"get": _model_ready(suffix, parameters)}
-        routes[f"{path}/infer"] = {"post": _infer(suffix, parameters)}
+        routes[path] = {"get": _model_metadata(model, suffix, parameters)}
+        routes[f"{path}/ready"] = {"get": _model_ready(model, suffix, parameters)}
+        routes[f"{path}/infer"] = {"post": _infer(model, suffix, parameters)}
     return routes
 
 
@@ -177,25 +196,29 @@ def _health(what: str, summary: str, *errors: type[NotReady]) -> OpenAPIObject:
     return operation(f"v2_health_{what}", TAG, summary, answers("Yes.", body, errors))
 
 
-def _model_metadata(suffix: str, parameters: list[OpenAPIObject]) -> OpenAPIObject:
-    body = content(JSON, reference("ModelMetadata"), MODEL_METADATA)
+def _model_metadata(
+    model: ModelFacts, suffix: str, parameters: list[OpenAPIObject]
+) -> OpenAPIObject:
+    body = content(JSON, reference("ModelMetadata"), _metadata(model))
     responses = answers("The model's inputs and outputs.", body, [NotFound, NotReady])
     return operation(
         f"v2_model{suffix}_metadata", TAG, "The model's inputs and outputs", responses, parameters
     )
 
 
-def _model_ready(suffix: str, parameters: list[OpenAPIObject]) -> OpenAPIObject:
-    body = content(JSON, _object("name ready", name=TEXT, ready=YES), {"name": NAME, "ready": True})
+def _model_ready(model: ModelFacts, suffix: str, parameters: list[OpenAPIObject]) -> OpenAPIObject:
+    body = content(
+        JSON, _object("name ready", name=TEXT, ready=YES), {"name": model.name, "ready": True}
+    )
     responses = answers("Yes.", body, [NotFound, NotReady])
     return operation(
         f"v2_model{suffix}_ready", TAG, "Whether the model can classify", responses, parameters
     )
 
 
-def _infer(suffix: str, parameters: list[OpenAPIObject]) -> OpenAPIObject:
+def _infer(model: ModelFacts, suffix: str, parameters: list[OpenAPIObject]) -> OpenAPIObject:
     octets = {OCTETS: {"schema": BINARY}}
-    body = content(JSON, reference("InferResponse"), RESPONSE) | octets
+    body = content(JSON, reference("InferResponse"), _response(model)) | octets
     errors = [InvalidInput, NotFound, TooLarge, UnsupportedType, *REFUSALS]
     return operation(
         f"v2_model{suffix}_infer",
@@ -203,5 +226,5 @@ def _infer(suffix: str, parameters: list[OpenAPIObject]) -> OpenAPIObject:
         "Run the network on images",
         answers("The requested outputs; in binary if requested.", body, errors),
         [*parameters, JSON_LENGTH],
-        content(JSON, reference("InferRequest"), REQUEST) | octets,
+        content(JSON, reference("InferRequest"), _request(model)) | octets,
     )

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from service.errors import RequestError, TooLarge
-from service.preprocessing.fashion_mnist import MAX_WORKING_SIDE
-from service.preprocessing.pipeline import Mode, PreprocessedImage, open_image, preprocess
+from service.preprocessing.opening import open_image
+from service.preprocessing.pipeline import Mode, PreprocessedImage, draft, preprocess
+from service.signature import ImageSpec
 
 
 class Job(NamedTuple):
@@ -15,6 +16,7 @@ class Job(NamedTuple):
     contents: Sequence[bytes]
     names: Sequence[str]  # the client's file names of a form's images; empty: one image as body
     max_pixels: int
+    spec: ImageSpec  # of the model's images
     mode: Mode = "auto"
 
 
@@ -41,7 +43,7 @@ def decode(job: Job, most_pixels: int | None = None) -> list[PreprocessedImage]:
         # Closed at once: a thousand open images take more memory than one that is decoded.
         with named(index, job.names[index]), open_image(content, job.max_pixels) as image:
             pixels += image.width * image.height
-            image.draft(None, (MAX_WORKING_SIDE, MAX_WORKING_SIDE))
+            draft(image, job.spec)
             decoded += image.width * image.height
     if pixels > job.max_pixels:
         raise TooLarge(
@@ -59,11 +61,10 @@ def decode(job: Job, most_pixels: int | None = None) -> list[PreprocessedImage]:
 
 def _decode_one(content: bytes, job: Job, most_pixels: int | None) -> PreprocessedImage:
     with open_image(content, job.max_pixels) as image:
-        # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which is faster by as much.
-        image.draft(None, (MAX_WORKING_SIDE, MAX_WORKING_SIDE))
+        draft(image, job.spec)
         if most_pixels is not None and image.width * image.height > most_pixels:
             raise LargeJob
-        return preprocess(image, job.mode)
+        return preprocess(image, job.spec, job.mode)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A fast path for images in the network's own format: a PNG of 28 x 28 in 8-bit grey.
+"""A fast path for images in a network's own format: a PNG of H x W in 8-bit grey.
 
 Pillow's reader takes twice as long to open such a file as to decode it, together about as long as
 the network takes to classify it. Here Pillow's decoder gets the pixels at once. Pillow's full
@@ -8,12 +8,11 @@ reader handles any file that is not plain (one IDAT, no other chunks, no interla
 import struct
 import threading
 import zlib
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-
-SIDE = 28
 
 # W3C, Portable Network Graphics (third edition), sections 5.2, 5.3 and 11.2.
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -25,11 +24,17 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
 
 
-HEAD = SIGNATURE + _chunk(
-    b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 8, GREY, DEFLATE, ADAPTIVE, NOT_INTERLACED)
-)
+@cache
+def plain_head(height: int, width: int) -> bytes:
+    """Return the bytes that a plain PNG of H x W begins with: its signature and IHDR."""
+    return SIGNATURE + _chunk(
+        b"IHDR", struct.pack(">IIBBBBB", width, height, 8, GREY, DEFLATE, ADAPTIVE, NOT_INTERLACED)
+    )
+
+
+HEAD_LENGTH = len(plain_head(1, 1))
 END = _chunk(b"IEND", b"")
-START = len(HEAD) + 8  # after the length and the name of IDAT
+START = HEAD_LENGTH + 8  # after the length and the name of IDAT
 AROUND = START + 4 + len(END)  # all bytes except IDAT's content
 
 
@@ -37,25 +42,29 @@ class _Canvas(threading.local):
     """A thread's reusable image to decode into; a new one takes 5 us each time."""
 
     def __init__(self) -> None:
-        self.image = Image.new("L", (SIDE, SIDE))
+        self.size = (1, 1)
+        self.image = Image.new("L", self.size)
 
 
 CANVAS = _Canvas()
 
 
-def read_plain_png(content: bytes) -> NDArray[np.uint8] | None:
-    """Return the pixels (28, 28) of a plain PNG, None for any other file."""
-    if not (content.startswith(HEAD) and content.endswith(END)):
+def read_plain_png(content: bytes, height: int, width: int) -> NDArray[np.uint8] | None:
+    """Return the pixels (H, W) of a plain PNG of this size, None for any other file."""
+    if not (content.startswith(plain_head(height, width)) and content.endswith(END)):
         return None
     length = len(content) - AROUND
-    if content[len(HEAD) : START] != struct.pack(">I", max(length, 0)) + b"IDAT":
+    if content[HEAD_LENGTH:START] != struct.pack(">I", max(length, 0)) + b"IDAT":
         return None
     crc = content[-len(END) - 4 : -len(END)]
     if struct.pack(">I", zlib.crc32(content[START - 4 : START + length])) != crc:
         return None
+    if CANVAS.size != (width, height):
+        CANVAS.size = (width, height)
+        CANVAS.image = Image.new("L", CANVAS.size)
     image = CANVAS.image
     try:
         image.frombytes(content[START : -len(END) - 4], "zip", "L")
     except ValueError:
         return None
-    return np.frombuffer(image.tobytes(), np.uint8).reshape(SIDE, SIDE)  # (28, 28)
+    return np.frombuffer(image.tobytes(), np.uint8).reshape(height, width)  # (H, W)

@@ -1,7 +1,10 @@
 """The Starlette application: our routes in front, BentoML's documentation pages behind them."""
 
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -11,22 +14,37 @@ from starlette.types import Lifespan
 
 from service.http.error_responses import HANDLERS, JSONErrorMiddleware
 from service.http.headers import DOCUMENTATION
+from service.http.responses import json_response
 from service.oip import rest_routes
 from service.rest import classify, health, predict, ui
+from service.runtime.onnx_model import OnnxModel
 
-BENTOMLS = ("/docs.json", "/schema.json", "/static_content/{path:path}")
+BENTOMLS = ("/schema.json", "/static_content/{path:path}")
+
+Describe = Callable[[OnnxModel | None], dict[str, Any]]
 
 # A page that uses BentoML's copy of Swagger UI. BentoML's own page reports its visitors to Google.
 PAGE = Path(__file__).parent / "documentation.html"
 
 
 def build_app(
-    bentoml_app: Starlette, lifespan: Lifespan[Starlette], with_metrics: bool = True
+    bentoml_app: Starlette,
+    lifespan: Lifespan[Starlette],
+    describe: Describe,
+    with_metrics: bool = True,
 ) -> Starlette:
-    """Return an application with our routes in front of BentoML's; /metrics is optional."""
+    """Return an application with our routes in front of BentoML's.
+
+    Args:
+        bentoml_app: BentoML's own application.
+        lifespan: starts and stops a worker's parts.
+        describe: returns the OpenAPI description for the served model, or for none.
+        with_metrics: whether it serves /metrics.
+    """
     app = Starlette(
         routes=[
             Route("/", page),
+            Route("/docs.json", partial(description, describe)),
             *classify.ROUTES,
             *predict.ROUTES,
             *rest_routes.ROUTES,
@@ -43,6 +61,11 @@ def build_app(
         if isinstance(route, Route):  # its $ would match /livez%0A as /livez
             route.path_regex = re.compile(route.path_regex.pattern.removesuffix("$") + r"\Z")
     return app
+
+
+async def description(describe: Describe, request: Request) -> Response:
+    """Serve `GET /docs.json`: the OpenAPI description, which follows the served model."""
+    return json_response(describe(request.app.state.data_plane.model_or_none))
 
 
 async def page(request: Request) -> Response:

@@ -1,10 +1,12 @@
 """The routes for operators: probes and metrics."""
 
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from service.http.responses import json_response
+from service.telemetry.metrics import exposition
 
 
 async def livez(request: Request) -> Response:
@@ -24,12 +26,6 @@ async def healthz(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """Serve `GET /metrics`, in Prometheus's text format."""
-    # Imported here because Prometheus's client looks for its multi-process folder at import, and
-    # only a worker has one.
-    from prometheus_client import CONTENT_TYPE_LATEST
-
-    from service.telemetry.metrics import exposition
-
     return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,10 +1,15 @@
-"""The page at `/ui`, and a route that the page needs: the 28 x 28 pixels that the model gets."""
+"""The page at `/ui`, and what it needs: facts about the model, and the pixels that it gets."""
 
+import asyncio
+import base64
 from hashlib import sha256
 from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -12,14 +17,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
+from service.http.responses import json_response
 from service.inference.data_plane import DataPlane
 from service.preprocessing.formats import MEDIA_TYPES
+from service.preprocessing.pipeline import MODES
 from service.rest.classify import preprocess_async
 from service.rest.uploads import read_upload
+from service.runtime.onnx_model import OnnxModel
 
 UI = Path(__file__).parents[1] / "ui"
 FILES = StaticFiles(directory=UI)
 PAGE = (UI / "index.html").read_bytes().replace(b"MEDIA_TYPES", ",".join(MEDIA_TYPES).encode())
+
+MOST_SAMPLES = 10
 
 # The page runs its own scripts, calls its own service and loads nothing else. blob: allows the
 # images that the user has chosen.
@@ -54,24 +64,68 @@ async def file(request: Request) -> Response:
     return response
 
 
+async def model(request: Request) -> Response:
+    """Serve `GET /ui/model`: the model's name, images, classes and golden samples, for the page."""
+    data_plane: DataPlane = request.app.state.data_plane
+    return json_response(await asyncio.to_thread(describe, data_plane.model))
+
+
+def describe(model: OnnxModel) -> dict[str, Any]:
+    """Return what the page says of a model, as JSON types."""
+    spec = model.signature.image
+    return {
+        "name": model.name,
+        "version": model.version,
+        "labels": model.labels,
+        "image": {"channels": spec.channels, "height": spec.height, "width": spec.width},
+        "pipeline": spec.pipeline,
+        "modes": MODES[spec.pipeline],
+        "samples": [
+            {"label": model.labels[class_id], "png": base64.b64encode(as_png(pixels)).decode()}
+            for class_id, pixels in _samples(model).items()
+        ],
+    }
+
+
+def _samples(model: OnnxModel) -> dict[int, NDArray[np.uint8]]:
+    """Return the first golden sample (C, H, W) of each class, by class, of ten classes at most."""
+    found: dict[int, NDArray[np.uint8]] = {}
+    class_ids: list[int] = model.golden.logits.argmax(axis=1).tolist()
+    for class_id, pixels in zip(class_ids, model.golden.images, strict=True):
+        if len(found) < MOST_SAMPLES:
+            found.setdefault(class_id, pixels)
+    return found
+
+
+def as_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return an image (C, H, W) as a PNG, grey or in colour."""
+    png = BytesIO()
+    grey = len(pixels) == 1
+    Image.fromarray(pixels[0] if grey else pixels.transpose(1, 2, 0)).save(png, "PNG")
+    return png.getvalue()
+
+
 async def seen(request: Request) -> Response:
     """Serve `POST /ui/seen`: the model's input for an image that `/classify` accepts.
 
-    The response is a grey PNG of 28 x 28 pixels.
+    The response is a PNG of its H x W pixels, grey or in colour.
     """
     data_plane: DataPlane = request.app.state.data_plane
-    content, choices = await read_upload(
-        request, data_plane.settings.max_body_bytes, len(data_plane.model.labels)
-    )
-    decoders, max_pixels = request.app.state.decoders, data_plane.settings.max_image_pixels
-    pixels, _ = await preprocess_async(content, decoders, max_pixels, choices.mode)  # (28, 28)
-    png = BytesIO()
-    Image.fromarray(pixels).save(png, "PNG")
-    return Response(png.getvalue(), media_type="image/png", headers=HEADERS)
+    settings, signature = data_plane.settings, data_plane.model.signature
+    content, choices = await read_upload(request, settings.max_body_bytes, signature)
+    pixels, _ = await preprocess_async(
+        content,
+        request.app.state.decoders,
+        settings.max_image_pixels,
+        signature.image,
+        choices.mode,
+    )  # (C, H, W)
+    return Response(as_png(pixels), media_type="image/png", headers=HEADERS)
 
 
 ROUTES = [
     Route("/ui", page),
+    Route("/ui/model", model),
     Route("/ui/seen", seen, methods=["POST"]),
     Route("/ui/{path:path}", file),
 ]

@@ -13,10 +13,11 @@ from service.http.query import QueryOptions, parse_query_options
 from service.http.request_body import header, media_type, read_plain_body
 from service.http.single_part_form import read_plain_form
 from service.preprocessing.formats import MEDIA_TYPES
+from service.signature import ModelSignature
 
 FIELD, BATCH_FIELD = "image", "images"
 FORM = "multipart/form-data"
-INLINE_BYTES = 64 * 1024  # of a form that is split on the event loop
+INLINE_FORM_BYTES = 64 * 1024  # of a form that is split on the event loop
 FORMS = ThreadPoolExecutor(1, "forms")
 # Accepted besides any image/...: what clients send if they do not know the type. The bytes decide.
 UNKNOWN = ("", "*/*", "application/octet-stream", "binary/octet-stream")
@@ -30,13 +31,15 @@ class Upload(NamedTuple):
     content: bytes
 
 
-async def read_upload(request: Request, max_bytes: int, classes: int) -> tuple[bytes, QueryOptions]:
+async def read_upload(
+    request: Request, max_bytes: int, signature: ModelSignature
+) -> tuple[bytes, QueryOptions]:
     """Return the bytes of a request's one image, and the request's options.
 
     Args:
         request: has the options in its query or its form.
         max_bytes: limit of the body.
-        classes: number of the model's classes.
+        signature: of the model, which the options depend on.
 
     Raises:
         UnsupportedType: the body is neither a form nor possibly an image, or it is encoded.
@@ -45,7 +48,7 @@ async def read_upload(request: Request, max_bytes: int, classes: int) -> tuple[b
             `parse_query_options`.
     """
     query = request.scope["query_string"]
-    choices = parse_query_options(query, classes)
+    choices = parse_query_options(query, signature)
     content_type = header(request, b"content-type") or ""
     kind = media_type(content_type)
     if kind != FORM and kind not in UNKNOWN and not kind.startswith("image/"):
@@ -65,18 +68,18 @@ async def read_upload(request: Request, max_bytes: int, classes: int) -> tuple[b
             f"the form has {len(images)} fields called {FIELD!r} and should have one; "
             f"its fields: {_names(parts)}"
         )
-    return images[0], parse_query_options(query, classes, _choosing(parts))
+    return images[0], parse_query_options(query, signature, _choosing(parts))
 
 
 async def read_uploads(
-    request: Request, max_bytes: int, classes: int
+    request: Request, max_bytes: int, signature: ModelSignature
 ) -> tuple[Sequence[Upload], QueryOptions]:
     """Return the images of a batch request, in order, at least one, and the request's options.
 
     Args:
         request: has the options in its query or its form.
         max_bytes: limit of the body.
-        classes: number of the model's classes.
+        signature: of the model, which the options depend on.
 
     Raises:
         UnsupportedType: the body is not a form, or it is encoded.
@@ -85,7 +88,7 @@ async def read_uploads(
             `parse_query_options`.
     """
     query = request.scope["query_string"]
-    parse_query_options(query, classes)  # before the body
+    parse_query_options(query, signature)  # before the body
     content_type = header(request, b"content-type") or ""
     kind = media_type(content_type)
     if kind != FORM:
@@ -100,12 +103,12 @@ async def read_uploads(
             f"the form has no field called {BATCH_FIELD!r} and should have one for each picture; "
             f"its fields: {_names(parts)}"
         )
-    return uploads, parse_query_options(query, classes, _choosing(parts))
+    return uploads, parse_query_options(query, signature, _choosing(parts))
 
 
 async def _parse(body: bytes, content_type: str) -> Sequence[Part]:
     """Return a form's parts; a large form is split in a thread, since this takes up to 20 ms."""
-    if len(body) <= INLINE_BYTES:
+    if len(body) <= INLINE_FORM_BYTES:
         return parse_multipart(body, content_type)
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(FORMS, parse_multipart, body, content_type)

@@ -15,12 +15,16 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from service.drift.statistics import IMAGE_SHAPE, InputStatistics
 from service.drift.statistics import METADATA_KEY as INPUT_STATISTICS
-from service.drift.statistics import InputStatistics
 from service.errors import ModelError
+from service.runtime.signature import check_outputs, image_shape
+from service.signature import ImageSpec, ModelSignature
 
-SIDE = 28
-LONGEST_TEXT = 2**22  # characters of one metadata entry; the released model's longest has 30,000
+LONGEST_TEXT = 2**22  # characters of one metadata entry; the released model's have up to 13,000
+LONGEST_SAMPLES = 2**26  # characters of the golden samples, which have pixels of any number
+FEWEST_LABELS = 2
+PREPROCESSING, GOLDEN_SAMPLES = "preprocessing", "golden_samples"
 LONGEST_NAME = 200  # characters
 MOST_SAMPLES = 1000
 
@@ -38,22 +42,23 @@ Parsed = TypeVar("Parsed")
 class GoldenSamples:
     """A few real images, and the logits that every device must compute for them."""
 
-    images: NDArray[np.uint8]  # (G, 1, 28, 28)
+    images: NDArray[np.uint8]  # (G, C, H, W)
     logits: NDArray[np.float64]  # (G, K)
     tolerance: float  # largest |difference| of a logit
 
     @classmethod
-    def parse(cls, text: str, classes: int) -> Self:
+    def parse(cls, text: str, signature: ModelSignature) -> Self:
         """Return the `golden_samples` of a model's metadata.
 
         Raises:
             ValueError, LookupError, TypeError, ArithmeticError: the text is not such JSON, does not
-                fit the number of classes, or has a tolerance with which the check could hardly
-                fail.
+                fit the model's images and classes, or has a tolerance with which the check could
+                hardly fail.
         """
         content = json.loads(text)
         images = np.frombuffer(base64.b64decode(content["images"], validate=True), np.uint8)
-        images = images.reshape(-1, 1, SIDE, SIDE)  # (G, 1, 28, 28)
+        images = images.reshape(-1, *signature.image.shape)  # (G, C, H, W)
+        classes = len(signature.labels)
         logits = np.array(content["logits"], np.float64)  # (G, K)
         if not 0 < len(images) <= MOST_SAMPLES or logits.shape != (len(images), classes):
             raise ValueError(
@@ -78,7 +83,7 @@ class ModelMetadata:
 
     name: str
     version: str
-    labels: tuple[str, ...]  # K
+    signature: ModelSignature
     golden: GoldenSamples
     input_statistics: InputStatistics | None  # models exported without them are served too
 
@@ -87,7 +92,8 @@ class ModelMetadata:
         """Return the metadata of an opened model.
 
         Raises:
-            ModelError: an entry is missing, or is not as `python -m export` writes it.
+            ModelError: an entry is missing, or is not as `python -m export` writes it; or the
+                inputs or outputs are not those of a classifier of images.
         """
         try:
             metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
@@ -95,13 +101,18 @@ class ModelMetadata:
             raise ModelError(f"the model's metadata is not UTF-8: {error}") from error
         name, version = (_parse(metadata, key, _shown) for key in ("name", "version"))
         labels = _parse(metadata, "labels", _labels)
-        classes = len(labels)
-        golden = _parse(metadata, "golden_samples", lambda text: GoldenSamples.parse(text, classes))
+        shape = image_shape(session)
+        check_outputs(session, len(labels))
+        image = ImageSpec.parse(shape, None)
+        if PREPROCESSING in metadata:  # models exported without it are served too
+            image = _parse(metadata, PREPROCESSING, lambda text: ImageSpec.parse(shape, text))
+        signature = ModelSignature(image, labels)
+        golden = _parse(metadata, GOLDEN_SAMPLES, lambda text: GoldenSamples.parse(text, signature))
         statistics = None
         if INPUT_STATISTICS in metadata:
             images = golden.images
             statistics = _parse(metadata, INPUT_STATISTICS, lambda text: _statistics(text, images))
-        return cls(name, version, labels, golden, statistics)
+        return cls(name, version, signature, golden, statistics)
 
 
 def _parse(metadata: Mapping[str, str], key: str, parse: Callable[[str], Parsed]) -> Parsed:
@@ -110,8 +121,9 @@ def _parse(metadata: Mapping[str, str], key: str, parse: Callable[[str], Parsed]
         raise ModelError(f"the model's metadata has no {key}: `python -m export` writes it")
     text = metadata[key]
     try:
-        if len(text) > LONGEST_TEXT:
-            raise ValueError(f"expected at most {LONGEST_TEXT:,} characters, got {len(text):,}")
+        longest = LONGEST_SAMPLES if key == GOLDEN_SAMPLES else LONGEST_TEXT
+        if len(text) > longest:
+            raise ValueError(f"expected at most {longest:,} characters, got {len(text):,}")
         # By default NumPy only warns of overflow and invalid values.
         with np.errstate(over="raise", invalid="raise"):
             return parse(text)
@@ -123,8 +135,12 @@ def _parse(metadata: Mapping[str, str], key: str, parse: Callable[[str], Parsed]
 
 
 def _statistics(text: str, images: NDArray[np.uint8]) -> InputStatistics:
-    """Return input statistics that give finite values for images (G, 1, 28, 28)."""
+    """Return input statistics that give finite values for images (G, C, H, W)."""
     statistics = InputStatistics.parse(text)
+    if images.shape[1:] != IMAGE_SHAPE:
+        raise ValueError(
+            f"they are of images of shape {IMAGE_SHAPE}, the model's have {images.shape[1:]}"
+        )
     whitened = statistics.whitened(images)  # (G, 3C)
     means = statistics.channel_means(whitened.mean(axis=0, dtype=np.float64))  # (C,)
     if not (np.isfinite(whitened).all() and np.isfinite(means).all()):
@@ -136,6 +152,8 @@ def _labels(text: str) -> tuple[str, ...]:
     labels = json.loads(text)
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise TypeError(f"expected a list of names, got {text[:60]!r}")
+    if len(labels) < FEWEST_LABELS:
+        raise ValueError(f"expected at least {FEWEST_LABELS} names, got {len(labels)}")
     if len(set(labels)) < len(labels):
         raise ValueError(f"two classes have the same name: {text[:300]!r}")
     return tuple(map(_shown, labels))

@@ -25,11 +25,6 @@ class Draining:
         self._seconds = seconds
         self._server: Server | None = None
 
-    @property
-    def in_flight(self) -> int:
-        """The number of this worker's in-flight requests."""
-        return 0 if self._server is None else len(self._server.server_state.tasks)
-
     def install_signal_handlers(self) -> None:
         """Handle SIGTERM instead of this worker's uvicorn; do nothing without uvicorn."""
         server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)

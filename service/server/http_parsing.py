@@ -49,7 +49,7 @@ class Parsing(HttpToolsProtocol):
         self._is_at_end = False  # the client has finished sending
         self._probe_timer: TimerHandle | None = None
 
-    def refuse(self, error: HttpParserError) -> None:
+    def on_parser_error(self, error: HttpParserError) -> None:
         """Respond to data that the parser rejects."""
         raise NotImplementedError
 
@@ -104,7 +104,7 @@ class Parsing(HttpToolsProtocol):
         """Start the request; if it offers another protocol, it is first parsed again without.
 
         Raises:
-            HeadRefused: the head is invalid.
+            HeadRejected: the head is invalid.
         """
         check_head(self.parser.get_http_version(), self.parser.get_method(), self._framing)
         if not self.parser.should_upgrade():
@@ -157,7 +157,7 @@ class Parsing(HttpToolsProtocol):
         except HttpParserUpgrade as offer:
             self._pass_over_offer(data[offer.args[0] :])
         except HttpParserError as error:
-            self.refuse(error)
+            self.on_parser_error(error)
 
     def _pass_over_offer(self, rest: bytes) -> None:
         """Parse a head again without its upgrade offer, and then the data after it.

@@ -10,6 +10,7 @@ import asyncio
 import sys
 from asyncio import TimerHandle
 from collections.abc import Iterable
+from enum import Enum, auto
 from typing import Any
 
 import orjson
@@ -19,11 +20,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from service.http.headers import ALWAYS, NOTHING
-from service.http.scope import CONNECTION, ON_DISCONNECT, TASKS
+from service.http.scope import CONNECTION, ON_DISCONNECT
+from service.inference.load_limiter import LoadLimiter
 from service.server.http_parsing import Parsing
-from service.server.request_head import HeadRefused
+from service.server.request_head import HeadRejected
 from service.server.write_coalescing import CoalescingTransport
 from service.telemetry.access_log import AccessLog
+from service.telemetry.metrics import REQUESTS
 from service.telemetry.request_id import SCOPE_KEY as REQUEST_ID
 from service.telemetry.request_id import request_id
 from service.telemetry.request_timing import RequestTiming
@@ -47,6 +50,15 @@ MAX_REJECTED_CONNECTIONS = MAX_CONNECTIONS // 4  # open at a time, with a 503; m
 Headers = Iterable[tuple[bytes, bytes]]
 
 
+class Phase(Enum):
+    """What arrives on a connection, and whether another response comes before the next one."""
+
+    HEAD = auto()  # no response is due
+    HEAD_BEHIND_RESPONSE = auto()  # the response to an earlier request is due
+    BODY = auto()  # its response has not started and is the next
+    BODY_BEHIND_RESPONSE = auto()  # its response has started, or earlier ones are due
+
+
 class LimitedHttpProtocol(Parsing):
     """One connection, with limits on its head, its idle time and the number of connections."""
 
@@ -58,23 +70,26 @@ class LimitedHttpProtocol(Parsing):
         _loop: asyncio.AbstractEventLoop | None = None,
         log: AccessLog | None = None,
         keep_alive_seconds: float | None = None,
+        limiter: LoadLimiter | None = None,
     ) -> None:
-        """Take uvicorn's arguments, and two more.
+        """Take uvicorn's arguments, and three more.
 
         The log takes a line for data that is rejected before it becomes a request.
         keep_alive_seconds is how long to wait for the next request; None: uvicorn's setting.
+        The limiter counts the requests.
         """
         super().__init__(config, server_state, app_state, _loop)
-        app_state[TASKS] = server_state.tasks
+        if limiter is not None:
+            limiter.track(server_state.tasks)  # uvicorn creates a request's task when it arrives
         self.access_log = False  # `service.telemetry.access_log` writes it, and faster
         if keep_alive_seconds is not None:
             self.timeout_keep_alive = keep_alive_seconds  # type: ignore[assignment]
         self._log = log
         self._head_bytes = 0  # since the last complete head or chunk of a body
-        self._refused = False
-        self._begun = 0.0  # the time at which the head, or the connection, began
-        self._seen: object = None  # the client's progress at the last check
-        self._since = 0.0  # the time of the first check with that progress
+        self._rejected = False
+        self._head_started_at = 0.0  # or the connection
+        self._last_marker: object = None  # of the client's progress, at the last check
+        self._unchanged_since = 0.0  # the time of the first check with that marker
         self._timer: TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -82,10 +97,10 @@ class LimitedHttpProtocol(Parsing):
         super().connection_made(transport)
         excess = len(self.connections) - MAX_CONNECTIONS
         if excess <= 0:
-            self._begun = self.loop.time()
-            self._look_in(STALL_TIMEOUT_SECONDS)
+            self._head_started_at = self.loop.time()
+            self._schedule_check(STALL_TIMEOUT_SECONDS)
         elif excess <= MAX_REJECTED_CONNECTIONS:
-            self._refused = True
+            self._rejected = True
             message = f"this worker has {MAX_CONNECTIONS:,} connections, the maximum: try again"
             self._answer(503, message, [(b"retry-after", b"1")])
         else:
@@ -100,40 +115,40 @@ class LimitedHttpProtocol(Parsing):
             cycle.scope[ON_DISCONNECT]()  # type: ignore[literal-required]
         super().connection_lost(exc)
 
-    def is_gone(self) -> bool:
+    def is_closing(self) -> bool:
         """Whether the connection is closed, so that no response can be sent."""
         return self.transport.is_closing()
 
     @property
     def takes_requests(self) -> bool:
         """Whether this connection still accepts requests."""
-        return not self._refused
+        return not self._rejected
 
     def data_received(self, data: bytes) -> None:
         """Parse data, unless the connection was rejected."""
-        if not self._refused:
+        if not self._rejected:
             super().data_received(data)
 
     def _parse(self, data: bytes) -> None:
         """Parse data, and limit the bytes that are not part of a body."""
         self._head_bytes += len(data)
         super()._parse(data)
-        if self._head_bytes > HEAD_BYTES and not self._refused:
-            self._refuse(*self._too_large())
+        if self._head_bytes > HEAD_BYTES and not self._rejected:
+            self._reject(*self._too_large())
 
     def on_message_begin(self) -> None:
         """Note the time of a request's first byte."""
-        self._begun = self.loop.time()
+        self._head_started_at = self.loop.time()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Start the request if its head is within the limit.
 
         Raises:
-            HeadRefused: the head is complete but too large, or it is invalid.
+            HeadRejected: the head is complete but too large, or it is invalid.
         """
         if self._head_bytes > HEAD_BYTES and self._size() > HEAD_BYTES:
-            raise HeadRefused(*self._too_large())
+            raise HeadRejected(*self._too_large())
         self._head_bytes = 0
         before = self.cycle
         self.scope[CONNECTION] = self  # type: ignore[literal-required]
@@ -153,15 +168,15 @@ class LimitedHttpProtocol(Parsing):
         if not self.pipeline:
             self.flow.resume_reading()
 
-    def refuse(self, error: HttpParserError) -> None:
+    def on_parser_error(self, error: HttpParserError) -> None:
         """Respond to data that the parser rejects."""
         cause = error.__context__
-        if isinstance(cause, HeadRefused):
-            self._refuse(cause.status, str(cause))
+        if isinstance(cause, HeadRejected):
+            self._reject(cause.status, str(cause))
         elif isinstance(error, HttpParserCallbackError):
-            self._refuse(400, "the request line's target is not a path such as /classify")
+            self._reject(400, "the request line's target is not a path such as /classify")
         else:
-            self._refuse(400, f"this is not an HTTP/1.1 request: {error}")
+            self._reject(400, f"this is not an HTTP/1.1 request: {error}")
 
     def _too_large(self) -> tuple[int, str]:
         if len(self.url) > HEAD_BYTES // 2:
@@ -176,25 +191,33 @@ class LimitedHttpProtocol(Parsing):
         """Whether a head is incomplete, or none has arrived yet."""
         return self.cycle is None or self.cycle.scope is not self.scope
 
-    def _refuse(self, status: int, error: str) -> None:
-        """Accept no more requests; send the error unless earlier responses are still due."""
-        self._refused = True
-        cycle = self.cycle
-        if cycle is None or (self._in_head() and cycle.response_complete):
-            self._answer(status, error)
-        elif self._in_head():
-            cycle.keep_alive = False  # uvicorn closes the connection after this response
-        elif cycle.response_started or self.pipeline:
-            self.transport.close()
-        else:  # within the body of the running request
-            cycle.disconnected = True
-            cycle.message_event.set()
-            self._write(status, error)  # the application counts the request
+    def _phase(self) -> Phase:
+        cycle, is_in_head = self.cycle, self._in_head()
+        if cycle is None or (is_in_head and cycle.response_complete):
+            return Phase.HEAD
+        if is_in_head:
+            return Phase.HEAD_BEHIND_RESPONSE
+        if cycle.response_started or self.pipeline:
+            return Phase.BODY_BEHIND_RESPONSE
+        return Phase.BODY
+
+    def _reject(self, status: int, error: str) -> None:
+        """Accept no more requests; send the error if it can be the next response."""
+        self._rejected = True
+        match self._phase():
+            case Phase.HEAD:
+                self._answer(status, error)
+            case Phase.HEAD_BEHIND_RESPONSE:
+                self.cycle.keep_alive = False  # uvicorn closes the connection after this response
+            case Phase.BODY:
+                self.cycle.disconnected = True  # the application counts and logs the request
+                self.cycle.message_event.set()
+                self._write(status, error)
+            case Phase.BODY_BEHIND_RESPONSE:
+                self.transport.close()
 
     def _answer(self, status: int, error: str, headers: Headers = ()) -> None:
         """Send an error that the application does not see; count and log it here."""
-        from service.telemetry.metrics import REQUESTS  # only a worker has a folder for metrics
-
         REQUESTS.labels("other", status).inc()
         if self._log is not None:
             self._log.write(self._partial_scope(), status, RequestTiming(), error)
@@ -217,48 +240,54 @@ class LimitedHttpProtocol(Parsing):
             self._timer.cancel()
         self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
-    def _look_in(self, seconds: float) -> None:
-        self._timer = self.loop.call_later(seconds, self._look)
+    def _schedule_check(self, seconds: float) -> None:
+        self._timer = self.loop.call_later(seconds, self._check_progress)
 
-    def _look(self) -> None:
+    def _check_progress(self) -> None:
         """Close the connection if its client has stalled, else check again later."""
-        if self._makes_no_progress():
+        if self._is_stalled():
             self.transport.abort()
             return
         left = STALL_TIMEOUT_SECONDS
         if self.flow.read_paused:
-            self._begun = self.loop.time()  # the server is slow, not the client
-        elif self._in_head() and not self._refused:
-            left = self._begun + STALL_TIMEOUT_SECONDS - self.loop.time()
-        self._look_in(left if left > 0 else STALL_TIMEOUT_SECONDS)
+            self._head_started_at = self.loop.time()  # the server is slow, not the client
+        elif self._in_head() and not self._rejected:
+            left = self._head_started_at + STALL_TIMEOUT_SECONDS - self.loop.time()
+        self._schedule_check(left if left > 0 else STALL_TIMEOUT_SECONDS)
         if left <= 0:
-            self._refuse_slow_head()
+            self._reject_slow_head()
 
-    def _refuse_slow_head(self) -> None:
+    def _reject_slow_head(self) -> None:
         if self.scope is None:  # nothing was received
             self.transport.close()
         else:
             seconds = f"{STALL_TIMEOUT_SECONDS:g}"
-            self._refuse(408, f"the request head was not complete after {seconds} s")
+            self._reject(408, f"the request head was not complete after {seconds} s")
 
-    def _makes_no_progress(self) -> bool:
-        """Whether the client, which should read or send, has made no progress for too long."""
-        now, stand = self.loop.time(), self._stand()
-        if stand != self._seen:
-            self._seen, self._since = stand, now
-        return (
-            stand is not None and now - self._since > STALL_TIMEOUT_SECONDS / 2
-        )  # checks are not exact
+    def _is_stalled(self) -> bool:
+        """Whether the client should read or send, and has not done so for too long."""
+        now, marker = self.loop.time(), self._progress_marker()
+        if marker != self._last_marker:
+            self._last_marker, self._unchanged_since = marker, now
+        # Half of the time, because checks are not exact.
+        return marker is not None and now - self._unchanged_since > STALL_TIMEOUT_SECONDS / 2
 
-    def _stand(self) -> object:
-        """Return a value that changes when the client reads data, or the next request begins."""
+    def _progress_marker(self) -> object:
+        """Return a value that changes with the client's progress.
+
+        Returns:
+            While the client should read a response: the bytes that wait in this process, and the
+            bytes that the application has not written yet.
+            While it should send the rest of a body whose response is complete: the request.
+            None if the client owes nothing, or `_check_progress` limits its head.
+        """
         cycle, unsent = self.cycle, self.transport.get_write_buffer_size()
         if unsent:
             return unsent, cycle and cycle.expected_content_length
-        sends = self.timeout_keep_alive_task is None
-        return (
-            cycle if cycle and cycle.response_complete and sends and not self._in_head() else None
-        )
+        if cycle is None or not cycle.response_complete or self._in_head():
+            return None
+        is_body_complete = self.timeout_keep_alive_task is not None  # uvicorn's wait for a request
+        return None if is_body_complete else cycle
 
 
 def raw_answer(status: int, error: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

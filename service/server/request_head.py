@@ -14,7 +14,7 @@ FRAMING = frozenset((b"host", b"transfer-encoding"))
 HOST = re.compile(rb"(\[[0-9A-Fa-fv:.]+\]|[\w.~!$&'()*+,;=%-]*)(:[0-9]*)?", re.ASCII)
 
 
-class HeadRefused(Exception):
+class HeadRejected(Exception):
     """A request head is rejected.
 
     Attributes:
@@ -35,25 +35,25 @@ def check_head(version: str, method: bytes, framing: Sequence[tuple[bytes, bytes
         framing: the headers that are in `FRAMING`, with names in lower case.
 
     Raises:
-        HeadRefused: they do not follow the sources above.
+        HeadRejected: they do not follow the sources above.
     """
     if method == b"CONNECT":
-        raise HeadRefused(501, "tunnels are not supported: CONNECT is not served")
+        raise HeadRejected(501, "tunnels are not supported: CONNECT is not served")
     hosts = [value for name, value in framing if name == b"host"]
     if len(hosts) != 1 and (hosts or version == "1.1"):
-        raise HeadRefused(400, f"the request has {len(hosts)} Host headers, expected one")
+        raise HeadRejected(400, f"the request has {len(hosts)} Host headers, expected one")
     if hosts and not _is_host(hosts[0]):
         seen = hosts[0][:60].decode("latin-1")
-        raise HeadRefused(400, f"the Host header is {seen!r}, expected one like localhost:3000")
+        raise HeadRejected(400, f"the Host header is {seen!r}, expected one like localhost:3000")
     if len(hosts) < len(framing):
         _check_codings(version, [value for name, value in framing if name == b"transfer-encoding"])
 
 
 def _check_codings(version: str, values: Sequence[bytes]) -> None:
     if version != "1.1":
-        raise HeadRefused(400, f"Transfer-Encoding is of HTTP/1.1, the request is HTTP/{version}")
+        raise HeadRejected(400, f"Transfer-Encoding is of HTTP/1.1, the request is HTTP/{version}")
     if [value.strip().lower() for value in values] != [b"chunked"]:
-        raise HeadRefused(501, "the Transfer-Encoding is not served, expected chunked or none")
+        raise HeadRejected(501, "the Transfer-Encoding is not served, expected chunked or none")
 
 
 @lru_cache

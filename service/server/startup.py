@@ -18,9 +18,9 @@ from bentoml.exceptions import BentoMLConfigException
 from pydantic import ValidationError
 
 from service.errors import ServiceError, StartError, TracingError
+from service.runtime.cuda import missing_part
 from service.runtime.loading import within_time
 from service.runtime.onnx_model import load_model
-from service.runtime.onnx_session import missing_part
 from service.server import lifeline
 from service.server.listening import Address, cannot_listen, check_tls
 from service.server.supervisor import install_supervisor
@@ -30,7 +30,7 @@ from service.telemetry import multiprocess
 logger = logging.getLogger("bentoml.fashion_lenet")
 
 METRICS = "fashion_lenet_metrics"  # in BENTOML_HOME
-LONGEST = 1000  # characters of a line that says why the start failed
+MAX_LINE_LENGTH = 1000  # characters of a line that says why the start failed
 bentomls_serve_http = bentoml_serving.serve_http
 
 
@@ -134,8 +134,7 @@ def _serve_metrics(address: Address, port: int, folder: Path) -> None:
     """
     if port == address.port:
         raise StartError(f"FASHION_METRICS_PORT={port} is the port of the service: choose another")
-    # Imported here: Prometheus's client looks for its multi-process folder on import, and in a
-    # worker this module is imported before the folder is known.
+    # Imported here, as in `WebService.to_asgi`: a worker imports this module first of all.
     from service.server.metrics_port import serve_metrics
 
     try:
@@ -186,5 +185,5 @@ def _one_line_each() -> Iterator[None]:
 
 
 def _one_line(text: str) -> str:
-    words = " ".join(text.split())[:LONGEST]
+    words = " ".join(text.split())[:MAX_LINE_LENGTH]
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)

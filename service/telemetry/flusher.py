@@ -6,38 +6,38 @@ scrapes every few seconds at most.
 
 import asyncio
 from collections.abc import Callable
-from typing import ClassVar
 
 FLUSH_INTERVAL_SECONDS = 0.5
 
 
 class MetricsFlusher:
-    """Call functions half a second after the first request to do so."""
+    """Functions that update the metrics with the values collected since their last call."""
 
-    _scheduled: ClassVar[set["MetricsFlusher"]] = set()
+    def __init__(self) -> None:
+        """Start with no functions."""
+        self._callbacks: list[Callable[[], object]] = []
 
-    def __init__(self, *callbacks: Callable[[], object]) -> None:
-        """Call each of callbacks, which flush the values collected until then."""
-        self._callbacks = callbacks
-        self._timer: asyncio.TimerHandle | None = None
+    def add(self, callback: Callable[[], object]) -> None:
+        """Call this function at each flush."""
+        self._callbacks.append(callback)
 
-    def schedule(self) -> None:
-        """On the event loop: flush within half a second, once for all calls until then."""
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_INTERVAL_SECONDS, self.flush)
-            self._scheduled.add(self)
+    def remove(self, callback: Callable[[], object]) -> None:
+        """Call this function a last time, and no more."""
+        self._callbacks.remove(callback)
+        callback()
 
     def flush(self) -> None:
-        """Call the callbacks now, whether a flush is scheduled or not."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-            self._scheduled.discard(self)
+        """Call all functions, before a scrape or at exit."""
         for callback in self._callbacks:
             callback()
 
-    @classmethod
-    def flush_all(cls) -> None:
-        """On the event loop: flush all that are scheduled, before a scrape or at exit."""
-        for flusher in list(cls._scheduled):
-            flusher.flush()
+    async def run(self) -> None:
+        """Flush every half second; never returns."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(FLUSH_INTERVAL_SECONDS)
+            for callback in self._callbacks:
+                loop.call_soon(callback)  # an exception is logged, and ends no other's updates
+
+
+FLUSHER = MetricsFlusher()  # of this process, as Prometheus's REGISTRY

@@ -5,20 +5,26 @@ therefore a running mean, like the load average of a Unix machine.
 """
 
 import asyncio
-from collections.abc import Callable
+from typing import Protocol
+
+from service.telemetry.metrics import REQUESTS_IN_FLIGHT
 
 SAMPLE_SECONDS = 0.1
 MEAN_SECONDS = 10.0
 
 
-async def sample_in_flight(in_flight: Callable[[], int]) -> None:
-    """Update the mean number of in-flight requests every 0.1 seconds; never returns."""
-    from service.telemetry.metrics import (
-        REQUESTS_IN_FLIGHT,  # only a worker has a folder for metrics
-    )
+class Load(Protocol):
+    """Has the number of a worker's in-flight requests."""
 
+    @property
+    def in_flight(self) -> int:
+        """The number of requests."""
+
+
+async def sample_in_flight(load: Load) -> None:
+    """Update the mean number of in-flight requests every 0.1 seconds; never returns."""
     mean = 0.0
     while True:
-        mean += (in_flight() - mean) * SAMPLE_SECONDS / MEAN_SECONDS
+        mean += (load.in_flight - mean) * SAMPLE_SECONDS / MEAN_SECONDS
         REQUESTS_IN_FLIGHT.set(mean)
         await asyncio.sleep(SAMPLE_SECONDS)

@@ -17,7 +17,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from service.telemetry.flusher import MetricsFlusher
+from service.telemetry.flusher import FLUSHER
 from service.telemetry.multiprocess import MULTIPROC_DIR_VARIABLE
 
 
@@ -143,7 +143,7 @@ def exposition() -> bytes:
 
     The values of this worker are current; those of other workers may be half a second old.
     """
-    MetricsFlusher.flush_all()
+    FLUSHER.flush()
     registry = REGISTRY  # of this worker only, if the shared files could not be created
     if MULTIPROC_DIR_VARIABLE in os.environ:
         registry = CollectorRegistry()

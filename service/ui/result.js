@@ -7,6 +7,12 @@ const element = (id) => document.getElementById(id);
 const percent = new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: 1 });
 const milliseconds = (value) => `${value < 100 ? value.toPrecision(2) : value.toFixed()}\u00a0ms`;
 
+/** Say that there is no picture yet. */
+export function showNothing() {
+  element("error").textContent = "";
+  element("verdict").textContent = "No picture yet";
+}
+
 /** Say what went wrong, in place of any answer. */
 export function showError(message) {
   element("details").hidden = true;
@@ -60,6 +66,8 @@ export function tellWhereNotShown() {
 
 function preparation({ mode, negated, trimmed }) {
   if (mode === "raw") return "Preparation: raw, nothing negated or trimmed.";
+  if (mode === "resize") return "Preparation: squeezed to the model's size.";
+  if (mode === "center-crop") return "Preparation: resized, and cut to its centre.";
   const negation = negated ? "negated, since its background is light" : "not negated, since its background is dark";
   return `Preparation: photo, ${trimmed ? "edges trimmed" : "nothing to trim"}, ${negation}.`;
 }

@@ -1,4 +1,4 @@
-// What the page asks of the service: /classify, /ui/seen, /readyz and the samples.
+// What the page asks of the service: /ui/model, /classify, /ui/seen and /readyz.
 
 import { key } from "./key.js";
 
@@ -8,18 +8,27 @@ export class ServiceError extends Error {}
 /** The service asks for a key, or does not know the one that it got. */
 export class KeyNeeded extends ServiceError {}
 
+/** Fetch what the page says of the model. */
+export async function describe() {
+  return (await send("./ui/model", {})).json();
+}
+
 /**
  * Classify a picture and fetch all that there is to say about it.
  *
  * @param {File} file the picture
  * @param {string} mode auto, raw or photo
+ * @param {number | null} topK how many classes to ask for; null for all
  * @param {AbortSignal} signal ends it
  * @returns the answer of /classify, the times in ms, the PNG that the model saw, and the device
  * @throws {KeyNeeded} the user has to give another key, or one at all
  * @throws {ServiceError} with the service's own words, where it had any
  */
-export async function ask(file, mode, signal) {
-  const query = mode === "auto" ? "" : `?mode=${mode}`;
+export async function ask(file, mode, topK, signal) {
+  const options = new URLSearchParams();
+  if (mode !== "auto") options.set("mode", mode);
+  if (topK !== null) options.set("top_k", topK);
+  const query = options.size ? `?${options}` : "";
   const start = performance.now();
   const response = await send(`./classify${query}`, form(file), signal);
   const answer = await response.json();
@@ -30,13 +39,6 @@ export async function ask(file, mode, signal) {
     send("./readyz", { signal }).then((found) => found.json()),
   ]);
   return { answer, times, seen, device: device(ready), query };
-}
-
-/** Fetch one of the bundled samples. */
-export async function sample(url) {
-  const blob = await (await send(url, {})).blob();
-  const name = new URL(url).pathname.split("/").pop();
-  return { file: new File([blob], name, { type: blob.type }), onDisk: false };
 }
 
 function form(file) {

@@ -2,12 +2,14 @@
 
 import { drawOn } from "./drawing.js";
 import { askForKey } from "./key.js";
-import { showAnswer, showError, tellWhereNotShown } from "./result.js";
-import { ask, KeyNeeded, sample, ServiceError } from "./service.js";
+import { showModel } from "./model.js";
+import { showAnswer, showError, showNothing, tellWhereNotShown } from "./result.js";
+import { ask, KeyNeeded, ServiceError } from "./service.js";
 
 const element = (id) => document.getElementById(id);
 
 let picture = null; // the latest one: { file, onDisk }, or a promise of it
+let shown = null; // what `showModel` returned, once it did
 let pending = new AbortController();
 
 /** Classify the latest picture; what comes late for an earlier one is dropped. */
@@ -27,18 +29,34 @@ async function classify(latest) {
 async function answer(latest, signal) {
   try {
     const { file, onDisk } = await latest;
-    const found = await ask(file, element("mode").value, signal);
+    const { topK } = await modelShown();
+    const found = await ask(file, element("mode").value, topK, signal);
     return () => showAnswer(file, onDisk, found);
   } catch (error) {
-    if (error instanceof KeyNeeded) return () => showKeyNeeded(error.message);
-    if (error instanceof ServiceError) return () => showError(error.message);
-    return () => showError(`The page failed: ${error.message}`);
+    return () => showFailure(error);
   }
 }
 
-function showKeyNeeded(message) {
-  showError(message);
-  askForKey(() => classify(picture));
+/** Say what went wrong; where a key is needed, ask for it, and then try again. */
+function showFailure(error) {
+  const known = error instanceof ServiceError;
+  showError(known ? error.message : `The page failed: ${error.message}`);
+  if (error instanceof KeyNeeded) askForKey(picture === null ? start : () => classify(picture));
+}
+
+async function modelShown() {
+  shown ??= await showModel();
+  return shown;
+}
+
+/** Show the model, and nothing else before there is a picture. */
+async function start() {
+  try {
+    await modelShown();
+    if (picture === null) showNothing();
+  } catch (error) {
+    if (picture === null) showFailure(error);
+  }
 }
 
 element("file").addEventListener("change", ({ target }) => {
@@ -68,10 +86,7 @@ document.addEventListener("drop", (event) => {
   else showError("What was dropped is no file: drop a picture, or choose one.");
 });
 
-element("samples").addEventListener("click", ({ target }) => {
-  const button = target.closest("button");
-  if (button) classify(sample(button.querySelector("img").src));
-});
+element("samples").addEventListener("sample", ({ detail }) => classify({ file: detail, onDisk: false }));
 
 const clear = drawOn(element("canvas"), element("pen"), classify);
 element("clear").addEventListener("click", clear);
@@ -92,3 +107,4 @@ element("copy").addEventListener("click", async () => {
 });
 
 tellWhereNotShown();
+start();

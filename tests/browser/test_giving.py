@@ -10,8 +10,9 @@ import pytest
 from PIL import Image, ImageOps
 from playwright.sync_api import Page, Route, expect
 
-from service.preprocessing.pipeline import Mode, preprocess
+from service.preprocessing.pipeline import Mode
 from tests.browser.shown import SAMPLES, await_answer, choose, shown
+from tests.service.pictures import preprocess
 from tests.serving import Server
 
 FILE = """([name, type, base64]) => {

@@ -1,7 +1,7 @@
 """uvicorn: a connection, its requests, and the server that has them.
 
 Stood on by `service.server.http_protocol`, `service.server.write_coalescing`,
-`service.server.draining`, `service.server.bentoml_service` and `service.middleware.admission`.
+`service.server.draining`, `service.server.worker` and `service.middleware.admission`.
 """
 
 import asyncio
@@ -123,17 +123,6 @@ def test_a_large_body_pauses_the_reading() -> None:
     with running() as server, connected(server.port, head + bytes(200_000)):
         connection = server.connection()
         eventually(lambda: connection.flow.read_paused)
-
-
-def test_each_connection_shares_the_state_that_becomes_its_scopes() -> None:
-    class Stating(HttpToolsProtocol):
-        def __init__(self, *given: Any, **named: Any) -> None:
-            super().__init__(*given, **named)
-            self.app_state["tasks"] = self.server_state.tasks
-
-    with running(Stating) as server, connected(server.port, GET):
-        server.connection()
-        assert server.scopes[0]["state"]["tasks"] is server.server.server_state.tasks
 
 
 def test_the_head_and_the_body_of_an_answer_are_written_apart() -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from service.runtime.onnx_model import LOGITS, OnnxModel, load_model
+from service.runtime.onnx_model import OnnxModel, load_model
 from service.runtime.onnx_session import CUDA
+from service.runtime.signature import LOGITS
 from service.settings import ServiceSettings
 from training.data.fashion_mnist import load_split
 

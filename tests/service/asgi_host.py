@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.http.scope import CONNECTION
 from service.server.http_parsing import CONTINUE
 from service.server.http_protocol import LimitedHttpProtocol
 
@@ -93,8 +94,7 @@ async def read_request(receive: Receive) -> bytes:
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the path, the body, and how many requests the worker has."""
+    """Answer with the path, the body, and whether the request is a task of its server."""
     body = await read_request(receive)
-    tasks = scope["state"]["tasks"]
-    own = asyncio.current_task() in tasks
+    own = asyncio.current_task() in scope[CONNECTION].tasks
     await answer(send, {"path": scope["path"], "body": body.decode(), "own": own})

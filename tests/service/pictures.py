@@ -10,6 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from service.preprocessing import pipeline
+from service.preprocessing.pipeline import Mode, PreprocessedImage
+from service.signature import ImageSpec, ModelSignature
+
+# What the released model takes, and a signature with it for what needs no names.
+FASHION = ImageSpec(1, 28, 28, "fashion-mnist")
+SIGNATURE = ModelSignature(FASHION, tuple(map(str, range(10))))
+
 TRANSPOSE = Image.Transpose
 
 # What a camera does to a picture that is to be seen upright, by the number that it notes.
@@ -23,6 +31,17 @@ ORIENTATIONS = {
     7: TRANSPOSE.TRANSVERSE,
     8: TRANSPOSE.ROTATE_270,
 }
+
+
+def read_image(content: bytes, max_pixels: int, mode: Mode = "auto") -> NDArray[np.uint8]:
+    """What the released model gets of a file, (28, 28)."""
+    return pipeline.read_image(content, max_pixels, FASHION, mode)[0]
+
+
+def preprocess(image: Image.Image, mode: Mode = "auto") -> PreprocessedImage:
+    """What the released model gets of an image, its pixels (28, 28)."""
+    seen = pipeline.preprocess(image, FASHION, mode)
+    return seen._replace(pixels=seen.pixels[0])
 
 
 def encode(pixels: NDArray[np.uint8], kind: str = "PNG", mode: str = "L", **options: Any) -> bytes:

@@ -19,7 +19,7 @@ from service.errors import InvalidInput
 from service.preprocessing.formats import SERVED
 from tests.service.models import with_wrong_golden_samples
 from tests.service.pictures import encode
-from tests.service.runtime.test_onnx_session import no_gpu
+from tests.service.runtime.drivers import no_gpu
 from tests.serving import ROOT, SERVE, Server, environment, serving, start
 
 REFUSAL_SECONDS = 600
@@ -83,6 +83,13 @@ ASYNCHRONOUS = """
 
     asyncio.run(main(*sys.argv[1:]))
 """
+
+
+def test_its_module_imports_no_metrics() -> None:
+    """Their import opens files in a folder that only a worker has, and not at once."""
+    code = "import service.classifier, sys; print('service.telemetry.metrics' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("False\n", 0)
 
 
 @pytest.mark.parametrize("code", [SYNCHRONOUS, ASYNCHRONOUS], ids=["synchronous", "asynchronous"])
@@ -224,11 +231,14 @@ IMPORTS = """
     import sys
     import service.classifier
     from service.classifier import FashionClassifier
-    from service.preprocessing.pipeline import preprocess, open_image
+    from service.preprocessing.opening import open_image
+    from service.preprocessing.pipeline import preprocess
     from service.telemetry.request_timing import RequestTiming
 
-    seen = preprocess(open_image(sys.stdin.buffer.read(), 28 * 28))
-    asyncio.run(FashionClassifier().data_plane.classify([seen], RequestTiming()))
+    served = FashionClassifier().data_plane.served
+    image = open_image(sys.stdin.buffer.read(), 28 * 28)
+    seen = preprocess(image, served.model.signature.image)
+    asyncio.run(served.classify([seen], RequestTiming()))
     print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.errors import InputError
-from service.offline.inputs.idx import IDX, MAGIC
+from service.offline.inputs.idx import IDX, MAGICS
 from service.offline.inputs.image_contents import read_picture
 from service.offline.inputs.image_files import Skipped, Unreadable, is_file, is_folder, walk
 from service.offline.inputs.parquet import PARQUET, Parquet
@@ -24,6 +24,7 @@ from service.offline.inputs.types import (
     display_name,
     open_decompressed,
 )
+from service.signature import ImageSpec
 
 SHARD_FILES = 1024
 
@@ -63,7 +64,7 @@ class _Contents(Sequence[bytes | str]):
 
 
 def find_shards(
-    arguments: Iterable[str], skipped: Skipped, column: str | None = None
+    arguments: Iterable[str], skipped: Skipped, spec: ImageSpec, column: str | None = None
 ) -> Iterator[Shard]:
     """Yield the shards of the input in order, with constant memory.
 
@@ -71,11 +72,12 @@ def find_shards(
         arguments: folders, which are searched recursively; tar archives, compressed or not; IDX
             and Parquet files; anything else is an image file.
         skipped: counts the skipped files in folders.
+        spec: of the model's images.
         column: the image column of Parquet files; None for the only possible one.
     """
     paths: list[str] = []
     for argument in arguments:
-        shards = shards_of_file(argument, column)
+        shards = shards_of_file(argument, spec, column)
         if shards is None and not is_folder(argument):
             paths.append(argument)
             continue
@@ -102,20 +104,42 @@ def remaining_chunks(
     for shard in shards:
         for chunk in shard.spans(skipped):
             if 0 < rows <= len(chunk):
-                found = chunk.read().names[rows - 1]
-                if found != last:
-                    raise InputError(
-                        f"the input has changed: expected {last} for the last row, got {found}; "
-                        "start again"
-                    )
+                check_resume_point(chunk, rows, last)
             if rows < len(chunk):
                 yield chunk, rows
             rows = max(0, rows - len(chunk))
+    check_no_rows_left(rows)
+
+
+def check_resume_point(chunk: Chunk, rows: int, last: str | None) -> None:
+    """Check that the last existing row, which is the chunk's row number `rows`, has its name.
+
+    Raises:
+        InputError: the input has changed.
+    """
+    found = chunk.read().names[rows - 1]
+    if found != last:
+        raise InputError(
+            f"the input has changed: expected {last} for the last row, got {found}; start again"
+        )
+
+
+def check_no_rows_left(rows: int) -> None:
+    """Check that every existing row has an image.
+
+    Raises:
+        InputError: there are so many rows more than images.
+    """
     if rows:
-        raise InputError(f"the input has changed: it has {rows:,} pictures fewer; start again")
+        raise InputError(
+            f"the input has changed: it has fewer images than there are rows ({rows:,} fewer); "
+            "start again"
+        )
 
 
-def shards_of_file(argument: str, column: str | None = None) -> Iterator[Shard] | None:
+def shards_of_file(
+    argument: str, spec: ImageSpec, column: str | None = None
+) -> Iterator[Shard] | None:
     """Return the shards of a file that holds many images, None for any other argument."""
     if not is_file(argument):
         return None
@@ -125,10 +149,10 @@ def shards_of_file(argument: str, column: str | None = None) -> Iterator[Shard] 
             head = file.read(512)
     except READING_FAULTS:
         return None  # the reason is reported when it is read as an image
-    if head.startswith(MAGIC):
-        return IDX.all(argument)
+    if head.startswith(tuple(MAGICS.values())):
+        return IDX.all(argument, spec)
     if head.startswith(PARQUET):
-        return iter([Parquet(argument, column)])
+        return iter([Parquet(argument, spec, column)])
     if head[USTAR_AT:].startswith(USTAR) or argument.lower().endswith(".tar"):
         return iter([Tar(argument)])
     return None

@@ -6,7 +6,7 @@ file format".
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
@@ -24,13 +24,11 @@ from service.offline.inputs.types import (
     display_name,
     open_decompressed,
 )
-from service.runtime.metadata import SIDE
+from service.signature import ImageSpec
 
-MAGIC = b"\0\0\x08\x03"  # unsigned bytes, three axes
-HEAD = struct.Struct(">4sIII")  # magic, images, rows, columns
-IMAGE_BYTES = SIDE * SIDE
-SPAN_IMAGES, SHARD_IMAGES = 2048, 2**16
-SPAN_BYTES = SPAN_IMAGES * IMAGE_BYTES
+# Unsigned bytes with three axes (N, H, W), or four (N, C, H, W).
+MAGICS = {3: b"\0\0\x08\x03", 4: b"\0\0\x08\x04"}
+SPAN_BYTES, SHARD_BYTES = 2048 * 28 * 28, 2**16 * 28 * 28  # of images
 
 
 @dataclass(frozen=True)
@@ -38,27 +36,29 @@ class IDX:
     """Images start to stop of a file, or all images of a compressed file."""
 
     path: str
+    spec: ImageSpec  # of the model's images
     start: int = 0
     stop: int | None = None
 
     @classmethod
-    def all(cls, path: str) -> Iterator[Shard]:
+    def all(cls, path: str, spec: ImageSpec) -> Iterator[Shard]:
         """Yield the shards of a file; a compressed file is one shard."""
         try:
             file, compressed = open_decompressed(path)
             with file:
-                head = file.read(HEAD.size)
+                head = file.read(_head(spec).size)
                 size = 0 if compressed else file.seek(0, os.SEEK_END)
         except READING_FAULTS as error:
             yield UnreadableInput(path, str(error))
             return
         if compressed:
-            yield cls(path)
+            yield cls(path, spec)
             return
-        count, fault = _count(head)
-        there, rest = divmod(max(0, size - HEAD.size), IMAGE_BYTES)
-        for start in range(0, min(count, there), SHARD_IMAGES):
-            yield cls(path, start, min(start + SHARD_IMAGES, count, there))
+        count, fault = _count(head, spec)
+        there, rest = divmod(max(0, size - _head(spec).size), spec.bytes)
+        step = max(1, SHARD_BYTES // spec.bytes)
+        for start in range(0, min(count, there), step):
+            yield cls(path, spec, start, min(start + step, count, there))
         if fault or count > there:
             yield UnreadableInput(path, fault or _cut_off(there))
         elif there > count or rest:
@@ -69,17 +69,18 @@ class IDX:
         if self.stop is None:
             yield from self._held()
             return
-        for start in range(self.start, self.stop, SPAN_IMAGES):
-            yield Images(self.path, start, min(start + SPAN_IMAGES, self.stop))
+        step = max(1, SPAN_BYTES // self.spec.bytes)
+        for start in range(self.start, self.stop, step):
+            yield Images(self.path, self.spec, start, min(start + step, self.stop))
 
     def _held(self) -> Iterator[Chunk]:
         index, fault = 0, ""
         try:
             file, _ = open_decompressed(self.path)
             with file:
-                count, fault = _count(file.read(HEAD.size))
-                for content in _contents(file, count * IMAGE_BYTES):
-                    block = _block(self.path, index, content)
+                count, fault = _count(file.read(_head(self.spec).size), self.spec)
+                for content in _contents(file, count, self.spec):
+                    block = _block(self.path, self.spec, index, content)
                     yield LoadedChunk(block)
                     index += len(block.names)
                 if index < count:
@@ -98,6 +99,7 @@ class Images:
     """Images start to stop of an uncompressed file."""
 
     path: str
+    spec: ImageSpec
     start: int
     stop: int
 
@@ -110,8 +112,9 @@ class Images:
         fault = "the file has become shorter"
         try:
             with Path(self.path).open("rb") as file:
-                file.seek(HEAD.size + self.start * IMAGE_BYTES)
-                block = _block(self.path, self.start, file.read(len(self) * IMAGE_BYTES))
+                file.seek(_head(self.spec).size + self.start * self.spec.bytes)
+                content = file.read(len(self) * self.spec.bytes)
+            block = _block(self.path, self.spec, self.start, content)
             if len(block.names) == len(self):
                 return block
         except OSError as error:
@@ -120,31 +123,46 @@ class Images:
         return ImageBatch(names, [fault] * len(names))
 
 
-def _count(head: bytes) -> tuple[int, str]:
+def _head(spec: ImageSpec) -> struct.Struct:
+    """Return the layout of a header: magic, number of images, C if it is not 1, H, W."""
+    return struct.Struct(">4s" + "I" * (3 if spec.channels == 1 else 4))
+
+
+def _count(head: bytes, spec: ImageSpec) -> tuple[int, str]:
     """Return the number of images in a header, or 0 and the reason why they cannot be read."""
-    if len(head) < HEAD.size:
+    if len(head) < _head(spec).size:
         return 0, _cut_off(0)
-    _, count, *sides = HEAD.unpack(head)
-    if sides != [SIDE, SIDE]:
-        return 0, f"its images have {sides[0]} x {sides[1]} pixels, expected 28 x 28"
+    magic, count, *axes = _head(spec).unpack(head)
+    expected = list(spec.shape[-len(axes) :])
+    if magic != MAGICS[1 + len(axes)]:
+        return 0, (
+            f"it has {magic[-1]} axes, expected {1 + len(axes)}: images of {_pixels(expected)}"
+        )
+    if axes != expected:
+        return 0, f"its images have {_pixels(axes)} pixels, expected {_pixels(expected)}"
     return count, ""
 
 
-def _contents(file: BufferedIOBase, left: int) -> Iterator[bytes]:
-    """Yield `left` bytes in pieces of whole images, including those before a read error."""
+def _pixels(axes: Sequence[int]) -> str:
+    return " x ".join(map(str, axes))
+
+
+def _contents(file: BufferedIOBase, count: int, spec: ImageSpec) -> Iterator[bytes]:
+    """Yield `count` images in pieces of whole ones, including those before a read error."""
     content = bytearray()
+    left, span = count * spec.bytes, max(1, SPAN_BYTES // spec.bytes) * spec.bytes
     try:
-        while left and (read := file.read1(min(left, SPAN_BYTES))):
+        while left and (read := file.read1(min(left, span))):
             content += read
             left -= len(read)
-            while len(content) >= SPAN_BYTES:
-                yield bytes(content[:SPAN_BYTES])
-                del content[:SPAN_BYTES]
+            while len(content) >= span:
+                yield bytes(content[:span])
+                del content[:span]
     except READING_FAULTS:
-        if len(content) >= IMAGE_BYTES:
+        if len(content) >= spec.bytes:
             yield bytes(content)
         raise
-    if len(content) >= IMAGE_BYTES:
+    if len(content) >= spec.bytes:
         yield bytes(content)
 
 
@@ -156,9 +174,9 @@ def _more(images: int) -> str:
     return f"the file has more data after the {images:,} images that its header states"
 
 
-def _block(path: str, start: int, content: bytes) -> ImageBatch:
-    count = len(content) // IMAGE_BYTES
-    images = np.frombuffer(content, np.uint8, count * IMAGE_BYTES)
+def _block(path: str, spec: ImageSpec, start: int, content: bytes) -> ImageBatch:
+    count = len(content) // spec.bytes
+    images = np.frombuffer(content, np.uint8, count * spec.bytes)
     name = display_name(path)
     names = [f"{name}#{index}" for index in range(start, start + count)]
-    return ImageBatch(names, images.reshape(count, 1, SIDE, SIDE))  # (N, 1, 28, 28)
+    return ImageBatch(names, images.reshape(count, *spec.shape))  # (N, C, H, W)

@@ -12,6 +12,7 @@ from service.offline.background_process import start
 from service.offline.inputs.image_files import Skipped
 from service.offline.inputs.parquet_reader import serve
 from service.offline.inputs.types import Chunk, ImageBatch, UnreadableInput
+from service.signature import ImageSpec
 
 PARQUET = b"PAR1"  # Apache Parquet, "File Format"
 
@@ -20,11 +21,12 @@ PARQUET = b"PAR1"  # Apache Parquet, "File Format"
 class Parquet:
     """The images of one column.
 
-    They are image files, as bytes or as a struct with bytes (Hugging Face data sets); or 784
+    They are image files, as bytes or as a struct with bytes (Hugging Face data sets); or C x H x W
     numbers from 0 to 255, the network's input.
     """
 
     path: str
+    spec: ImageSpec  # of the model's images
     column: str | None = None  # None for the only possible one
 
     def spans(self, skipped: Skipped) -> Iterator[Chunk]:
@@ -34,7 +36,7 @@ class Parquet:
             InputError: there is no such column, or pyarrow is missing.
         """
         row = 0
-        with _reader(self.path, self.column) as answers:
+        with _reader(self.path, self.column, self.spec) as answers:
             while isinstance(answer := _next(answers), Packed):
                 yield answer
                 row += len(answer)
@@ -62,11 +64,11 @@ class Packed:
 
 
 @contextmanager
-def _reader(path: str, column: str | None) -> Iterator[Connection]:
+def _reader(path: str, column: str | None, spec: ImageSpec) -> Iterator[Connection]:
     """Start a process that reads a file, and end the process with the block."""
     context = multiprocessing.get_context("spawn")
     answers, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=serve, args=(path, column, theirs), daemon=True)
+    process = context.Process(target=serve, args=(path, column, spec, theirs), daemon=True)
     start(process)
     theirs.close()  # so that reading ends when the process ends
     try:

@@ -10,15 +10,13 @@ from service.errors import InputError
 from service.offline.inputs.image_contents import MAX_FILE_BYTES, size_error
 from service.offline.inputs.types import Pictures, display_name
 from service.offline.optional_pyarrow import pyarrow
-from service.runtime.metadata import SIDE
+from service.signature import ImageSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SPAN_BYTES = 16 * 2**20
-IMAGE_BYTES = SIDE * SIDE
 NOTHING = "the row is empty"
-KINDS = f"bytes, structs with bytes, or lists of {IMAGE_BYTES} whole numbers"
 
 
 class Column(NamedTuple):
@@ -29,13 +27,14 @@ class Column(NamedTuple):
     of_files: bool  # True for image files, False for pixel values
 
 
-def choose_column(path: str, schema: "pa.Schema", name: str | None) -> Column:
+def choose_column(path: str, schema: "pa.Schema", name: str | None, spec: ImageSpec) -> Column:
     """Return a file's image column.
 
     Args:
         path: path of the file.
         schema: schema of the file.
         name: name of the column; None for the only possible one.
+        spec: of the model's images.
 
     Raises:
         InputError: there is no such column.
@@ -43,13 +42,14 @@ def choose_column(path: str, schema: "pa.Schema", name: str | None) -> Column:
     can_be = {field.name: column for field in schema if (column := _column(field))}
     if name in can_be or (name is None and len(can_be) == 1):
         return can_be[name] if name is not None else next(iter(can_be.values()))
+    kinds = f"bytes, structs with bytes, or lists of {spec.bytes} whole numbers"
     if name is None:
         raise InputError(
-            f"{display_name(path)} has {len(can_be)} columns that can be pictures "
-            f"({', '.join(can_be) or f'{KINDS} would be'}): name one with --column"
+            f"{display_name(path)} has {len(can_be)} columns that can be images "
+            f"({', '.join(can_be) or f'{kinds} would be'}): name one with --column"
         )
     raise InputError(
-        f"{display_name(path)} has no column {name!r} of {KINDS}; those that can be pictures: "
+        f"{display_name(path)} has no column {name!r} of {kinds}; its image columns: "
         f"{', '.join(can_be) or 'none'}"
     )
 
@@ -82,33 +82,33 @@ def files(array: "pa.Array") -> Iterator[Sequence[bytes | str]]:
         yield run
 
 
-def images(array: "pa.Array") -> Pictures:
-    """Return the images of some rows, (N, 1, 28, 28) uint8.
+def images(array: "pa.Array", spec: ImageSpec) -> Pictures:
+    """Return the images of some rows, (N, C, H, W) uint8.
 
-    If a row has an error, return a list instead: for each row its image (28, 28) or its error.
+    If a row has an error, return a list instead: for each row its image (C, H, W) or its error.
     """
     lengths = pyarrow().compute.list_value_length(array).to_pylist()
-    whole = [row for row, length in enumerate(lengths) if length == IMAGE_BYTES]
+    whole = [row for row, length in enumerate(lengths) if length == spec.bytes]
     values = array.take(pyarrow().array(whole, "int64")).flatten()
-    missing = _as_images(values.is_null())  # (W, 28, 28)
-    numbers = _as_images(values.fill_null(0))  # (W, 28, 28)
-    wrong = missing | (numbers < 0) | (numbers > 255)  # (W, 28, 28)
-    pixels = numbers.astype(np.uint8)  # (W, 28, 28)
+    missing = _as_images(values.is_null(), spec)  # (M, C, H, W)
+    numbers = _as_images(values.fill_null(0), spec)  # (M, C, H, W)
+    wrong = missing | (numbers < 0) | (numbers > 255)  # (M, C, H, W)
+    pixels = numbers.astype(np.uint8)  # (M, C, H, W)
     if len(whole) == len(array) and not wrong.any():
-        return pixels[:, None]  # (N, 1, 28, 28)
-    found: list[NDArray[np.uint8] | str] = [_no_image(length) for length in lengths]
+        return pixels  # (N, C, H, W)
+    found: list[NDArray[np.uint8] | str] = [_no_image(length, spec) for length in lengths]
     for at, row in enumerate(whole):
-        found[row] = pixels[at]  # (28, 28)
+        found[row] = pixels[at]  # (C, H, W)
         if wrong[at].any():
-            first = np.unravel_index(wrong[at].argmax(), (SIDE, SIDE))
+            first = np.unravel_index(wrong[at].argmax(), spec.shape)
             value = None if missing[at][first] else numbers[at][first]
             found[row] = f"the row holds {value}, expected whole numbers from 0 to 255"
     return found
 
 
-def _as_images(values: "pa.Array") -> NDArray[Any]:
+def _as_images(values: "pa.Array", spec: ImageSpec) -> NDArray[Any]:
     array: NDArray[Any] = values.to_numpy(zero_copy_only=False)
-    return array.reshape(-1, SIDE, SIDE)  # (N, 28, 28)
+    return array.reshape(-1, *spec.shape)  # (N, C, H, W)
 
 
 def _column(field: "pa.Field") -> Column | None:
@@ -138,7 +138,7 @@ def _file(buffer: "pa.Buffer | None") -> bytes | str:
     return content
 
 
-def _no_image(length: int | None) -> str:
+def _no_image(length: int | None, spec: ImageSpec) -> str:
     if length is None:
         return NOTHING
-    return f"the row has {length:,} numbers, expected {IMAGE_BYTES}"
+    return f"the row has {length:,} numbers, expected {spec.bytes}"

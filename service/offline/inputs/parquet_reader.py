@@ -21,22 +21,24 @@ from service.errors import InputError
 from service.offline.inputs.parquet_columns import SPAN_BYTES, Column, choose_column, files, images
 from service.offline.inputs.types import ImageBatch, display_name
 from service.offline.optional_pyarrow import pyarrow
+from service.signature import ImageSpec
 
 MEMORY = 2**30  # bytes, beyond the memory of the process at its start
 TOO_MUCH = f"the next row takes more than {MEMORY:,} bytes of memory"
-SECONDS = 60  # of processor time for the next batch
+MAX_BATCH_CPU_SECONDS = 60  # of processor time for the next batch
 SPAN_ROWS = 1024
 AT_ONCE = 2**20  # bytes per read of the file
 IN_DICTIONARY = 128 * 2**20  # largest row group, in bytes, that is read with its dictionary
 NUMBER_BYTES = 4  # of Parquet's INT32
 
 
-def serve(path: str, column: str | None, answers: Connection) -> None:
+def serve(path: str, column: str | None, spec: ImageSpec, answers: Connection) -> None:
     """Read a file and send its images to the parent process.
 
     Args:
         path: path of the file.
         column: name of the image column; None for the only possible one.
+        spec: of the model's images.
         answers: receives, for each chunk, the number of images and then a pickled ImageBatch;
             at the end the reason why reading stopped (empty at the end of the file), or an
             InputError.
@@ -48,7 +50,7 @@ def serve(path: str, column: str | None, answers: Connection) -> None:
             pyarrow()
             _limit_memory()
             _limit_time()
-            for block in _blocks(path, column):
+            for block in _blocks(path, column, spec):
                 _limit_time()
                 content = pickle.dumps(block)
                 answers.send(len(block.names))
@@ -73,7 +75,7 @@ def _limit_memory() -> None:
 
 def _limit_time() -> None:
     """Let the system end the process if the next batch takes too long, as in an endless loop."""
-    _lower(resource.RLIMIT_CPU, int(time.process_time()) + SECONDS)
+    _lower(resource.RLIMIT_CPU, int(time.process_time()) + MAX_BATCH_CPU_SECONDS)
 
 
 def _lower(kind: int, limit: int) -> None:
@@ -83,7 +85,7 @@ def _lower(kind: int, limit: int) -> None:
         resource.setrlimit(kind, (limit, hard))
 
 
-def _blocks(path: str, name: str | None) -> Iterator[ImageBatch]:
+def _blocks(path: str, name: str | None, spec: ImageSpec) -> Iterator[ImageBatch]:
     """Yield the images of a column in batches.
 
     Raises:
@@ -92,14 +94,14 @@ def _blocks(path: str, name: str | None) -> Iterator[ImageBatch]:
     """
     row = 0
     with _opened(path, []) as file:
-        column = choose_column(path, file.schema_arrow, name)
+        column = choose_column(path, file.schema_arrow, name, spec)
         with _opened(path, [column.path] if column.of_files else []) as with_dictionary:
             for group in range(file.num_row_groups):
                 cost = _cost(file.metadata.row_group(group), column)
                 one = with_dictionary if cost.size <= IN_DICTIONARY else file
                 for batch in one.iter_batches(cost.rows, [group], [column.path], use_threads=False):
                     array = batch.column(column.name)
-                    for pictures in files(array) if column.of_files else [images(array)]:
+                    for pictures in files(array) if column.of_files else [images(array, spec)]:
                         end = row + len(pictures)
                         yield ImageBatch(
                             [display_name(f"{path}#{n}") for n in range(row, end)], pictures

@@ -14,6 +14,7 @@ from service.oip.rest_request import parse_request
 from service.preprocessing.decoding import Job, decode
 from service.rest.predict import read_images
 from service.settings import ServiceSettings
+from tests.service.pictures import FASHION
 
 SETTINGS = ServiceSettings()
 BOUNDARY = "b"
@@ -22,17 +23,17 @@ NO_MEMORY = re.compile(r"(re|m)alloc|[Mm]emory")
 
 def picture(path: Path) -> None:
     """As a decoder process does, which has limits of its own in the place of these."""
-    decode(Job([path.read_bytes()], [], SETTINGS.max_image_pixels))
+    decode(Job([path.read_bytes()], [], SETTINGS.max_image_pixels, FASHION))
 
 
 def numbers(path: Path) -> None:
     """As `/predict` does."""
-    read_images(path.read_bytes())
+    read_images(path.read_bytes(), FASHION)
 
 
 def inference(path: Path) -> None:
     """As the Open Inference Protocol's route does with a body that gzip has compressed."""
-    parse_request(inflate(path.read_bytes(), "gzip", SETTINGS.max_body_bytes), None)
+    parse_request(inflate(path.read_bytes(), "gzip", SETTINGS.max_body_bytes), None, FASHION.shape)
 
 
 def form(path: Path) -> None:
@@ -60,7 +61,7 @@ def large_input(path: Path) -> None:
     Raises:
         MemoryError: a file's fault is that there was no memory to read it.
     """
-    for shard in find_shards([str(path)], Skipped()):
+    for shard in find_shards([str(path)], Skipped(), FASHION):
         for span in shard.spans(Skipped()):
             for found in span.read().pictures:
                 if isinstance(found, str) and NO_MEMORY.search(found.replace(TOO_MUCH, "")):

@@ -23,7 +23,7 @@ from tests.hostile.jpeg import BUSY
 from tests.hostile.png import RGBA, header, png
 from tests.hostile.tiff import jpeg_of_many_scans_in_tiles
 from tests.service.asgi_host import SECONDS
-from tests.service.pictures import encode, photograph, png_header, save
+from tests.service.pictures import FASHION, encode, photograph, png_header, save
 from tests.serving import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="it has no fork")
@@ -32,7 +32,7 @@ MANY_PIXELS = 64_000_000
 
 
 def one(content: bytes, mode: Mode = "auto") -> Job:
-    return Job([content], [], MANY_PIXELS, mode)
+    return Job([content], [], MANY_PIXELS, FASHION, mode)
 
 
 @asynccontextmanager
@@ -104,7 +104,7 @@ def test_they_see_what_is_seen_in_this_process(photographs: list[bytes]) -> None
 
 
 def test_a_form_is_seen_in_order(photographs: list[bytes]) -> None:
-    job = Job(photographs, [str(n) for n in range(len(photographs))], MANY_PIXELS)
+    job = Job(photographs, [str(n) for n in range(len(photographs))], MANY_PIXELS, FASHION)
 
     async def test(decoders: Decoders) -> None:
         found = await decoders.decode(job)
@@ -140,7 +140,7 @@ def test_what_cannot_be_decoded_is_refused_and_the_next_is_not(
 
 
 def test_the_picture_of_a_form_is_named(photographs: list[bytes]) -> None:
-    job = Job([photographs[0], HUGE_WEBP[:-9]], ["a", "b.webp"], MANY_PIXELS)
+    job = Job([photographs[0], HUGE_WEBP[:-9]], ["a", "b.webp"], MANY_PIXELS, FASHION)
 
     async def test(decoders: Decoders) -> None:
         with pytest.raises(InvalidInput, match=r"images\[1\] 'b.webp': the image"):
@@ -252,11 +252,12 @@ PROGRAM = """
 import asyncio, sys
 from service.decoder_pool.pool import Decoders
 from service.preprocessing.decoding import Job
+from tests.service.pictures import FASHION
 
 async def main():
     decoders = Decoders()
     decoders.start()
-    await decoders.decode(Job([sys.stdin.buffer.read()], [], 10**6))
+    await decoders.decode(Job([sys.stdin.buffer.read()], [], 10**6, FASHION))
     print("ready", flush=True)
     await asyncio.sleep(1000)
 
@@ -292,7 +293,7 @@ def test_they_know_no_key(photographs: list[bytes], monkeypatch: pytest.MonkeyPa
 
 def test_an_error_of_ours_is_raised_in_the_worker() -> None:
     with pytest.raises(DecoderError, match="ZeroDivisionError"):
-        unpack_answer(pack_failure("ZeroDivisionError: division by zero"))
+        unpack_answer(pack_failure("ZeroDivisionError: division by zero"), FASHION)
 
 
 def test_without_processes_pictures_are_decoded_in_threads(ankle_boot: NDArray[np.uint8]) -> None:

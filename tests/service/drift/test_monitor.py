@@ -14,7 +14,8 @@ from service.drift.monitor import SAMPLE, InputMonitor
 from service.drift.report import input_reports
 from service.drift.statistics import METADATA_KEY, SQUARED_DISTANCE_OUTPUT, InputStatistics
 from service.errors import ModelError
-from service.runtime.onnx_model import PROBABILITIES, load_model
+from service.runtime.onnx_model import load_model
+from service.runtime.signature import PROBABILITIES
 from service.settings import ServiceSettings
 from tests.service.models import write_model
 from tests.service.pictures import encode

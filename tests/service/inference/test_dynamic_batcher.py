@@ -17,7 +17,7 @@ from service.inference.dynamic_batcher import (
     MAX_INLINE_IMAGES_PER_TICK,
     DynamicBatcher,
 )
-from service.runtime.onnx_model import INPUT, LOGITS, PROBABILITIES
+from service.runtime.signature import INPUT, LOGITS, PROBABILITIES
 
 MAX_BATCH = 8
 ALL = [LOGITS, PROBABILITIES]

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from service.classifier import FashionClassifier
 from service.errors import NotReady
 from service.inference.data_plane import DataPlane
-from service.runtime.onnx_model import LOGITS
+from service.runtime.signature import LOGITS
 from service.telemetry.request_timing import RequestTiming
 from tests.pages import blocks
 from tests.service.models import computing_for_ever, with_wrong_golden_samples, write_model
@@ -228,13 +228,13 @@ def test_who_has_begun_is_answered_by_the_old_model_and_then_it_is_gone(
     data_plane: DataPlane, images: NDArray[np.uint8]
 ) -> None:
     async def reload_between() -> weakref.ref[object]:
-        old = data_plane.served
-        await old.infer(images[:100, None], [LOGITS], RequestTiming())  # starts its thread
-        write_model(data_plane.settings.model, version="2")
-        await data_plane.reloading.request_reload()
-        assert data_plane.model.version == "2"
-        watch = RequestTiming()
-        await old.infer(images[:100, None], [LOGITS], watch)
+        with data_plane.served as old:
+            await old.infer(images[:100, None], [LOGITS], RequestTiming())  # starts its thread
+            write_model(data_plane.settings.model, version="2")
+            await data_plane.reloading.request_reload()
+            assert data_plane.model.version == "2"
+            watch = RequestTiming()
+            await old.infer(images[:100, None], [LOGITS], watch)
         assert (old.model.version, watch.model_version) == ("1", b"1")
         return weakref.ref(old)
 

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from starlette.applications import Starlette
@@ -14,9 +14,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from service.http.error_responses import HANDLERS
+from service.inference.load_limiter import LoadLimiter
 from service.middleware import admission
 from service.middleware.admission import MAX_BUFFERED_BODIES, AdmissionMiddleware
-from service.middleware.body_budget import SMALL_BYTES, STILL_SECONDS
+from service.middleware.body_budget import SMALL_BODY_BYTES, STILL_SECONDS
 from service.settings import ServiceSettings
 from tests.service.asgi_host import SECONDS, connected, eventually, hosted, read_all, read_answer
 
@@ -45,9 +46,17 @@ class Host:
         ]
         self.app = Starlette(routes=self.routes, exception_handlers=HANDLERS)
 
-    def serve(self, **settings: float) -> AdmissionMiddleware:
-        self.admission = AdmissionMiddleware(self.app, self.routes, ServiceSettings(**settings))  # type: ignore[arg-type]
-        return self.admission
+    def serve(self, **settings: float) -> None:
+        known = ServiceSettings(**settings)  # type: ignore[arg-type]
+        self.limiter = LoadLimiter(known.max_concurrency)
+        self.admission = AdmissionMiddleware(self.app, self.routes, known, self.limiter)
+
+    @contextmanager
+    def hosted(self, **settings: float) -> Iterator[int]:
+        """Serve the routes until the block ends; gives the port."""
+        self.serve(**settings)
+        with hosted(self.admission, limiter=self.limiter) as port:
+            yield port
 
     async def echo(self, request: Request) -> Response:
         async for _ in request.stream():
@@ -92,7 +101,7 @@ def host() -> Iterator[Host]:
 
 
 def test_more_than_the_limit_are_refused_at_once_and_probes_never(host: Host) -> None:
-    with hosted(host.serve(max_concurrency=3)) as port, ExitStack() as stack:
+    with host.hosted(max_concurrency=3) as port, ExitStack() as stack:
         waiting = []
         for name in "abc":
             waiting.append(stack.enter_context(connected(port, post(f"/wait/{name}"))))
@@ -109,7 +118,7 @@ def test_more_than_the_limit_are_refused_at_once_and_probes_never(host: Host) ->
         assert [read_answer(connection)[0] for connection in waiting] == [200] * 3
         with connected(port, post("/echo")) as connection:
             assert read_answer(connection)[0] == 200
-        eventually(lambda: (host.admission.exempt, host.admission.bodies.bytes) == (0, 0))
+        eventually(lambda: (host.limiter.exempted, host.admission.bodies.bytes) == (0, 0))
 
 
 def test_what_is_refused_names_its_route(host: Host) -> None:
@@ -120,7 +129,7 @@ def test_what_is_refused_names_its_route(host: Host) -> None:
         await host.admission(scope, receive, send)
 
     host.serve(max_concurrency=1)
-    with hosted(noted) as port, connected(port, post("/wait/a")):
+    with hosted(noted, limiter=host.limiter) as port, connected(port, post("/wait/a")):
         host.enter()
         with connected(port, post("/wait/b")) as connection:
             assert read_answer(connection)[0] == 429
@@ -129,7 +138,7 @@ def test_what_is_refused_names_its_route(host: Host) -> None:
 
 
 def test_uploads_that_are_not_whole_take_nobodys_place(host: Host) -> None:
-    with hosted(host.serve(max_concurrency=1)) as port, ExitStack() as stack:
+    with host.hosted(max_concurrency=1) as port, ExitStack() as stack:
         uploads = [
             stack.enter_context(connected(port, post("/echo", b"a", length=2))) for _ in range(5)
         ]
@@ -146,11 +155,11 @@ def test_uploads_together_are_no_larger_than_they_may_be(host: Host) -> None:
     """Of two that are, the one goes that has not come on; a small body always fits."""
     large = 100_000
     most = MAX_BUFFERED_BODIES * large
-    with hosted(host.serve(max_body_bytes=large)) as port, ExitStack() as stack:
+    with host.hosted(max_body_bytes=large) as port, ExitStack() as stack:
         held = stack.enter_context(connected(port, post("/echo", b"a" * (most - 1), length=most)))
         eventually(lambda: host.admission.bodies.bytes == most - 1)
         for _ in range(20):
-            with connected(port, post("/echo", b"a" * SMALL_BYTES)) as small:
+            with connected(port, post("/echo", b"a" * SMALL_BODY_BYTES)) as small:
                 assert read_answer(small)[0] == 200
         eventually(lambda: host.admission.bodies.bytes == most - 1)
         begun = time.monotonic()
@@ -169,7 +178,7 @@ def test_a_refused_connection_waits_before_its_next_request(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "REJECTION_HOLD_SECONDS", 0.5)
-    with hosted(host.serve(max_concurrency=1)) as port, connected(port, post("/wait/a")):
+    with host.hosted(max_concurrency=1) as port, connected(port, post("/wait/a")):
         host.enter()
         begun = time.monotonic()
         with connected(port, post("/echo") + LIVEZ) as connection:
@@ -185,28 +194,28 @@ def test_a_refused_client_that_leaves_is_not_waited_for(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "REJECTION_HOLD_SECONDS", 10 * SECONDS)
-    with hosted(host.serve(max_concurrency=1)) as port, connected(port, post("/wait/a")):
+    with host.hosted(max_concurrency=1) as port, connected(port, post("/wait/a")):
         host.enter()
         with connected(port, post("/echo", b"a" * 200_000, length=300_000)) as connection:
             assert read_answer(connection)[0] == 429
-        eventually(lambda: host.admission.exempt == 0)
+        eventually(lambda: host.limiter.exempted == 0)
         host.leave.set()
 
 
 def test_a_body_that_is_not_whole_in_time_is_408(host: Host) -> None:
     with (
-        hosted(host.serve(timeout_seconds=0.1)) as port,
+        host.hosted(timeout_seconds=0.1) as port,
         connected(port, post("/echo", b"a", length=2)) as connection,
     ):
         status, headers, content = read_answer(connection)
         assert (status, headers["connection"]) == (408, "close")
         assert content == {"error": "the body was not complete after 0.1 s"}
         assert read_all(connection) == b""
-        eventually(lambda: (host.admission.exempt, host.admission.bodies.bytes) == (0, 0))
+        eventually(lambda: (host.limiter.exempted, host.admission.bodies.bytes) == (0, 0))
 
 
 def test_work_that_is_not_done_in_time_is_504_and_not_begun_later(host: Host) -> None:
-    with hosted(host.serve(timeout_seconds=0.5)) as port, ExitStack() as stack:
+    with host.hosted(timeout_seconds=0.5) as port, ExitStack() as stack:
         waiting = []
         for name in "ab":
             waiting.append(stack.enter_context(connected(port, post(f"/wait/{name}"))))
@@ -222,11 +231,11 @@ def test_work_that_is_not_done_in_time_is_504_and_not_begun_later(host: Host) ->
 
 @pytest.mark.parametrize("size", [1, 100_000])
 def test_work_for_a_client_that_has_left_is_not_begun(host: Host, size: int) -> None:
-    with hosted(host.serve()) as port:
+    with host.hosted() as port:
         with connected(port, post("/wait/a")):
             host.enter()
             with connected(port, post("/wait/b", b"", length=size)) as connection:
-                eventually(lambda: host.admission.exempt == 1)
+                eventually(lambda: host.limiter.exempted == 1)
                 connection.sendall(b"a" * size)
                 host.enter()
         eventually(lambda: host.admission.bodies.bytes == 0)
@@ -234,9 +243,9 @@ def test_work_for_a_client_that_has_left_is_not_begun(host: Host, size: int) -> 
 
 
 def test_an_upload_that_is_cut_short_leaves_nothing_behind(host: Host) -> None:
-    with hosted(host.serve()) as port:
+    with host.hosted() as port:
         with connected(port, post("/echo", b"a", length=2)):
             host.receive()
-        eventually(lambda: (host.admission.exempt, host.admission.bodies.bytes) == (0, 0))
+        eventually(lambda: (host.limiter.exempted, host.admission.bodies.bytes) == (0, 0))
         with connected(port, post("/echo")) as connection:
             assert read_answer(connection)[0] == 200

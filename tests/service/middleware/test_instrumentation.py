@@ -37,7 +37,7 @@ class Host:
     def __init__(self, url: str, port: int, log: Path) -> None:
         self.url, self.port, self._log = url, port, log
         self.entered, self.leave = threading.Event(), threading.Event()
-        self.is_gone: Callable[[], bool] = lambda: False  # the client that waits for /slow
+        self.is_closing: Callable[[], bool] = lambda: False  # the client that waits for /slow
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self._log.read_text().splitlines()]
@@ -54,7 +54,7 @@ class Host:
 
     async def slow(self, request: Request) -> Response:
         await request.body()
-        self.is_gone = request.scope[CONNECTION].is_gone
+        self.is_closing = request.scope[CONNECTION].is_closing
         self.entered.set()
         await asyncio.to_thread(self.leave.wait, SECONDS)
         return Response("late")
@@ -171,7 +171,7 @@ def test_a_client_that_leaves_while_it_waits_is_499(host: Host) -> None:
     with socket.create_connection(("127.0.0.1", host.port)) as client:
         client.sendall(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx")
         assert host.entered.wait(SECONDS)
-    wait_for(lambda: host.is_gone())
+    wait_for(lambda: host.is_closing())
     host.leave.set()
     wait_for(host.lines)
     (line,) = host.lines()

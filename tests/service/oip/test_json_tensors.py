@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from service.errors import InvalidInput
 from service.oip.json_tensors import image_shape, images_from_bytes, images_from_json, shorten
+from tests.service.pictures import FASHION
 
 ONE = (1, 1, 28, 28)
 ZEROS = [0] * 784
@@ -97,8 +98,8 @@ def test_nested_values_are_checked_as_flat_ones_are() -> None:
 
 
 def test_a_batch_of_any_size_is_a_shape() -> None:
-    assert image_shape([1, 1, 28, 28]) == ONE
-    assert image_shape([2**62, 1, 28, 28]) == (2**62, 1, 28, 28)
+    assert image_shape([1, 1, 28, 28], FASHION.shape) == ONE
+    assert image_shape([2**62, 1, 28, 28], FASHION.shape) == (2**62, 1, 28, 28)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_a_batch_of_any_size_is_a_shape() -> None:
 )
 def test_any_other_shape_is_refused(shape: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
-        image_shape(shape)
+        image_shape(shape, FASHION.shape)
     assert str(caught.value).startswith(
         f"the shape of 'image': expected [N, 1, 28, 28], got {shape!r}"
     )

@@ -12,6 +12,7 @@ from service.errors import InvalidInput
 from service.oip.rest_request import RequestedOutput, parse_request
 
 ONE = np.arange(784, dtype=np.uint8).reshape(1, 1, 28, 28)
+SHAPE = (1, 28, 28)
 ALL = [RequestedOutput("logits", False), RequestedOutput("probabilities", False)]
 
 
@@ -34,7 +35,7 @@ def binary(images: NDArray[np.uint8] = ONE, **fields: Any) -> tuple[bytes, str]:
 
 def refused(body: Any, header_length: str | None = None) -> str:
     with pytest.raises(InvalidInput) as caught:
-        parse_request(body if isinstance(body, bytes) else orjson.dumps(body), header_length)
+        parse_request(body if isinstance(body, bytes) else orjson.dumps(body), header_length, SHAPE)
     return str(caught.value)
 
 
@@ -42,14 +43,16 @@ def test_json_and_binary_say_the_same() -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 1, 28, 28), np.uint8)
     body = orjson.dumps(request(images, id="a"))
     for sent in ((body, None), (body, str(len(body))), binary(images, id="a")):
-        found = parse_request(*sent)
+        found = parse_request(*sent, SHAPE)
         np.testing.assert_array_equal(found.images, images)
         assert (found.identity, found.outputs) == ("a", ALL)
 
 
 def test_binary_images_are_the_bodys_own_bytes() -> None:
     body, length = binary()
-    assert np.shares_memory(parse_request(body, length).images, np.frombuffer(body, np.uint8))
+    assert np.shares_memory(
+        parse_request(body, length, SHAPE).images, np.frombuffer(body, np.uint8)
+    )
 
 
 def test_the_same_json_before_other_images_is_another_request() -> None:
@@ -57,7 +60,7 @@ def test_the_same_json_before_other_images_is_another_request() -> None:
     for _ in range(3):
         images = generator.integers(0, 256, (3, 1, 28, 28), np.uint8)
         body, length = binary(images, id="a")
-        np.testing.assert_array_equal(parse_request(body, length).images, images)
+        np.testing.assert_array_equal(parse_request(body, length, SHAPE).images, images)
         assert "2,351 bytes follow the JSON" in refused(body[:-1], length)
         wrong, length = binary(images, id=7)
         assert "got 7" in refused(wrong, length)
@@ -65,7 +68,7 @@ def test_the_same_json_before_other_images_is_another_request() -> None:
 
 def test_a_header_length_of_0_makes_the_body_the_images() -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 1, 28, 28), np.uint8)
-    found = parse_request(images.tobytes(), "0")
+    found = parse_request(images.tobytes(), "0", SHAPE)
     np.testing.assert_array_equal(found.images, images)
     assert [(output.name, output.binary) for output in found.outputs] == [
         ("logits", True),
@@ -103,7 +106,7 @@ def test_a_header_length_of_0_makes_the_body_the_images() -> None:
 def test_outputs_are_as_the_client_wants_them(
     fields: dict[str, Any], expected: list[RequestedOutput]
 ) -> None:
-    assert parse_request(orjson.dumps(request(**fields)), None).outputs == expected
+    assert parse_request(orjson.dumps(request(**fields)), None, SHAPE).outputs == expected
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,7 @@ def test_null_means_absent(fields: dict[str, Any]) -> None:
     none = {"binary_data_size": None, "shared_memory_region": None}
     for parameters in (None, {}, none):
         content["inputs"][0]["parameters"] = parameters
-        found = parse_request(orjson.dumps(content), None)
+        found = parse_request(orjson.dumps(content), None, SHAPE)
         assert (found.identity, found.outputs) == (None, ALL)
         np.testing.assert_array_equal(found.images, ONE)
 
@@ -135,7 +138,9 @@ def test_null_data_are_no_data() -> None:
     content = orjson.loads(body[: -ONE.size])
     content["inputs"][0]["data"] = None
     text = orjson.dumps(content)
-    np.testing.assert_array_equal(parse_request(text + ONE.tobytes(), str(len(text))).images, ONE)
+    np.testing.assert_array_equal(
+        parse_request(text + ONE.tobytes(), str(len(text)), SHAPE).images, ONE
+    )
     message = (
         "the input 'image' has neither data nor binary_data_size; expected exactly one of them"
     )
@@ -145,7 +150,7 @@ def test_null_data_are_no_data() -> None:
 def test_what_the_protocol_does_not_name_is_passed_over() -> None:
     content = request(model_name="fashion_lenet", parameters={"sequence_id": 7, "mine": {"a": []}})
     content["inputs"][0]["parameters"] = {"content_type": "np"}
-    assert parse_request(orjson.dumps(content), None).outputs == ALL
+    assert parse_request(orjson.dumps(content), None, SHAPE).outputs == ALL
 
 
 WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [

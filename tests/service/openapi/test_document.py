@@ -1,6 +1,9 @@
 """docs.json describes every route there is, and every answer is as it says."""
 
+import json
+import math
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,10 +28,14 @@ from service.oip import rest_routes
 from service.openapi.document import OpenAPI
 from service.preprocessing.formats import MEDIA_TYPES
 from service.rest import classify, health, predict, ui
+from service.runtime.onnx_model import load_model
+from service.settings import ServiceSettings
+from tests.service.networks import NETWORKS, Network
 from tests.service.pictures import encode, png_header
 from tests.serving import Server
 
-DESCRIPTION = OpenAPI().asdict()
+MODEL = load_model(ServiceSettings(device="cpu"))
+DESCRIPTION = OpenAPI(model=MODEL).asdict()
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
 WHERE = [(path, method) for path, methods in DESCRIPTION["paths"].items() for method in methods]
 ROOMS = (classify, predict, rest_routes, ui, health)
@@ -45,6 +52,45 @@ CHECKS = [
 def as_it_is(context: schemathesis.SerializationContext, value: Any) -> bytes:
     """Write what schemathesis itself does not know how to."""
     return serialize_binary(value)
+
+
+def test_without_a_model_every_route_is_described() -> None:
+    nothing_known = OpenAPI().asdict()
+    schemathesis.openapi.from_dict(nothing_known).validate()
+    assert {path: set(methods) for path, methods in nothing_known["paths"].items()} == {
+        path: set(methods) for path, methods in DESCRIPTION["paths"].items()
+    }
+    assert not re.search(r"\b28\b", json.dumps(nothing_known))
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
+def test_shape_classes_and_examples_are_the_models(tmp_path: Path, network: Network) -> None:
+    path = network.write(tmp_path / "model.onnx")
+    model = load_model(ServiceSettings(device="cpu", model=path))
+    described = OpenAPI(model=model).asdict()
+    schemathesis.openapi.from_dict(described).validate()
+    check_examples(described)
+    top_k, mode = (
+        next(entry for entry in parameters if entry.get("name") == name)["schema"]
+        for parameters in [described["paths"]["/classify"]["post"]["parameters"]]
+        for name in ("top_k", "mode")
+    )
+    assert top_k["maximum"] == network.classes
+    expected = ["auto", "raw", "photo"] if network.shape[0] == 1 else ["auto"]
+    assert mode["enum"] == expected
+    body = described["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
+    image = body["schema"]["properties"]["images"]["items"]
+    axes = []
+    while "items" in image:
+        axes.append((image["minItems"], image["maxItems"]))
+        image = image["items"]
+    assert axes == [(axis, axis) for axis in network.shape]
+    assert ("example" in body) == (math.prod(network.shape) <= 4096)
+    assert described["info"]["title"] == network.name
+    if network.shape != (1, 28, 28):
+        assert "28 x 28" not in json.dumps(described)
+    assert "garment" not in json.dumps(described)
+    assert "Trouser" not in json.dumps(described)
 
 
 def test_the_service_says_so(client: httpx.Client) -> None:
@@ -96,11 +142,16 @@ def bodies(described: Any) -> list[Any]:
 
 
 def test_every_example_is_as_its_schema_says() -> None:
-    found = bodies(DESCRIPTION)
-    assert len(found) >= 15
+    assert check_examples(DESCRIPTION) >= 15
+
+
+def check_examples(description: dict[str, Any]) -> int:
+    """Check each example against its schema; return how many there are."""
+    found = bodies(description)
     for body in found:
-        schema = {**body["schema"], "components": DESCRIPTION["components"]}
+        schema = {**body["schema"], "components": description["components"]}
         jsonschema_rs.Draft4Validator(schema).validate(body["example"])
+    return len(found)
 
 
 def test_the_example_of_predict_is_a_pair_of_trousers(client: httpx.Client) -> None:

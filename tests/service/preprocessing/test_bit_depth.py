@@ -12,8 +12,7 @@ from PIL import Image
 
 from service.errors import InvalidInput
 from service.preprocessing.bit_depth import to_8_bit
-from service.preprocessing.pipeline import read_image
-from tests.service.pictures import save
+from tests.service.pictures import read_image, save
 
 EIGHT_BITS = st.lists(st.integers(0, 255), min_size=1, max_size=30)
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.preprocessing.fashion_mnist import to_fashion_mnist
-from service.preprocessing.pipeline import read_image
-from tests.service.pictures import DISTURBANCES, photograph
+from tests.service.pictures import DISTURBANCES, photograph, read_image
 from tests.serving import ROOT
 
 PHOTOGRAPHS = 1000
@@ -94,7 +93,7 @@ def test_the_garment_fills_the_longest_edge_and_is_centred(
     columns: tuple[int, int],
     page: int,
 ) -> None:
-    found = np.asarray(to_fashion_mnist(a_garment(size, box, page)).image) > 60
+    found = np.asarray(to_fashion_mnist(a_garment(size, box, page), 28, 28).image) > 60
     there = np.zeros((28, 28), bool)
     there[slice(*rows), slice(*columns)] = True
     inner = np.zeros((28, 28), bool)
@@ -108,7 +107,9 @@ def test_the_garment_fills_the_longest_edge_and_is_centred(
 
 @pytest.mark.parametrize("page", [255, 250, 0, 5])
 def test_the_background_is_dark(page: int) -> None:
-    found = np.asarray(to_fashion_mnist(a_garment((300, 200), (100, 20, 140, 180), page)).image)
+    found = np.asarray(
+        to_fashion_mnist(a_garment((300, 200), (100, 20, 140, 180), page), 28, 28).image
+    )
     assert found[:, :6].max() <= 5
     assert found[14, 14] == pytest.approx(127, abs=3)
 
@@ -119,13 +120,13 @@ def test_a_little_noise_is_cut_away_with_the_page() -> None:
     noise = np.random.default_rng(0).integers(0, 12, (200, 200))
     noisy = np.asarray(clean).astype(int) - noise
     noisy[80:120, 80:120] = 128
-    found = np.asarray(to_fashion_mnist(Image.fromarray(noisy.astype(np.uint8))).image)
+    found = np.asarray(to_fashion_mnist(Image.fromarray(noisy.astype(np.uint8)), 28, 28).image)
     assert (found > 100).mean() > 0.95
 
 
 @pytest.mark.parametrize("value", [0, 7, 128, 255])
 def test_an_empty_page_is_background(value: int) -> None:
-    found = np.asarray(to_fashion_mnist(Image.new("L", (50, 90), value)).image)
+    found = np.asarray(to_fashion_mnist(Image.new("L", (50, 90), value), 28, 28).image)
     assert found.shape == (28, 28)
     assert found.max() == found.min() <= 127
 
@@ -137,8 +138,8 @@ def test_a_palette_is_averaged_by_its_colours_not_by_its_numbers() -> None:
     image.paste(Image.fromarray(np.tile(stripes, (600, 1))), (300, 300))
     file = io.BytesIO()
     image.save(file, "GIF")
-    found = np.asarray(to_fashion_mnist(Image.open(file)).image).astype(int)
-    exact = np.asarray(to_fashion_mnist(image).image).astype(int)
+    found = np.asarray(to_fashion_mnist(Image.open(file), 28, 28).image).astype(int)
+    exact = np.asarray(to_fashion_mnist(image, 28, 28).image).astype(int)
     assert np.abs(found - exact).max() <= 2
     assert found[4:24, 4:24] == pytest.approx(255 - 120, abs=4)
 
@@ -147,7 +148,7 @@ def test_the_callers_picture_is_left_as_it_was() -> None:
     for mode in ("RGB", "L", "P", "RGBA"):
         image = a_garment((700, 500), (100, 100, 300, 200), 255).convert(mode)
         before = image.copy()
-        to_fashion_mnist(image)
+        to_fashion_mnist(image, 28, 28)
         assert (image.mode, image.size, image.tobytes()) == (mode, before.size, before.tobytes())
 
 
@@ -155,11 +156,11 @@ def test_the_callers_picture_is_left_as_it_was() -> None:
 def test_a_background_is_light_from_the_middle_on(background: int, light: bool) -> None:
     page = Image.new("L", (60, 60), background)
     page.paste(20 if light else 240, (20, 20, 40, 40))
-    assert to_fashion_mnist(page).negated == light
+    assert to_fashion_mnist(page, 28, 28).negated == light
 
 
 @pytest.mark.parametrize(("difference", "trimmed"), [(13, False), (14, True), (-14, True)])
 def test_a_twentieth_of_white_is_no_garment(difference: int, trimmed: bool) -> None:
     page = Image.new("L", (60, 60), 100)
     page.paste(100 + difference, (20, 20, 40, 40))
-    assert to_fashion_mnist(page).trimmed == trimmed
+    assert to_fashion_mnist(page, 28, 28).trimmed == trimmed

@@ -13,7 +13,8 @@ from PIL import Image
 
 from service.errors import InvalidInput, RequestError, TooLarge
 from service.preprocessing.formats import FORMATS, SERVED
-from service.preprocessing.pipeline import UNCHANGED, Mode, open_image, preprocess, read_image
+from service.preprocessing.opening import open_image
+from service.preprocessing.pipeline import UNCHANGED, Mode
 from tests.hostile.tiff import tiles
 from tests.service.pictures import (
     ORIENTATIONS,
@@ -21,6 +22,8 @@ from tests.service.pictures import (
     in_mode,
     png_header,
     png_with_16_bits_a_channel,
+    preprocess,
+    read_image,
     save,
     turned,
     with_png_chunk,

@@ -11,10 +11,13 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.preprocessing.pipeline import open_image, preprocess
-from service.preprocessing.plain_png import END, HEAD, SIDE, START, read_plain_png
-from tests.service.pictures import encode, save
+from service.preprocessing import plain_png
+from service.preprocessing.opening import open_image
+from service.preprocessing.plain_png import END, START, plain_head
+from tests.service.pictures import encode, preprocess, save
 
+SIDE = 28
+HEAD = plain_head(SIDE, SIDE)
 PIXELS = arrays(np.uint8, (SIDE, SIDE))
 FILTERS = st.integers(0, 4)  # of a row: none, sub, up, average, Paeth (PNG, section 9)
 
@@ -24,6 +27,10 @@ def png(content: bytes) -> bytes:
     body = b"IDAT" + content
     crc = struct.pack(">I", zlib.crc32(body))
     return HEAD + struct.pack(">I", len(content)) + body + crc + END
+
+
+def read_plain_png(content: bytes) -> NDArray[np.uint8] | None:
+    return plain_png.read_plain_png(content, SIDE, SIDE)
 
 
 def pillows(content: bytes) -> NDArray[np.uint8]:

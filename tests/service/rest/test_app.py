@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.preprocessing.formats import FORMATS, Format
-from service.preprocessing.pipeline import read_image
 from service.rest.classify import INLINE_PIXELS
-from tests.service.pictures import encode, photograph
+from tests.service.pictures import encode, photograph, read_image
 from tests.serving import Server
 
 PICTURES = 300

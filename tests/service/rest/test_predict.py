@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
-from service.rest.predict import INLINE_BYTES, read_images
+from service.rest.predict import INLINE_PREDICT_BYTES, read_images
+from tests.service.pictures import FASHION
 
 EXPECTED = "N x 1 x 28 x 28 integers from 0 to 255"
 JSON = {"Content-Type": "application/json"}
@@ -27,7 +28,7 @@ def test_predictions_are_onnxruntimes_own(
     count: int, client: httpx.Client, images: NDArray[np.uint8], session: ort.InferenceSession
 ) -> None:
     content = json.dumps({"images": images[:count, None].tolist()}).encode()
-    assert (len(content) <= INLINE_BYTES) == (count == 1)
+    assert (len(content) <= INLINE_PREDICT_BYTES) == (count == 1)
     answer = client.post("/predict", content=content, headers=JSON)
     assert answer.status_code == 200
     (expected,) = session.run(["probabilities"], {"image": images[:count, None]})  # (N, K)
@@ -41,7 +42,7 @@ def test_predictions_are_onnxruntimes_own(
 @given(st.integers(1, 3), st.integers(0, 2**32 - 1))
 def test_images_come_out_as_they_went_in(count: int, seed: int) -> None:
     images = np.random.default_rng(seed).integers(0, 256, (count, 1, 28, 28), np.uint8)
-    found = read_images(json.dumps({"images": images.tolist()}).encode())
+    found = read_images(json.dumps({"images": images.tolist()}).encode(), FASHION)
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, images)
 
@@ -60,7 +61,7 @@ def test_images_come_out_as_they_went_in(count: int, seed: int) -> None:
             '{"images": [], "model": 1}',
             "the body's keys: expected 'images' alone, got 'images', ",
         ),
-        ('{"images": 7}', f"images: expected {EXPECTED}, got a number"),
+        ('{"images": 7}', f"images: expected {EXPECTED}, got an integer"),
         ('{"images": "http://x/y.png"}', f"images: expected {EXPECTED}, got a string"),
         ('{"images": {}}', f"images: expected {EXPECTED}, got an object"),
         ('{"images": []}', f"images: expected {EXPECTED}, got shape (0)"),
@@ -74,7 +75,7 @@ def test_images_come_out_as_they_went_in(count: int, seed: int) -> None:
 )
 def test_what_is_no_such_json(content: str, reason: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        read_images(content.encode())
+        read_images(content.encode(), FASHION)
     assert str(caught.value).startswith(reason)
 
 
@@ -84,7 +85,7 @@ def test_what_is_no_such_json(content: str, reason: str) -> None:
 def test_another_shape_is_told(shape: tuple[int, ...]) -> None:
     content = json.dumps({"images": np.zeros(shape, int).tolist()}).encode()
     with pytest.raises(InvalidInput) as caught:
-        read_images(content)
+        read_images(content, FASHION)
     seen = ", ".join(map(str, shape))
     assert str(caught.value) == f"images: expected {EXPECTED}, got shape ({seen})"
 
@@ -119,7 +120,7 @@ def test_a_value_that_is_no_pixel_is_told(
     if place == (0, 0, 0, 0) and value == [1]:
         reason = "shape (2, 1, 28, 28, 1)"
     with pytest.raises(InvalidInput) as caught:
-        read_images(json.dumps(content).encode())
+        read_images(json.dumps(content).encode(), FASHION)
     assert str(caught.value) == f"images: expected {EXPECTED}, got {reason}"
 
 
@@ -128,7 +129,7 @@ def test_a_row_of_another_length_is_told(wrong: Any) -> None:
     content = body()
     content["images"][1][0][5] = wrong
     with pytest.raises(InvalidInput, match=f"^images: expected {EXPECTED}, got ragged lists$"):
-        read_images(json.dumps(content).encode())
+        read_images(json.dumps(content).encode(), FASHION)
 
 
 @pytest.mark.parametrize("wrong", ["abc", "a" * 28, {"a": 1}])
@@ -138,14 +139,14 @@ def test_a_row_of_another_kind_is_told(wrong: Any) -> None:
     with pytest.raises(
         InvalidInput, match=f"^images: expected {EXPECTED}, got an element that is a string$"
     ):
-        read_images(json.dumps(content).encode())
+        read_images(json.dumps(content).encode(), FASHION)
 
 
 def test_rows_of_the_right_number_in_all_are_still_ragged() -> None:
     content = body()
     content["images"][1][0][5], content["images"][1][0][6] = [0] * 27, [0] * 29
     with pytest.raises(InvalidInput, match="got ragged lists"):
-        read_images(json.dumps(content).encode())
+        read_images(json.dumps(content).encode(), FASHION)
 
 
 def test_a_long_string_takes_no_memory_for_every_number() -> None:
@@ -153,7 +154,7 @@ def test_a_long_string_takes_no_memory_for_every_number() -> None:
     content = body(300)
     content["images"][0][0][0][1] = "x" * 5_000_000
     with pytest.raises(InvalidInput, match="an element that is a string"):
-        read_images(json.dumps(content).encode())
+        read_images(json.dumps(content).encode(), FASHION)
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "image/png", "application/vnd.bentoml+pickle"])

@@ -1,5 +1,6 @@
 """The files of the page at /ui, and the pixels that it shows, over HTTP."""
 
+import base64
 import re
 from io import BytesIO
 from pathlib import Path
@@ -11,8 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.preprocessing.formats import MEDIA_TYPES
-from service.preprocessing.pipeline import Mode, preprocess
-from tests.service.pictures import encode, photograph
+from service.preprocessing.pipeline import Mode
+from service.rest.ui import describe
+from service.runtime.onnx_model import load_model
+from service.settings import ServiceSettings
+from tests.service.networks import OBLONG
+from tests.service.pictures import encode, photograph, preprocess
 from tests.serving import ROOT
 
 UI = ROOT / "service" / "ui"
@@ -27,6 +32,7 @@ TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".png": "image/png",
+    ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
 
@@ -68,7 +74,37 @@ def test_nothing_else_is_there(client: httpx.Client, path: str) -> None:
 def test_the_page_names_only_files_that_exist() -> None:
     links = re.findall(r'(?:src|href)="\./ui/([^"]+)"', (UI / "index.html").read_text())
     imports = re.findall(r'from "\./([^"]+)"', "".join(f.read_text() for f in UI.glob("*.js")))
-    assert {UI / name for name in links + imports} | {UI / "index.html"} == set(FILES)
+    own = {file for file in FILES if file.parent != UI / "samples"}  # those are for docs/
+    assert {UI / name for name in links + imports} | {UI / "index.html"} == own
+
+
+def test_the_page_gets_the_model_and_its_samples(
+    client: httpx.Client, images: NDArray[np.uint8], labels: NDArray[np.uint8]
+) -> None:
+    found = client.get("/ui/model").json()
+    assert found["name"] == "fashion_lenet"
+    assert found["image"] == {"channels": 1, "height": 28, "width": 28}
+    assert (found["pipeline"], found["modes"]) == ("fashion-mnist", ["auto", "raw", "photo"])
+    assert [sample["label"] for sample in found["samples"]] == found["labels"]
+    for number, sample in enumerate(found["samples"]):
+        with Image.open(BytesIO(base64.b64decode(sample["png"]))) as picture:
+            expected = images[int((labels == number).argmax())]
+            np.testing.assert_array_equal(np.asarray(picture), expected)
+
+
+def test_a_colour_models_samples_are_in_colour(tmp_path: Path) -> None:
+    path = OBLONG.write(tmp_path / "model.onnx")
+    model = load_model(ServiceSettings(device="cpu", model=path))
+    found = describe(model)
+    assert found["image"] == {"channels": 3, "height": 20, "width": 30}
+    assert found["modes"] == ("auto",)
+    classes = model.golden.logits.argmax(axis=1).tolist()
+    assert [sample["label"] for sample in found["samples"]] == [
+        OBLONG.labels[class_id] for class_id in dict.fromkeys(classes)
+    ]
+    with Image.open(BytesIO(base64.b64decode(found["samples"][0]["png"]))) as picture:
+        expected = model.golden.images[0].transpose(1, 2, 0)  # (H, W, 3)
+        np.testing.assert_array_equal(np.asarray(picture), expected)
 
 
 def test_the_samples_are_the_first_of_each_class(

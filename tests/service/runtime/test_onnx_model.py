@@ -23,6 +23,7 @@ from tests.service.models import (
     with_wrong_golden_samples,
     write_model,
 )
+from tests.service.networks import NETWORKS, SQUARE, Network
 from tests.serving import ROOT, SERVE, start
 
 LABELS = (
@@ -85,15 +86,6 @@ def test_a_device_that_computes_something_else_is_refused(tmp_path: Path) -> Non
         "the model's golden samples come out wrong on CPUExecutionProvider, in a batch of 10: "
         f"a logit is off by 0.5, expected at most {load_model(settings()).golden.tolerance:g}"
     )
-
-
-@pytest.mark.parametrize("size", [1, 7, 64])
-def test_the_check_can_be_made_in_batches_of_any_size(size: int) -> None:
-    load_model(settings()).check(size)
-    wrong = load_model(settings())
-    wrong.golden.logits[0, 3] += 1
-    with pytest.raises(ModelError, match=f"in a batch of {size}: a logit is off by"):
-        wrong.check(size)
 
 
 @pytest.mark.parametrize(("share", "right"), [(0.5, True), (1.5, False)])
@@ -189,7 +181,7 @@ def golden(**changes: Any) -> str:
         ("golden_samples", golden(logits=[[{}] * 10] * 10), "TypeError"),
         ("golden_samples", "[" * 100_000 + "]" * 100_000, "RecursionError"),
         ("golden_samples", golden(images=BLANKS * 334), "it has 1002 images"),
-        ("golden_samples", golden(padding="a" * 2**22), "expected at most 4,194,304 characters"),
+        ("golden_samples", golden(padding="a" * 2**26), "expected at most 67,108,864 characters"),
         ("labels", "[" * 100_000, "RecursionError"),
         ("labels", '{"a": ' * 100_000, "RecursionError"),
         (
@@ -213,6 +205,22 @@ def golden(**changes: Any) -> str:
         ("labels", json.dumps([*LABELS[:9], "a" * 201]), "a name of 1 to 200 characters, got 201"),
         ("labels", json.dumps([*LABELS[:9], "a" * 10**7]), "expected at most 4,194,304 characters"),
         ("labels", "[NaN]", "expected a list of names"),
+        ("labels", '["Bag"]', "expected at least 2 names, got 1"),
+        ("preprocessing", "no JSON", "JSONDecodeError: Expecting value"),
+        ("preprocessing", '"resize"', "expected an object with a pipeline, got"),
+        ("preprocessing", "{}", 'expected {"pipeline": "fashion-mnist"}, {"pipeline": "resize"}'),
+        ("preprocessing", '{"pipeline": "resize", "resize": 9}', 'expected {"pipeline": "fashion'),
+        ("preprocessing", '{"pipeline": "center-crop"}', '"resize": PIXELS}, got '),
+        (
+            "preprocessing",
+            '{"pipeline": "center-crop", "resize": 27}',
+            "resize: expected 28 to 4,096, got 27",
+        ),
+        (
+            "preprocessing",
+            '{"pipeline": "center-crop", "resize": 4097}',
+            "resize: expected 28 to 4,096, got 4097",
+        ),
         ("name", "", "a name of 1 to 200 characters, got 0"),
         ("name", "a\x1b[2J", r"it has '\x1b' in a name"),
         ("name", "a" * 1000, "a name of 1 to 200 characters, got 1,000"),
@@ -285,9 +293,8 @@ def _take_a_second_input(model: onnx.ModelProto) -> None:
     model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.UINT8, ["N"]))
 
 
-def _take_other_images(model: onnx.ModelProto) -> None:
-    """Images of 29 x 28, which come to as many features."""
-    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 29
+def _take_images_of_any_height(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "H"
 
 
 def _rename_an_output(model: onnx.ModelProto) -> None:
@@ -301,11 +308,11 @@ def _give_no_logits(model: onnx.ModelProto) -> None:
 @pytest.mark.parametrize(
     ("spoil", "text"),
     [
-        (_rename_the_input, "input is img uint8 (N, 1, 28, 28), not image uint8 (N, 1, 28, 28)"),
+        (_rename_the_input, "input is img uint8 (N, 1, 28, 28), not image uint8 (N, C, H, W)"),
         (_take_floats, "input is image float (N, 1, 28, 28), not image uint8"),
-        (_take_one_image_at_a_time, "input is image uint8 (1, 1, 28, 28), not image uint8 (N, 1"),
+        (_take_one_image_at_a_time, "input is image uint8 (1, 1, 28, 28), not image uint8 (N, C"),
         (_take_a_second_input, "input is image uint8 (N, 1, 28, 28), mask uint8 (N), not"),
-        (_take_other_images, "input is image uint8 (N, 1, 29, 28), not image uint8"),
+        (_take_images_of_any_height, "input is image uint8 (N, 1, N, 28), not image uint8"),
         (_rename_an_output, "output is logits float (N, 10), softmax float (N, 10), not logits"),
         (_give_no_logits, "output is probabilities float (N, 10), not logits float (N, 10), prob"),
     ],
@@ -314,6 +321,31 @@ def test_other_inputs_and_outputs_are_refused(
     tmp_path: Path, spoil: Callable[[onnx.ModelProto], None], text: str
 ) -> None:
     assert f"the model's {text}" in refused(spoiled(tmp_path, spoil))
+
+
+def test_images_of_two_channels_are_refused(tmp_path: Path) -> None:
+    path = Network("two_channels", (2, 20, 30), 3).write(tmp_path / "model.onnx")
+    assert refused(path) == (
+        "the model's input is image uint8 (N, 2, 20, 30), expected image uint8 (N, C, H, W) with "
+        "C = 1 or 3, H and W at most 4,096"
+    )
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
+def test_shape_and_classes_are_the_files_own(tmp_path: Path, network: Network) -> None:
+    model = load_model(settings(network.write(tmp_path / "model.onnx")))
+    assert model.signature.image.shape == network.shape
+    assert model.labels == tuple(network.labels)
+    assert model.golden.images.shape == (4, *network.shape)
+    assert model.classify(network.images(3)).shape == (3, network.classes)
+
+
+def test_input_statistics_of_images_of_another_shape_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    reason = refused(SQUARE.write(path, input_statistics=metadata()["input_statistics"]))
+    assert reason.endswith(
+        "ValueError: they are of images of shape (1, 28, 28), the model's have (1, 32, 32)"
+    )
 
 
 def spoiled(folder: Path, spoil: Callable[[onnx.ModelProto], None]) -> Path:
@@ -352,9 +384,15 @@ def test_metadata_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_without_an_end_is_refused() -> None:
-    assert (
-        refused(Path("/dev/zero"))
-        == "the model /dev/zero has more than 268,435,456 bytes, the limit"
+    assert refused(Path("/dev/zero")) == "the model /dev/zero is not a regular file"
+
+
+def test_a_file_that_is_larger_than_any_onnx_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    with path.open("wb") as file:
+        file.truncate(2**31)  # a hole, which takes no space
+    assert refused(path) == (
+        f"the model {path} has 2,147,483,648 bytes, 2,147,483,647 are the limit"
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.server.request_head import HeadRefused, check_head
+from service.server.request_head import HeadRejected, check_head
 from tests.service.asgi_host import connected, eventually, read_all
 from tests.serving import Server
 
@@ -14,8 +14,8 @@ HOST = (b"host", b"localhost:3000")
 
 def refused(
     *framing: tuple[bytes, bytes], version: str = "1.1", method: bytes = b"POST"
-) -> HeadRefused:
-    with pytest.raises(HeadRefused) as caught:
+) -> HeadRejected:
+    with pytest.raises(HeadRejected) as caught:
         check_head(version, method, framing)
     return caught.value
 

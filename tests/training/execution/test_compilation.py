@@ -1,13 +1,13 @@
-"""Compiling is worth it or not, and its absence is no failure."""
+"""Compiling is worth it or not, and its absence is no failure.
+
+What takes a second to import is imported by the test that needs it, not by all that collect.
+"""
 
 import os
 from pathlib import Path
 
 import pytest
 import torch
-from torch._dynamo.exc import BackendCompilerFailed
-from torch._inductor import config
-from torch._inductor.runtime.cache_dir_utils import cache_dir
 
 from tests.training import program
 from training.execution.compilation import (
@@ -28,14 +28,26 @@ from training.execution.compilation import (
         ("auto", 1_399_999, "cpu", False),
         ("auto", 1_400_000, "cpu", True),
         ("auto", 4_200_000, "cpu", True),  # recipe `release`
-        ("auto", 499_999, "cuda", False),
-        ("auto", 500_000, "cuda", True),
+        ("auto", 4_200_000, "cuda", False),
+        ("on", 1, "cuda", True),
     ],
 )
 def test_auto_goes_by_the_length_of_the_run(
     choice: Choice, images: int, device: str, expected: bool
 ) -> None:
     assert should_compile(choice, images, device) is expected
+
+
+@pytest.mark.parametrize("cuda", [False, True])
+def test_on_cuda_no_order_of_sums_is_chosen_by_timing(
+    cuda: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._inductor import config
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    with config.patch(deterministic=False):
+        compiled(abs)
+        assert config.deterministic is cuda
 
 
 @pytest.fixture
@@ -49,6 +61,9 @@ def test_what_is_compiled_is_kept_in_the_users_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    from torch._inductor import config
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
     compiled(abs)
     assert os.environ[CACHE_VARIABLE] == str(tmp_path / "fashion-lenet-bn" / "torch")
     assert cache_dir() == os.environ[CACHE_VARIABLE]  # torch's own reading of it
@@ -88,6 +103,8 @@ def test_a_cache_that_cannot_be_made_is_torchs_own(
 def test_a_failing_compiler_is_a_warning_and_plain_execution(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from torch._dynamo.exc import BackendCompilerFailed
+
     def broken(function: object, **_: object) -> object:
         def fail(*_: object) -> None:
             raise BackendCompilerFailed(compiler, RuntimeError("no g++"), None)

@@ -25,6 +25,7 @@ from service.offline.inputs.discovery import Files, find_shards, remaining_chunk
 from service.offline.inputs.image_contents import MAX_FILE_BYTES
 from service.offline.inputs.image_files import Skipped
 from service.offline.inputs.types import SPAN_FILES, ImageBatch, Shard
+from tests.service.pictures import FASHION
 
 Row = tuple[str, Any]
 
@@ -40,7 +41,7 @@ def blocks(shards: Iterator[Shard]) -> Iterator[ImageBatch]:
 def rows(*arguments: str | Path, column: str | None = None) -> list[Row]:
     return [
         (name, picture)
-        for block in blocks(find_shards(map(str, arguments), Skipped(), column))
+        for block in blocks(find_shards(map(str, arguments), Skipped(), FASHION, column))
         for name, picture in zip(block.names, block.pictures, strict=True)
     ]
 
@@ -177,7 +178,8 @@ def test_many_members_leave_nothing_in_memory(tmp_path: Path) -> None:
         path = write_tar(tmp_path / f"{count}.tar", [(f"{n}.png", b"") for n in range(count)])
         tracemalloc.start()
         assert (
-            sum(len(block.names) for block in blocks(find_shards([str(path)], Skipped()))) == count
+            sum(len(block.names) for block in blocks(find_shards([str(path)], Skipped(), FASHION)))
+            == count
         )
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -343,7 +345,7 @@ def test_a_row_with_nothing_or_wrong_numbers_in_it_says_so(tmp_path: Path) -> No
     pixels = pa.array([right, None, [7] * 783, [*right[1:], 256], [*right[1:], None], right])
     path = write_parquet(tmp_path / "some", pixels=pixels)
     found = [picture for _, picture in rows(path)]
-    assert found[0].tolist() == found[-1].tolist() == np.full((28, 28), 7).tolist()
+    assert found[0].tolist() == found[-1].tolist() == np.full((1, 28, 28), 7).tolist()
     assert found[1:-1] == [
         "the row is empty",
         "the row has 783 numbers, expected 784",
@@ -358,11 +360,11 @@ def test_a_row_with_nothing_or_wrong_numbers_in_it_says_so(tmp_path: Path) -> No
 def test_the_column_is_found_or_named(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "some", a=[b"1"], b=[b"2"], c=["text"])
     assert rows(path, column="b") == [(f"{path}#0", b"2")]
-    with pytest.raises(InputError, match=r"2 columns that can be pictures \(a, b\): name one with"):
+    with pytest.raises(InputError, match=r"2 columns that can be images \(a, b\): name one with"):
         rows(path)
-    with pytest.raises(InputError, match=r"no column 'c' of bytes.*those that can be pictures: a"):
+    with pytest.raises(InputError, match=r"no column 'c' of bytes.*its image columns: a"):
         rows(path, column="c")
-    with pytest.raises(InputError, match=r"0 columns that can be pictures"):
+    with pytest.raises(InputError, match=r"0 columns that can be images"):
         rows(write_parquet(tmp_path / "none", c=["text"]))
 
 
@@ -397,5 +399,5 @@ def test_an_input_that_has_changed_is_noticed() -> None:
     shards = [Files(("a", "b", "c"))]
     with pytest.raises(InputError, match="expected x for the last row, got b; start again"):
         list(remaining_chunks(shards, 2, "x", Skipped()))
-    with pytest.raises(InputError, match="it has 1 pictures fewer"):
+    with pytest.raises(InputError, match="it has fewer images than there are rows \\(1 fewer\\)"):
         list(remaining_chunks(shards, 4, "d", Skipped()))

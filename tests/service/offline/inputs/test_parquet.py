@@ -18,6 +18,7 @@ from service.offline.inputs.image_files import Skipped
 from service.offline.inputs.parquet import Parquet
 from service.offline.inputs.parquet_reader import MEMORY
 from service.offline.inputs.types import Chunk
+from tests.service.pictures import FASHION
 from tests.serving import ROOT
 
 MIB = 2**20
@@ -27,9 +28,10 @@ PROGRAM = """
 import resource, sys
 from service.offline.inputs.image_files import Skipped
 from service.offline.inputs.parquet import Parquet
+from tests.service.pictures import FASHION
 
 if __name__ == "__main__":
-    for span in Parquet(sys.argv[1]).spans(Skipped()):
+    for span in Parquet(sys.argv[1], FASHION).spans(Skipped()):
         block = span.read()
         for name, picture in zip(block.names, block.pictures):
             print(name.rpartition("/")[2], picture if isinstance(picture, str) else len(picture))
@@ -110,7 +112,7 @@ def test_memory_is_bounded_whatever_a_file_claims(
 
 
 def spans(path: Path) -> Iterator[Chunk]:
-    return Parquet(str(path)).spans(Skipped())
+    return Parquet(str(path), FASHION).spans(Skipped())
 
 
 def readers() -> set[psutil.Process]:
@@ -155,7 +157,7 @@ def test_any_name_of_a_file_will_do(
     path = write(tmp_path / "some", pa.array([b"x"]))
     path.rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    (span,) = Parquet(name).spans(Skipped())
+    (span,) = Parquet(name, FASHION).spans(Skipped())
     assert span.read().pictures == [b"x"]
 
 

@@ -1,0 +1,1 @@
+"""Compute an ONNX graph in float64, whatever precision it is written in."""

@@ -1,0 +1,10 @@
+"""How much is tried: a property that few examples cover gets few, and all with THOROUGH=1."""
+
+import os
+
+THOROUGH = os.environ.get("THOROUGH") == "1"
+
+
+def examples(number: int, thorough: int) -> int:
+    """How many examples Hypothesis makes of a property."""
+    return thorough if THOROUGH else number
