@@ -84,15 +84,15 @@ bench: data $(SERVE)/.installed $(PEERS)/.installed $(MLSERVER)/.installed
 	@command -v wrk >/dev/null || ($(APT_INSTALL) wrk)
 	$(DEV)/bin/python -m benchmarks.folding_accuracy
 	$(DEV)/bin/python -m benchmarks.training_speed
-	$(DEV)/bin/python -m benchmarks.serving
-	$(DEV)/bin/python -m benchmarks.growth
-	$(DEV)/bin/python -m benchmarks.watchman
+	$(DEV)/bin/python -m benchmarks.http.serving
+	$(DEV)/bin/python -m benchmarks.http.growth
+	$(DEV)/bin/python -m benchmarks.drift.watchman
 	$(DEV)/bin/python -m benchmarks.offline
 
 # What an NVIDIA GPU gives; elsewhere one line says why there is no table.
 bench-gpu: $(DEV)/.installed $(SERVE)/.installed
 	@command -v wrk >/dev/null || ($(APT_INSTALL) wrk) || true
-	$(DEV)/bin/python -m benchmarks.gpu
+	$(DEV)/bin/python -m benchmarks.http.gpu
 
 # 20 minutes of good, bad and slow traffic, and what is left of the service afterwards.
 soak: $(DEV)/.installed $(SERVE)/.installed

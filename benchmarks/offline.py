@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.peers import ROOT
+from benchmarks.http.peers import ROOT
 from service.offline.classify_chunk import CPU_BATCH
 from service.preprocessing.pipeline import read_image
 from service.runtime.onnx_model import OnnxModel, load_model
