@@ -285,8 +285,9 @@ def test_another_lock_is_installed_into_the_same_environment(made: Checkout) -> 
 
 
 def test_a_driver_that_came_after_the_first_install_brings_cuda(
-    checkout: Checkout, tmp_path: Path
+    quick_checkout: Checkout, tmp_path: Path
 ) -> None:
+    checkout = quick_checkout
     for lock in ("serve", "cuda"):
         shutil.copy(checkout.lock, checkout.lock.with_name(f"{lock}.lock"))
     with checkout.lock.with_name("cuda.lock").open("a") as file:
@@ -296,7 +297,8 @@ def test_a_driver_that_came_after_the_first_install_brings_cuda(
     programs = tmp_path / "programs"
     programs.mkdir()
     program(programs / "nvidia-smi", "exit 0")
-    with_driver = {**PLAIN, "PATH": f"{programs}:{PLAIN['PATH']}"}
+    usual = checkout.variables
+    with_driver = {**usual, "PATH": f"{programs}:{usual['PATH']}"}
     done = checkout.make(serve, environment=with_driver)
     assert done.returncode == 0, done.stderr
     assert "Installing requirements/cuda.lock into .venv/serve" in done.stdout
