@@ -231,7 +231,8 @@ IMPORTS = """
     import sys
     import service.classifier
     from service.classifier import FashionClassifier
-    from service.preprocessing.pipeline import preprocess, open_image
+    from service.preprocessing.opening import open_image
+    from service.preprocessing.pipeline import preprocess
     from service.telemetry.request_timing import RequestTiming
 
     served = FashionClassifier().data_plane.served

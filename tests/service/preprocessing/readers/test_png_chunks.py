@@ -5,8 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.preprocessing.png_background import png_background
+from service.preprocessing.readers import png_chunks
 from tests.service.pictures import save, with_png_chunk
+
+
+def png_background(content: bytes) -> png_chunks.Colour | None:
+    header = png_chunks.png_header(content)
+    return header and png_chunks.png_background(header)
 
 
 def png(mode: str, background: bytes, **options: int) -> bytes:

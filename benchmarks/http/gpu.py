@@ -1,6 +1,6 @@
 """What a GPU gives: images a second in this process and over HTTP, and how far its logits are off.
 
-    python -m benchmarks.gpu [--batches 1,4,16,64,256,1024,4096] [--seconds 2]
+    python -m benchmarks.http.gpu [--batches 1,4,16,64,256,1024,4096] [--seconds 2]
 
 Without an NVIDIA GPU it says why there is no table, and succeeds. Peers in the same run: the same
 model on the CPU, and LeNet-BN in eager torch on the GPU, unfolded and folded, each from bytes in
@@ -26,9 +26,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.load import Load, binary, cores_from, load
-from benchmarks.peers import ROOT, running
-from benchmarks.shipped import BENTOML, shipped
+from benchmarks.http.load import Load, binary, cores_from, load
+from benchmarks.http.peers import ROOT, running
+from benchmarks.http.shipped import BENTOML, shipped
 from benchmarks.stopwatch import Pace, counts, pace
 from export.folding.fold import fold
 from service.errors import DeviceError
