@@ -159,7 +159,9 @@ def main() -> None:
     """Print the table as Markdown."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", default=list(NETWORKS), metavar="NAME")
-    print("| network | float64 | ORT | ORT, plain | eval mode | folded | left | nodes | opset | s |")
+    print(
+        "| network | float64 | ORT | ORT, plain | eval mode | folded | left | nodes | opset | s |"
+    )
     print("|---" * 10 + "|")
     for name in parser.parse_args().names:
         print(measure(name), flush=True)
