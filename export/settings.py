@@ -84,6 +84,9 @@ class VerifySettings(NetworkOptions):
         "safetensors or .pt"
     )
     output: str | None = Field(None, description="the model's output that is the logits")
+    device: Literal["cpu", "cuda"] = Field(
+        "cpu", description="where ONNX Runtime computes the model"
+    )
     no_input_statistics: bool = Field(
         False, description="do not check the input statistics, and do not read the training set"
     )
