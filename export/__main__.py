@@ -35,6 +35,8 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _export(settings: "ExportSettings") -> int:
+    if settings.network is not None:
+        return _export_network(settings)
     with loading():
         from export.export import export
         from export.proof.report import describe
@@ -44,17 +46,28 @@ def _export(settings: "ExportSettings") -> int:
     return 0
 
 
+def _export_network(settings: "ExportSettings") -> int:
+    with loading():
+        from export.network_export import export_settings
+
+    print(export_settings(settings))
+    print(f"proved equal; wrote {settings.out}")
+    return 0
+
+
 def _verify(settings: "VerifySettings") -> int:
     if settings.network is not None:
         return _verify_network(settings)
     with loading():
+        from export.proof.equivalence import ALLOWANCE, GPU_ALLOWANCE
         from export.proof.prove import faults
         from export.proof.report import describe
         from export.verify import verify
 
     proof = verify(settings)
     print(describe(proof))
-    return _verdict(faults(proof), str(settings.model), f"{settings.checkpoint}, folded")
+    found = faults(proof, GPU_ALLOWANCE if settings.device == "cuda" else ALLOWANCE)
+    return _verdict(found, _model(settings), f"{settings.checkpoint}, folded")
 
 
 def _verify_network(settings: "VerifySettings") -> int:
@@ -66,7 +79,11 @@ def _verify_network(settings: "VerifySettings") -> int:
     found = verify_file(settings)
     print(describe(found))
     network = f"{settings.network} with {settings.checkpoint}"
-    return _verdict(faults(found), str(settings.model), network)
+    return _verdict(faults(found), _model(settings), network)
+
+
+def _model(settings: "VerifySettings") -> str:
+    return f"{settings.model}, on a GPU," if settings.device == "cuda" else str(settings.model)
 
 
 def _verdict(faults: Sequence[str], model: str, network: str) -> int:

@@ -13,6 +13,7 @@ from export.network.input_format import InputFormat
 from export.network.loading import network as as_network
 from export.network.reading import class_names, read_data, read_network
 from export.onnx_file.reading import read_bytes
+from export.onnx_file.session import computed_on
 from export.origin import sha256
 from export.proof.file import versions
 from export.settings import VerifySettings
@@ -76,7 +77,8 @@ def verify_file(settings: VerifySettings) -> Verification:
     images = read_data(settings, net)
     if settings.labels is not None:
         class_names(settings, net, images)
-    candidate = open_candidate(settings.model, net, settings.output)
+    with computed_on(settings.device):
+        candidate = open_candidate(settings.model, net, settings.output)
     with progress_bar(images_of_all_kinds(images)) as progress:
         found = verify_candidate(net, candidate, images, progress=progress)
     if settings.json_report is not None:

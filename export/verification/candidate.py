@@ -14,7 +14,8 @@ from torch import Tensor
 
 from export.errors import ModelError
 from export.network.loading import Network, one_line
-from export.onnx_file.outputs import ERRORS_ONLY, OPTIMISATIONS
+from export.onnx_file.outputs import OPTIMISATIONS
+from export.onnx_file.session import open_session
 
 BYTES, VALUES = "tensor(uint8)", "tensor(float)"
 FLOATS = ("tensor(float)", "tensor(double)", "tensor(float16)")
@@ -104,12 +105,10 @@ def load_graph(path: Path) -> onnx.ModelProto:
 
 
 def _session(path: Path, level: ort.GraphOptimizationLevel) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = level
-    options.intra_op_num_threads = 1  # as in the service
-    options.log_severity_level = ERRORS_ONLY
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return open_session(str(path), level)
+    except ModelError:
+        raise
     except Exception as error:  # ONNX Runtime's exceptions have no common base class
         raise ModelError(f"ONNX Runtime cannot load {path}: {one_line(error)}") from error
 
