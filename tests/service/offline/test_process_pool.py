@@ -2,6 +2,7 @@
 
 import io
 import json
+import multiprocessing
 import os
 import signal
 import struct
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from service.errors import EngineError
 from service.offline.classify_chunk import ClassifyOptions
 from service.offline.inputs.types import ImageBatch, LoadedChunk
 from service.offline.process_pool import AHEAD, Work, _start, classify_locally
@@ -53,6 +55,18 @@ def test_what_a_process_raises_is_raised_here() -> None:
     work: list[Work] = [(LoadedChunk(ImageBatch(["a"], [picture(28)])), 0)]
     with pytest.raises(Exception, match=r"^the model"):
         list(classify_locally(iter(work), b"no model", "cpu", CHOICES, PROCESSES))
+
+
+def test_a_process_that_is_killed_once_all_is_sent_is_told() -> None:
+    def work() -> Iterator[Work]:
+        for span in range(4):
+            yield LoadedChunk(ImageBatch([str(span)], [picture(1500)])), 0
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    content = RELEASED_MODEL.read_bytes()
+    with pytest.raises(EngineError, match="^a worker process has ended"):
+        list(classify_locally(work(), content, "cpu", CHOICES, PROCESSES))
 
 
 def test_no_work_is_no_pieces() -> None:
