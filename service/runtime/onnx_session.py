@@ -22,8 +22,10 @@ CUDA_OPTIONS = {
 DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
-def create_session(model: bytes, device: Device) -> ort.InferenceSession:
+def create_session(model: bytes, device: Device, threads: int = 1) -> ort.InferenceSession:
     """Return a session on the requested device; with `auto`, on CUDA if it is available.
+
+    On the CPU a run uses so many threads.
 
     ONNX Runtime lists the CUDA execution provider also on machines without a GPU, and falls back
     to the CPU by itself. So only the session shows which device it uses.
@@ -33,11 +35,11 @@ def create_session(model: bytes, device: Device) -> ort.InferenceSession:
         ModelError: the bytes are not an ONNX model.
     """
     if device == "cpu":
-        return _open(model, [CPU])
+        return _open(model, [CPU], threads)
     reason = missing_part()
     if reason is None:
         ort.preload_dlls()  # finds CUDA and cuDNN in the cuda extra's wheels
-        session = _open(model, [(CUDA, CUDA_OPTIONS), CPU])
+        session = _open(model, [(CUDA, CUDA_OPTIONS), CPU], threads)
         if session.get_providers()[0] == CUDA:
             return session
         reason = "ONNX Runtime could not start its CUDA execution provider (its log says why)"
@@ -47,7 +49,7 @@ def create_session(model: bytes, device: Device) -> ort.InferenceSession:
             "(in a container, --gpus all), or set FASHION_DEVICE to cpu or auto"
         )
     logger.warning("Serving on the CPU, because %s.", reason)
-    return _open(model, [CPU])
+    return _open(model, [CPU], threads)
 
 
 def run_with_io_binding(
@@ -101,10 +103,11 @@ def _padded(batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.pad(batch, [(0, missing), *[(0, 0)] * (batch.ndim - 1)])
 
 
-def _open(model: bytes, providers: list[str | tuple[str, dict[str, str]]]) -> ort.InferenceSession:
+def _open(
+    model: bytes, providers: list[str | tuple[str, dict[str, str]]], threads: int
+) -> ort.InferenceSession:
     options = ort.SessionOptions()
-    # One image takes 36 us: to give parts of it to other threads takes longer.
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     try:
         return ort.InferenceSession(model, options, providers=providers)
