@@ -49,6 +49,7 @@ test: lint data $(KSERVE)/.installed $(RAY)/.installed
 	@test -f $(OPEN_INFERENCE) || curl --fail --silent --connect-timeout 10 --max-time 60 --output $(OPEN_INFERENCE) $(OPEN_INFERENCE_URL) || echo "The published description of the Open Inference Protocol cannot be fetched; its tests will skip."
 	@command -v chromium >/dev/null || ($(APT_INSTALL) chromium) || true
 	@command -v wrk >/dev/null || ($(APT_INSTALL) wrk) || true
+	@command -v mogrify >/dev/null || ($(APT_INSTALL) imagemagick) || true
 	@command -v kubectl >/dev/null || ($(APT_INSTALL) kubectl) || true
 	@command -v openssl >/dev/null || ($(APT_INSTALL) openssl) || true
 	@command -v promtool >/dev/null || test -x $(PROMETHEUS)/usr/bin/promtool || (apt-get update --quiet && mkdir -p $(PROMETHEUS) && cd $(PROMETHEUS) && apt-get download prometheus && dpkg --extract prometheus_*.deb .) || true
@@ -83,15 +84,15 @@ bench: data $(SERVE)/.installed $(PEERS)/.installed $(MLSERVER)/.installed
 	@command -v wrk >/dev/null || ($(APT_INSTALL) wrk)
 	$(DEV)/bin/python -m benchmarks.folding_accuracy
 	$(DEV)/bin/python -m benchmarks.training_speed
-	$(DEV)/bin/python -m benchmarks.serving
-	$(DEV)/bin/python -m benchmarks.growth
-	$(DEV)/bin/python -m benchmarks.watchman
+	$(DEV)/bin/python -m benchmarks.http.serving
+	$(DEV)/bin/python -m benchmarks.http.growth
+	$(DEV)/bin/python -m benchmarks.drift.watchman
 	$(DEV)/bin/python -m benchmarks.offline
 
 # What an NVIDIA GPU gives; elsewhere one line says why there is no table.
 bench-gpu: $(DEV)/.installed $(SERVE)/.installed
 	@command -v wrk >/dev/null || ($(APT_INSTALL) wrk) || true
-	$(DEV)/bin/python -m benchmarks.gpu
+	$(DEV)/bin/python -m benchmarks.http.gpu
 
 # 20 minutes of good, bad and slow traffic, and what is left of the service afterwards.
 soak: $(DEV)/.installed $(SERVE)/.installed

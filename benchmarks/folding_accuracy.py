@@ -194,18 +194,21 @@ def folded(
     layer: nn.Module, norm: nn.Module, X: Tensor
 ) -> dict[str, tuple[tuple[Tensor, Tensor], Tensor]]:
     """Fold in every way there is for this layer: its (weight', bias'), and its output for X."""
-    rounded = fold(nn.Sequential(layer, norm).eval()).float()
+    rounded = fold(nn.Sequential(layer, norm).eval(), X).float()
+    ours = copy.deepcopy(layer)
+    ours.weight = rounded.get_parameter("0.weight")
+    ours.register_parameter("bias", rounded.get_parameter("0.bias"))
     if isinstance(layer, nn.Linear):
         fused = fuse_linear_bn_eval(layer, norm)
     else:
         fused = fuse_conv_bn_eval(layer, norm, transpose=isinstance(layer, nn.ConvTranspose2d))
     ways = {
-        "ours": ((rounded[0].weight, rounded[0].bias), rounded(X)),
+        "ours": ((ours.weight, ours.bias), rounded(X)),
         "torch": ((fused.weight, fused.bias), fused(X)),
     }
     if isinstance(layer, nn.Conv1d | nn.Conv2d):
         ways["ONNX Runtime"] = fuse_in_onnx_runtime(graph_of(layer, norm), X)
-        ways["ours, in ONNX Runtime"] = fuse_in_onnx_runtime(graph_of(rounded[0], None), X)
+        ways["ours, in ONNX Runtime"] = fuse_in_onnx_runtime(graph_of(ours, None), X)
     return ways
 
 

@@ -2,15 +2,14 @@
 
 import onnx
 
-from export.folding.fold import fold
 from export.metadata.input_statistics import measure
 from export.metadata.properties import attach, golden_samples, provenance
-from export.onnx_file.graph import emit
+from export.onnx_file.lenet import emit_lenet
 from export.origin import read_origin, read_test_set, read_training_set
 from export.proof.equivalence import refuse
 from export.proof.file import proof_text, versions
 from export.proof.prove import Proof, faults, prove
-from export.proof.refolding import BYTE, refold
+from export.proof.refolding import refold
 from export.settings import PROOF, ExportSettings
 from training.files.atomic_write import write_together
 from training.files.folders import check_folder, make_folder
@@ -31,9 +30,8 @@ def export(settings: ExportSettings) -> Proof:
     origin = read_origin(settings.checkpoint)
     test = read_test_set(settings.data, origin)
     train = None if settings.no_input_statistics else read_training_set(settings.data, origin)
-    num_classes = len(origin.labels)
-    proto = emit(fold(origin.model, BYTE), test.images.shape[1:], num_classes)
-    proof = prove(origin.model, proto, refold(origin.model, num_classes), test.images)
+    proto = emit_lenet(origin.model).model
+    proof = prove(origin.model, proto, refold(origin.model), test.images)
     refuse(faults(proof))
     attach(
         proto,

@@ -3,12 +3,13 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
 from export.metadata.semantic_version import semantic_version
+from export.network.options import NetworkOptions
 from training.console.command_line import CommandLineSettings
 
 PROOF = "equivalence.json"
@@ -53,21 +54,35 @@ class ExportSettings(CommandLineSettings):
         return self
 
 
-class VerifySettings(CommandLineSettings):
-    """Prove that a model is a checkpoint's network, folded; the exit status is 0 if it is."""
+class VerifySettings(NetworkOptions):
+    """Prove that a model is a network's; the exit status is 0 if it is.
+
+    The model is `python -m export`'s of a checkpoint of `python -m training`. With --network it is
+    anyone's ONNX file: of float32 values or of bytes, with any names, by any exporter.
+    """
 
     model_config = SettingsConfigDict(cli_prog_name="python -m export verify")
 
     model: CliPositionalArg[Path] = Field(description="a model.onnx")
     checkpoint: CliPositionalArg[Path] = Field(
-        description="the checkpoint.safetensors it comes from"
+        description="the checkpoint.safetensors it comes from; with --network, a state dict as "
+        "safetensors or .pt"
     )
-    data: Path | None = Field(None, description=DATA)
+    output: str | None = Field(None, description="the model's output that is the logits")
+    device: Literal["cpu", "cuda"] = Field(
+        "cpu", description="where ONNX Runtime computes the model"
+    )
     no_input_statistics: bool = Field(
         False, description="do not check the input statistics, and do not read the training set"
     )
     json_report: Path | None = Field(None, alias="json", description="file for all the figures")
     plot: Path | None = Field(None, description="PNG file for the errors' distribution")
+
+    @model_validator(mode="after")
+    def _output_is_of_a_network(self) -> Self:
+        if self.output is not None and self.network is None:
+            raise ValueError("--output is of a network: name it with --network")
+        return self
 
     @model_validator(mode="after")
     def _leave_what_is_read(self) -> Self:

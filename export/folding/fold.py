@@ -1,22 +1,36 @@
-"""Fold every batch norm of a network into a neighbouring layer, or raise an error that names it.
+"""Fold every batch norm of a network into a neighbouring layer, or leave it as one affine map.
 
-export/folding/absorption.py has the mathematics, export/folding/dataflow.py finds the layers.
+export/folding/tracing.py makes the graph, export/folding/layers.py finds the layers,
+export/folding/absorption.py has the mathematics, export/folding/comparison.py checks the result.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Literal
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.parameter import is_lazy
 
 from export.errors import FoldError
 from export.folding.absorption import fold_batch_norm, fold_batch_norm_before
+from export.folding.affine import AffineMap, batch_norms, constant_map, leave_in_place
+from export.folding.comparison import check_same
 from export.folding.conditioning import Conditioning, conditioning
-from export.folding.dataflow import Dataflow, Obstacle
-from export.folding.foldable import NORMS, BatchNormLike, is_transposed
-from training.batch_norm import EPS, BatchNorm
+from export.folding.functional_graph import FunctionalGraph, aten, shape_of
+from export.folding.layers import (
+    TRANSPOSED,
+    Obstacle,
+    groups,
+    is_finite,
+    layer_after,
+    layer_before,
+    layer_name,
+    set_weight_and_bias,
+    weight_and_bias,
+)
+from export.folding.tracing import EXAMPLES, float64_copy, trace
+
+BYTE = 255.0
 
 
 @dataclass(frozen=True)
@@ -34,193 +48,188 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Folding:
-    """A folded network and its folding steps, in the order of the batch norms."""
+class LeftOver:
+    """One batch norm that no layer can absorb: one factor and one summand a channel."""
 
-    network: nn.Sequential | fx.GraphModule
+    norm: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Return the reason on one line."""
+        return f"{self.norm} stays as one affine map a channel: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """What an image's bytes become: (byte / 255 - mean) / std, one number a channel.
+
+    Without mean and std it is byte / 255.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def factors(self, channels: int) -> tuple[Tensor, Tensor]:
+        """Return 255 mean and 1 / (255 std), (C,) float64 each."""
+        mean, std = (
+            torch.tensor(value * channels if len(value) == 1 else value, dtype=torch.float64)
+            for value in (self.mean, self.std)
+        )
+        return BYTE * mean, 1 / (BYTE * std)
+
+
+@dataclass(frozen=True)
+class Folding:
+    """A folded network, and what became of each batch norm, in the order of the batch norms."""
+
+    network: fx.GraphModule
     steps: tuple[Step, ...]
+    left_over: tuple[LeftOver, ...] = ()
 
     def __str__(self) -> str:
         """Return one line for each batch norm."""
-        return "\n".join(map(str, self.steps)) or "there is no batch norm to fold"
+        lines = [*self.steps, *self.left_over]
+        return "\n".join(map(str, lines)) or "there is no batch norm to fold"
 
 
-@overload
-def fold(model: nn.Sequential, input_scale: float = 1.0) -> nn.Sequential: ...
-
-
-@overload
-def fold(model: nn.Module, input_scale: float = 1.0) -> nn.Sequential | fx.GraphModule: ...
-
-
-def fold(model: nn.Module, input_scale: float = 1.0) -> nn.Sequential | fx.GraphModule:
+def fold(
+    model: nn.Module, example: Tensor, normalization: Normalization | None = None
+) -> fx.GraphModule:
     """Fold every batch norm of a network into a neighbouring layer.
 
-    Batch norms are `training.batch_norm.BatchNorm` and torch's BatchNorm1d, 2d, 3d
-    and SyncBatchNorm; layers are Linear and all convolutions of torch. Each is
-    folded into the layer before it or, if that is impossible, into the one after it.
-
-    Inputs must have a batch axis. Inputs of a linear layer beside a BatchNorm1d
-    must be (N, D): for (N, L, D) torch normalises L, which the layers do not show.
+    Batch norms are torch's of any number of dimensions and `training.batch_norm.BatchNorm`; layers
+    are Linear and all convolutions of torch, as modules or functions. Each batch norm is folded
+    into the layer before it or, if that is impossible, into the one after it. What no layer can
+    absorb becomes a product and a sum with one number a channel. Products and sums of that kind
+    that follow a layer are folded too.
 
     Args:
-        model: a network in eval mode; it is not modified.
-        input_scale: factor for the input of the first layer. It is folded in as
-            well: with 1/255 the new network takes an image's bytes, while the
-            old one took values in [0, 1].
+        model: a network in eval mode; it is not modified. DataParallel and torch.compile around
+            it are taken off.
+        example: (N, ...) an input with a batch axis; its numbers do not matter. The result takes
+            any N, and other sizes as they are here.
+        normalization: if given, the result takes an image's bytes (N, C, ...) as floats, and
+            normalises them first. Its factor goes into the first layer if one can take it.
 
     Returns:
-        A new network in float64 and eval mode, without batch norms. The caller
-        rounds it once to float32. It is a flat nn.Sequential if the model is a
-        Sequential of any depth, and a GraphModule otherwise.
+        A new network in float64 and eval mode without batch norms: a functional graph of ATen
+        operators. The caller rounds it once to float32.
 
     Raises:
-        FoldError: a part of the network is in train mode, torch.fx cannot trace it,
-            a batch norm has no suitable layer or no statistics, or there is no
-            first layer to take the input scale.
+        FoldError: a part of the network is in train mode, torch.export cannot trace it, a batch
+            norm has no statistics, or the result is not the network on random inputs.
     """
-    return fold_with_report(model, input_scale).network
+    return fold_with_report(model, example, normalization).network
 
 
-def fold_with_report(model: nn.Module, input_scale: float = 1.0) -> Folding:
-    """Return the network that `fold` returns, and the steps with their conditioning."""
-    _check_mode(model)
-    flow = Dataflow(model)
-    norms = flow.batch_norms()
-    steps: dict[fx.Node, Step] = {}
-    left_over: dict[fx.Node, Obstacle] = {}
-    for norm in norms:
-        _check_norm(flow, norm)
-        layer = flow.layer_before(norm)
-        if isinstance(layer, Obstacle):
-            left_over[norm] = layer
+def fold_with_report(
+    model: nn.Module, example: Tensor, normalization: Normalization | None = None
+) -> Folding:
+    """Return the network that `fold` returns, and what became of each batch norm."""
+    original = float64_copy(model)
+    example = example.detach().to("cpu", torch.float64)
+    repeats = -(-EXAMPLES // max(len(example), 1))
+    example = torch.cat([example] * repeats)
+    flow = FunctionalGraph(*trace(float64_copy(model), example))
+    with torch.no_grad():
+        steps, left_over = _fold_norms(flow)
+        if normalization is not None:
+            _normalize(flow, *normalization.factors(example.shape[1]))
+        network = flow.module()
+        check_same(original, network, example, normalization)
+    return Folding(network, steps, left_over)
+
+
+def _fold_norms(flow: FunctionalGraph) -> tuple[tuple[Step, ...], tuple[LeftOver, ...]]:
+    norms = batch_norms(flow)
+    results: dict[str, Step | LeftOver] = {}
+    waiting: dict[fx.Node, Obstacle] = {}
+    for node in flow.calls():
+        map_ = norms.get(node) or constant_map(flow, node)
+        if map_ is None:
+            continue
+        layer = layer_before(flow, node)
+        if isinstance(layer, fx.Node):
+            step = _absorb(flow, node, map_, layer, "after")
+            if node in norms:
+                results[_key(node)] = step
+        elif node in norms:
+            waiting[node] = layer
+    for node, before in reversed(waiting.items()):
+        layer = layer_after(flow, node)
+        if isinstance(layer, fx.Node):
+            results[_key(node)] = _absorb(flow, node, norms[node], layer, "before")
         else:
-            steps[norm] = _absorb(flow, norm, layer, "after")
-    for norm, before in reversed(left_over.items()):
-        layer = flow.layer_after(norm)
-        if isinstance(layer, Obstacle):
-            raise FoldError(
-                f"batch norm {norm.target} cannot be folded: {before.reason}; and {layer.reason}"
-            )
-        steps[norm] = _absorb(flow, norm, layer, "before")
-    if input_scale != 1.0:
-        _scale_input(flow, input_scale)
-    return Folding(flow.network(), tuple(steps[norm] for norm in norms))
+            reason = f"{before.reason}; and {layer.reason}"
+            results[_key(node)] = LeftOver(norms[node].name, reason)
+            leave_in_place(flow, node, norms[node])
+    ordered = [results[_key(node)] for node in norms]
+    return (
+        tuple(item for item in ordered if isinstance(item, Step)),
+        tuple(item for item in ordered if isinstance(item, LeftOver)),
+    )
 
 
-def chain(model: nn.Sequential) -> Iterable[tuple[str, nn.Module]]:
-    """Return all layers in order with their names; named_children() omits repeated ones."""
-    return model._modules.items()
-
-
-def _check_mode(model: nn.Module) -> None:
-    for name, module in model.named_modules():
-        if module.training:
-            place = f"layer {name} is" if name else "the network is"
-            raise FoldError(
-                f"{place} in train mode, where batch norm uses each batch's own statistics: "
-                "call .eval() first"
-            )
-        for key, value in (
-            *module.named_parameters(recurse=False),
-            *module.named_buffers(recurse=False),
-        ):
-            if is_lazy(value) or value.is_meta:
-                raise FoldError(
-                    f"layer {name} has a {key} without numbers: load them, or let the network "
-                    "infer its shapes from a batch, before folding it"
-                )
-
-
-def _check_norm(flow: Dataflow, norm: fx.Node) -> None:
-    """Check that a batch norm is a constant affine map and is used only once."""
-    name, module = norm.target, flow.batch_norm(norm)
-    if type(module) not in NORMS:
-        known = ", ".join(kind.__name__ for kind in NORMS)
-        raise FoldError(
-            f"batch norm {name} is a {type(module).__name__}, which may compute anything: only "
-            f"{known} themselves can be folded"
-        )
-    if reason := flow.not_its_own(norm):
-        raise FoldError(f"batch norm {name} is a {type(module).__name__}, {reason}")
+def _key(node: fx.Node) -> str:
+    return node.name
 
 
 def _absorb(
-    flow: Dataflow, norm: fx.Node, layer: fx.Node, side: Literal["after", "before"]
+    flow: FunctionalGraph,
+    node: fx.Node,
+    map_: AffineMap,
+    layer: fx.Node,
+    side: Literal["after", "before"],
 ) -> Step:
-    """Fold a batch norm into a float64 layer, and remove it from the network."""
-    name, module, into = str(norm.target), flow.batch_norm(norm), flow.layer(layer)
-    _check_numbers(f"batch norm {name}", dict(module.state_dict()))
-    _check_numbers(f"layer {layer.target}", dict(into.named_parameters()))
-    gamma, beta, mean, var, eps = _affine_map(name, module)
-    _check_variance(module, name, var, eps)
-    arguments = into.weight, into.bias, gamma, beta, mean, var, eps
+    """Fold an affine map into a layer, and remove it from the graph."""
+    weight, bias = weight_and_bias(flow, layer)
     if side == "before":
-        weight, bias = fold_batch_norm_before(
-            *arguments, groups=1 if isinstance(into, nn.Linear) else into.groups
-        )
+        weight, bias = fold_batch_norm_before(weight, bias, *map_.arguments, groups=groups(layer))
     else:
-        groups = into.groups if is_transposed(into) else None
-        weight, bias = fold_batch_norm(*arguments, transposed_groups=groups)
-    if not (weight.isfinite().all() and bias.isfinite().all()):
+        transposed = groups(layer) if layer.target in TRANSPOSED else None
+        weight, bias = fold_batch_norm(weight, bias, *map_.arguments, transposed_groups=transposed)
+    if not is_finite(weight, bias):
         raise FoldError(
-            f"batch norm {name} makes numbers of layer {layer.target} too large for float64: "
-            "no trained network has such scales; train it again"
+            f"batch norm {map_.name} makes numbers of layer {layer_name(layer)} too large for "
+            "float64: no trained network has such scales; train it again"
         )
-    into.weight = nn.Parameter(weight.detach())
-    into.register_parameter("bias", nn.Parameter(bias.detach()))
-    flow.remove(norm)
-    return Step(name, str(layer.target), side, conditioning(gamma, gamma / torch.sqrt(var + eps)))
+    set_weight_and_bias(flow, layer, weight, bias)
+    if side == "after":
+        layer.meta = {**layer.meta, "absorbed": map_.name}
+    flow.remove(node, node.args[0])  # type: ignore[arg-type]
+    return Step(map_.name, layer_name(layer), side, conditioning(map_.gamma, map_.scale))
 
 
-def _affine_map(name: str, norm: BatchNormLike) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
-    """Return gamma, beta, mean, var, (C,) float64, and eps; affine=False is gamma 1, beta 0."""
-    if isinstance(norm, BatchNorm):
-        own = norm.gamma.detach(), norm.beta.detach(), norm.moving_mean, norm.moving_var
-        gamma, beta, mean, var = (values.flatten() for values in own)
-        return gamma, beta, mean, var, EPS
-    if norm.running_mean is None or norm.running_var is None:
-        raise FoldError(
-            f"batch norm {name} keeps no running statistics (track_running_stats=False), so it "
-            "normalises by each batch's own, in eval mode too: train it with them"
+def _normalize(flow: FunctionalGraph, mean: Tensor, scale: Tensor) -> None:
+    """Put (bytes - mean) scale in front; a first layer takes the scale into its weights.
+
+    The mean is never moved into a bias: zeros that pad are not shifted by it.
+    """
+    last = flow.image
+    if mean.any():
+        last = _insert_after(flow, last, aten.sub.Tensor, "mean", mean)
+    last = _insert_after(flow, last, aten.mul.Tensor, "scale", scale)
+    layer = layer_after(flow, last, shifts=False)
+    if isinstance(layer, fx.Node):
+        weight, bias = weight_and_bias(flow, layer)
+        one, zero = torch.ones_like(scale), torch.zeros_like(scale)
+        weight, _ = fold_batch_norm_before(
+            weight, None, scale, zero, zero, one, 0.0, groups=groups(layer)
         )
-    mean, var = norm.running_mean, norm.running_var
-    gamma = torch.ones_like(mean) if norm.weight is None else norm.weight.detach()
-    beta = torch.zeros_like(mean) if norm.bias is None else norm.bias.detach()
-    return gamma, beta, mean, var, norm.eps
+        set_weight_and_bias(flow, layer, weight, bias)
+        flow.remove(last, last.args[0])  # type: ignore[arg-type]
 
 
-def _check_numbers(owner: str, tensors: Mapping[str, Tensor]) -> None:
-    for key, value in tensors.items():
-        if value.is_complex():
-            raise FoldError(f"{owner} has a complex {key}: only real numbers are folded")
-        if not torch.isfinite(value).all():
-            raise FoldError(
-                f"{owner} has a {key} that is not finite: the training diverged; train it again"
-            )
-
-
-def _check_variance(norm: BatchNormLike, name: str, var: Tensor, eps: float) -> None:
-    key = "moving_var" if isinstance(norm, BatchNorm) else "running_var"
-    lowest = float(var.min())
-    if lowest < 0:
-        raise FoldError(
-            f"batch norm {name} has a negative {key} ({lowest:g}): no data has such a variance"
-        )
-    if lowest + eps <= 0:
-        raise FoldError(
-            f"batch norm {name} divides by zero: its {key} is {lowest:g} and its eps {eps:g}; "
-            "give it an eps above 0"
-        )
-
-
-def _scale_input(flow: Dataflow, input_scale: float) -> None:
-    """Multiply the first layer's weights: W (c x) = (c W) x. Zero padding stays zero."""
-    found = flow.reader(flow.input())
-    if isinstance(found, Obstacle):
-        raise FoldError(
-            f"the input scale cannot be folded: the network's input has no layer to put it into: "
-            f"{found.reason}"
-        )
-    first = flow.layer(found[0])
-    first.weight = nn.Parameter(first.weight.detach() * input_scale)
+def _insert_after(
+    flow: FunctionalGraph, source: fx.Node, target: Callable[..., Tensor], name: str, value: Tensor
+) -> fx.Node:
+    """Insert an operator with one number a channel between a node and all its readers."""
+    ones = (1,) * (len(shape_of(source)) - 2)
+    readers = flow.readers(source)
+    constant = flow.add_weight(f"image.{name}", value.reshape(-1, *ones), source.next)
+    with flow.graph.inserting_after(constant):
+        new = flow.graph.call_function(target, (source, constant))
+    new.meta = {"val": source.meta["val"]}
+    for reader in readers:
+        reader.replace_input_with(source, new)
+    return new

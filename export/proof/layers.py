@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.folding.fold import chain
+from export.onnx_file.lenet import chain
 from export.onnx_file.outputs import BATCH, OPTIMISATIONS, compute, session
 from export.proof.deviation import largest_error
 from training.batch_norm import BatchNorm
 
-LAYER_NODE = re.compile(r"[a-z]+_\d+")  # names from onnx_file.graph: conv_0, not gemm_7_input
+LAYER_NODE = re.compile(r"[a-z]+_\d+")  # names from onnx_file.lenet: conv_0, not gemm_7_input
 
 # A layer's error is beyond rounding from this multiple of eval mode's own error on. Correct models
 # of 17 checkpoints had up to 2.4 times; a visible mistake gives a hundred times or more, also in

@@ -14,20 +14,16 @@ import onnx
 from onnx import numpy_helper
 from torch import nn
 
-from export.folding.fold import fold
-from export.onnx_file.graph import emit
-from training.data.dataset import SIDE
-
-BYTE = 1 / 255  # from an image's bytes to the network's [0, 1]
+from export.onnx_file.lenet import emit_lenet
 
 
-def refold(model: nn.Sequential, num_classes: int) -> onnx.ModelProto:
+def refold(model: nn.Sequential) -> onnx.ModelProto:
     """Return the ONNX model of the trained network, folded and emitted again.
 
     Raises:
         ExportError: it cannot be folded or emitted.
     """
-    return emit(fold(model, BYTE), (1, SIDE, SIDE), num_classes)
+    return emit_lenet(model).model
 
 
 def graph_differences(found: onnx.ModelProto, right: onnx.ModelProto) -> list[str]:

@@ -41,7 +41,7 @@ class ServedModel:
         on_model_failed: Callable[[str], None],
         watch: bool = False,
     ) -> None:
-        """Warm up a model and serve it.
+        """Serve a model.
 
         Args:
             model: a model that has passed its check.
@@ -50,7 +50,6 @@ class ServedModel:
             watch: whether to compute the images' outlier scores, if the model has input statistics.
         """
         max_batch = model.batch_size(max_batch)
-        model.warm_up(max_batch)
         self.model = model
         self._header = "".join(c if "!" <= c <= "~" else "?" for c in model.version).encode()
         self._on_model_failed = on_model_failed
@@ -71,7 +70,9 @@ class ServedModel:
             inline = INLINE_IMAGES if model.seconds <= SHORT_SECONDS else 0
             self._batcher = DynamicBatcher(run, min(max_batch, CPU_BATCH), inline)
         else:
-            self._batcher = DynamicBatcher(run, max_batch)
+            # What runs on the CPU beside a GPU runs on the event loop.
+            inline = min(model.smallest_on_gpu - 1, INLINE_IMAGES)
+            self._batcher = DynamicBatcher(run, max_batch, inline)
         self._users = 0
         self._is_retired = False
         self._closing: asyncio.Task[None] | None = None

@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 from service.drift.report import explain_outliers
 from service.errors import RequestError
 from service.offline.inputs.types import ImageBatch, Pictures, display_name
+from service.preprocessing.opening import open_image
 from service.preprocessing.pipeline import (
     PLAIN,
     Mode,
     PreprocessedImage,
     Preprocessing,
-    open_image,
     preprocess,
     preprocess_fast_path,
 )
 from service.runtime.onnx_model import OnnxModel
 from service.signature import ImageSpec
 
-BATCH = 64  # images per run of the network on the CPU; more are not faster
+CPU_BATCH = 64  # images per run of the network; more are not faster
 CUDA_BATCH = 1024
 WATCHED = 32  # images at a time; the fastest size for the drift check on one thread
 
@@ -42,7 +42,7 @@ class Rows(NamedTuple):
 class RowEncoder(Protocol):
     """Encodes rows for a result file; can be sent to another machine."""
 
-    def lay_out(self, model: OnnxModel, rows: Rows) -> bytes:
+    def encode(self, model: OnnxModel, rows: Rows) -> bytes:
         """Return the rows as bytes for the result file."""
 
 
@@ -72,7 +72,7 @@ def classify_block(model: OnnxModel, block: ImageBatch, choices: ClassifyOptions
     watched = _watched(model, images) if choices.watch else (None, {})
     probabilities = _probabilities(model, images)  # (M, K)
     rows = Rows(block.names, faults, probabilities, preprocessing, *watched)
-    return EncodedRows(len(block.names), len(faults), choices.layout.lay_out(model, rows))
+    return EncodedRows(len(block.names), len(faults), choices.layout.encode(model, rows))
 
 
 Images = NDArray[np.uint8]
@@ -125,7 +125,7 @@ def _stacked(
 
 
 def _probabilities(model: OnnxModel, images: Images) -> NDArray[np.float32]:
-    size = model.batch_size(BATCH if model.device == "cpu" else CUDA_BATCH)
+    size = model.batch_size(CPU_BATCH if model.device == "cpu" else CUDA_BATCH)
     runs = [model.classify(images[i : i + size]) for i in range(0, len(images), size)]
     return np.concatenate([np.zeros((0, len(model.labels)), np.float32), *runs])  # (M, K)
 

@@ -19,13 +19,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from service.errors import EngineError, InputError, ModelError, ServiceError
 from service.malloc import tune_malloc_for_batch
-from service.offline.classify_chunk import ClassifyOptions, EncodedRows, classify_block
-from service.offline.inputs.discovery import remaining_chunks
+from service.offline.classify_chunk import CUDA_BATCH, ClassifyOptions, EncodedRows, classify_block
+from service.offline.inputs.discovery import (
+    check_no_rows_left,
+    check_resume_point,
+    remaining_chunks,
+)
 from service.offline.inputs.image_files import Skipped
 from service.offline.inputs.types import Chunk, Shard
-from service.offline.process_pool import without
-from service.runtime.onnx_model import OnnxModel
-from service.runtime.onnx_session import create_session
+from service.offline.process_pool import drop_first
+from service.runtime.onnx_model import OnnxModel, open_model
 from service.settings import Device
 
 if TYPE_CHECKING:
@@ -91,13 +94,12 @@ class Classifier:
         content, device, choices, folder = self._given
         if self._model is None:
             os.chdir(folder)  # an actor starts where its node's Ray did
-            self._model = OnnxModel(create_session(content, device))
-            self._model.check()
+            self._model = open_model(content, device, CUDA_BATCH)
             tune_malloc_for_batch()
         if path := getattr(work.shard, "path", None):
             Path(path).stat()  # if it is missing here, the node has an error, not the row
         for chunk, rows in work.spans(skipped):
-            yield classify_block(self._model, without(chunk.read(), rows), choices)
+            yield classify_block(self._model, drop_first(chunk.read(), rows), choices)
 
 
 def _packed(piece: EncodedRows | Skipped | ServiceError) -> dict[str, list[bytes]]:
@@ -132,7 +134,7 @@ def classify_on_ray(
         EngineError: Ray is missing or cannot be reached, a node lacks something that it needs,
             or Ray has lost work that it could not repeat.
     """
-    works = list(_left(shards, rows, last, skipped))
+    works = list(_remaining_work(shards, rows, last, skipped))
     if not works:
         return
     with _joined(processes):
@@ -154,29 +156,38 @@ def classify_on_ray(
             raise EngineError(f"Ray: {reason}") from error
 
 
-def _left(shards: Iterable[Shard], rows: int, last: str | None, skipped: Skipped) -> Iterator[Work]:
-    """Yield the shards that are not complete in the results, without reading images.
+def _remaining_work(
+    shards: Iterable[Shard], rows: int, last: str | None, skipped: Skipped
+) -> Iterator[Work]:
+    """Yield the shards that are not complete in the results; read images at the resume point only.
 
     Raises:
         InputError: the input has changed.
     """
     for shard in shards:
-        pictures = 0
-        in_shard = Skipped()  # used only if the shard is done; else its actor counts
-        for chunk in shard.spans(in_shard) if rows else ():
-            pictures += len(chunk)
-            if pictures >= rows:
-                break
-        if pictures < rows:
-            rows -= pictures
+        in_shard = Skipped()  # used only if the shard is complete; else its actor counts
+        if rows and (complete := _rows_of_shard(shard, rows, last, in_shard)) < rows:
+            rows -= complete
             skipped.update(in_shard)
             continue
-        work = Work(shard, rows, last)
-        if rows:
-            next(work.spans(Skipped()), None)  # compares names
-        yield work
+        yield Work(shard, rows, last)
         rows, last = 0, None
-    next(remaining_chunks([], rows, last, skipped), None)  # raises if rows are left over
+    check_no_rows_left(rows)
+
+
+def _rows_of_shard(shard: Shard, rows: int, last: str | None, skipped: Skipped) -> int:
+    """Return how many of the existing rows are a shard's; check the resume point if it is here.
+
+    Raises:
+        InputError: the input has changed.
+    """
+    images = 0
+    for chunk in shard.spans(skipped):
+        if images + len(chunk) >= rows:
+            check_resume_point(chunk, rows - images, last)
+            return rows
+        images += len(chunk)
+    return images
 
 
 def _pipeline(

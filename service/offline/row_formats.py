@@ -16,7 +16,7 @@ from service.offline.optional_pyarrow import pyarrow
 from service.runtime.onnx_model import OnnxModel
 
 INT16_CLASSES = 2**15
-PLACEHOLDER = orjson.Fragment(b"%b")  # for values that differ from line to line
+PLACEHOLDER = orjson.Fragment(b"%b")  # for a value that differs from line to line
 
 
 @dataclass(frozen=True)
@@ -24,21 +24,26 @@ class JSONLinesEncoder:
     """One object per line, as `POST /classify` answers, with the file's name added.
 
     It gives the same result as `service.inference.results.classification` for each row, in half
-    the time: numbers are formatted together, and the text common to all lines is built once.
+    the time: numbers are formatted together, and the text common to all lines is built once. With
+    the labels Trouser and Bag, for example, this template is filled for each line (here broken):
+
+        {"file":%b,"label":%b,"class_id":%b,"confidence":%b,
+         "probabilities":{"Trouser":%b,"Bag":%b},"preprocessing":%b,
+         "model":{"name":"fashion_lenet","version":"1.1.0"},"input":%b}
     """
 
     top_k: int | None = None
 
-    def lay_out(self, model: OnnxModel, rows: Rows) -> bytes:
+    def encode(self, model: OnnxModel, rows: Rows) -> bytes:
         """Return one line of JSON per row."""
-        line, columns = self._columns(model, rows)
-        lines = list(map(line.__mod__, zip(*columns, strict=True)))
+        template, columns = self._columns(model, rows)
+        lines = list(map(template.__mod__, zip(*columns, strict=True)))
         for row, fault in sorted(rows.faults.items()):
             lines.insert(row, orjson.dumps({"file": rows.names[row], "error": fault}) + b"\n")
         return b"".join(lines)
 
     def _columns(self, model: OnnxModel, rows: Rows) -> tuple[bytes, list[Iterable[bytes]]]:
-        """Return the template of a line, and the values for each of its placeholders."""
+        """Return the template of a line; for each of its placeholders, the values of all lines."""
         M, K = rows.probabilities.shape
         names = [name for row, name in enumerate(rows.names) if row not in rows.faults]
         labels = [orjson.dumps(label) for label in model.labels]
@@ -108,7 +113,7 @@ def _inputs(shifts: NDArray[np.float64], hints: Mapping[int, str]) -> list[bytes
 class ArrowEncoder:
     """Arrow record batches of `arrow_schema`, in the Arrow IPC format."""
 
-    def lay_out(self, model: OnnxModel, rows: Rows) -> bytes:
+    def encode(self, model: OnnxModel, rows: Rows) -> bytes:
         """Return the record batch as an IPC message."""
         pa = pyarrow()
         N = len(rows.names)
@@ -140,16 +145,16 @@ class ArrowEncoder:
         if rows.shifts is None:
             columns |= dict.fromkeys(("shift", "unusual", "hint"), pa.nulls(M))
         else:
-            hint = _placed(M, rows.hints, "")
+            hint = _scatter(M, rows.hints, "")
             columns |= {"shift": rows.shifts, "unusual": hint != "", "hint": hint}
         arrays = [pa.array(rows.names, pa.string())]
         arrays += [spread(values, schema.field(name).type) for name, values in columns.items()]
-        arrays.append(pa.array(_placed(N, rows.faults, None), pa.string()))
+        arrays.append(pa.array(_scatter(N, rows.faults, None), pa.string()))
         batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
         return bytes(batch.serialize())
 
 
-def _placed(length: int, texts: Mapping[int, str], otherwise: str | None) -> NDArray[np.object_]:
+def _scatter(length: int, texts: Mapping[int, str], otherwise: str | None) -> NDArray[np.object_]:
     """Return an array (length,) of texts at their indices, and `otherwise` elsewhere."""
     found = np.full(length, otherwise, np.object_)
     found[list(texts)] = list(texts.values())

@@ -10,21 +10,49 @@ from service.errors import InvalidInput
 
 PIECE = 2**20  # values scaled at a time, because each takes 16 bytes
 
-# The possible values of white, by whether an image's values are integers.
-WHITE_POINTS = {True: (255, 65535), False: (1, 255, 65535)}
+# The possible values of white: of unsigned and signed integers, and of floating point.
+WHITE_POINTS = {"u": (255, 65535, 2**32 - 1), "i": (255, 65535), "f": (1, 255, 65535)}
+
+
+def white_point(low: float, high: float, dtype: np.dtype[Any]) -> int:
+    """Return the value of white in an image whose values have no defined range.
+
+    It is the smallest of 1 (floating point only), 255, 65535 and 2^32 - 1 (unsigned only) that no
+    pixel exceeds.
+
+    Args:
+        low: the lowest value; NaN if any is.
+        high: the highest value.
+        dtype: the values' type.
+
+    Raises:
+        InvalidInput: a value is below 0, above the largest white, or not a number.
+    """
+    for white in WHITE_POINTS[dtype.kind]:
+        if low >= 0 and high <= white:
+            return white
+    raise InvalidInput(
+        f"the image has {8 * dtype.itemsize}-bit values from {low} to {high}: bring them to 0 to "
+        "255, or save it with 8 or 16 bits"
+    )
 
 
 def to_8_bit(image: Image.Image) -> Image.Image:
     """Return a grey image of more than 8 bits in 8; Pillow itself would clip or refuse it.
 
     In a 16-bit file white is 65535. A 32-bit file, integer or floating point, does not define
-    white: it is the smallest of 1 (floating point only), 255 and 65535 that no pixel exceeds.
+    white; `white_point` finds it.
 
     Raises:
-        InvalidInput: a 32-bit pixel is below 0, above 65535, or not a number.
+        InvalidInput: as in `white_point`.
     """
     if image.mode.startswith("I;16"):
-        return Image.fromarray((_values(image) // 257).astype(np.uint8))
+        values = _values(image)  # (H, W)
+        grey = Image.fromarray((values // 257).astype(np.uint8))
+        grey.info = dict(image.info)
+        if (transparent := grey.info.pop("transparency", None)) is not None:
+            grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+        return grey
     if image.mode in ("I", "F"):
         return Image.fromarray(_scaled(_values(image)))
     return image
@@ -46,17 +74,12 @@ def _values(image: Image.Image) -> NDArray[Any]:
 
 
 def _scaled(values: NDArray[np.int32 | np.float32]) -> NDArray[np.uint8]:
-    low, high = values.min(), values.max()  # both are NaN if a pixel is
-    for white in WHITE_POINTS[np.issubdtype(values.dtype, np.integer)]:
-        if low >= 0 and high <= white:
-            scaled = np.empty(values.shape, np.uint8)
-            for few, into in zip(_pieces(values), _pieces(scaled), strict=True):
-                into[:] = np.rint(few * np.float32(255 / white))
-            return scaled  # (H, W)
-    raise InvalidInput(
-        f"the image has 32-bit values from {low} to {high}: bring them to 0 to 255, or save it "
-        "with 8 or 16 bits"
-    )
+    # The extrema are both NaN if a pixel is.
+    white = white_point(values.min(), values.max(), values.dtype)
+    scaled = np.empty(values.shape, np.uint8)
+    for few, into in zip(_pieces(values), _pieces(scaled), strict=True):
+        into[:] = np.rint(few * np.float32(255 / white))
+    return scaled  # (H, W)
 
 
 def _pieces(values: NDArray[Any]) -> list[NDArray[Any]]:

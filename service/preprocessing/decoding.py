@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from service.errors import RequestError, TooLarge
-from service.preprocessing.pipeline import Mode, PreprocessedImage, draft, open_image, preprocess
+from service.preprocessing.opening import open_image
+from service.preprocessing.pipeline import Mode, PreprocessedImage, draft, preprocess
 from service.signature import ImageSpec
 
 

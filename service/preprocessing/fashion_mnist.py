@@ -7,7 +7,7 @@ gets the same on H x W.
 """
 
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter, ImageOps
@@ -24,6 +24,7 @@ WHITE = (255, 255, 255)
 BACKGROUND = (
     "fashion_lenet.background"  # key in an image's info for its own background, if it has one
 )
+GAMMA_EXPONENT = "fashion_lenet.gamma_exponent"  # key for the power that brings it to sRGB
 
 
 class FashionMnistImage(NamedTuple):
@@ -100,10 +101,21 @@ def reduce_in_bands(
 def flatten(image: Image.Image) -> Image.Image:
     """Return a transparent image on its own background, or on white, as on a shop's page."""
     if not image.has_transparency_data:
-        return image if image.mode == "L" else image.convert("RGB")
-    foreground = image.convert("RGBA")
+        return _in_srgb(image if image.mode == "L" else image.convert("RGB"), image.info)
+    foreground = _in_srgb(image.convert("RGBA"), image.info)
     page = Image.new("RGBA", foreground.size, image.info.get(BACKGROUND, WHITE))
     return Image.alpha_composite(page, foreground).convert("RGB")
+
+
+def _in_srgb(image: Image.Image, info: dict[str | tuple[int, int], Any]) -> Image.Image:
+    """Return an image of L, RGB or RGBA in sRGB, by a file's note of its samples' exponent."""
+    if (exponent := info.get(GAMMA_EXPONENT)) is None:
+        return image
+    curve = [round(255 * (value / 255) ** exponent) for value in range(256)]
+    bands = len(image.getbands())
+    corrected = image.point(curve * min(bands, 3) + list(range(256)) * (bands == 4))
+    corrected.info.pop(GAMMA_EXPONENT, None)
+    return corrected
 
 
 def _background(grey: Image.Image) -> int:

@@ -1,48 +1,28 @@
 """From an image file's bytes to a network's input, by the model's pipeline."""
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageOps, TiffImagePlugin, UnidentifiedImageError
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
+from PIL import Image, ImageChops, ImageOps
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
-from service.errors import InvalidInput, RequestError, TooLarge
 from service.preprocessing.bit_depth import to_8_bit
 from service.preprocessing.fashion_mnist import (
-    BACKGROUND,
     downscale,
     flatten,
     to_fashion_mnist,
     working_side,
 )
-from service.preprocessing.formats import FORMATS, SERVED, format_of
+from service.preprocessing.opening import load, open_image, translate_pillow_errors
 from service.preprocessing.plain_png import read_plain_png
-from service.preprocessing.png_background import png_background
-from service.preprocessing.time_limited_reader import TimeLimitedReader
 from service.preprocessing.torchvision_transforms import DRAFTED_FROM, draft_size, transform
 from service.signature import ImageSpec, Pipeline
 
 GREY_TOLERANCE = 2  # a lossy WebP returns grey with channels that differ by one
-
-# Pillow would warn, and above twice this number raise, before we compare with our own limit.
-Image.MAX_IMAGE_PIXELS = None
-
-# Pillow's own reader of uncompressed TIFF takes 20 s for a file of four million strips.
-TiffImagePlugin.READ_LIBTIFF = True
-
-# Each distinct warning about a broken file would stay in memory and in the log.
-warnings.filterwarnings("ignore", module="PIL")
-
-LONGEST_SIDE = 65_535  # of a JPEG or GIF; each row costs memory beyond its pixels
-JPEG_PIECE = 2048  # bytes; libjpeg may work 2.5 ms on each ten, for 32 million pixels
 
 Mode = Literal["auto", "raw", "photo"]
 MODES: Mapping[Pipeline, tuple[Mode, ...]] = {
@@ -103,44 +83,6 @@ def preprocess_fast_path(
     return PreprocessedImage(pixels[None], PLAIN[spec.pipeline])
 
 
-def open_image(content: bytes, max_pixels: int) -> Image.Image:
-    """Return an image with its header read; its pixels are not decoded yet.
-
-    Args:
-        content: a file of one of `FORMATS`; if it has several frames, the first is used.
-        max_pixels: limit of width times height.
-
-    Raises:
-        InvalidInput: the bytes are not an image of a format served.
-        TooLarge: the image has more pixels than the limit, too many in a row or column, or takes
-            too long to read.
-    """
-    if not content:
-        raise InvalidInput(f"the image is empty: send a {SERVED} file")
-    with _translate_pillow_errors(content):
-        image = Image.open(TimeLimitedReader(content), formats=[one.pillow for one in FORMATS])
-    width, height = image.size
-    if max(width, height) > LONGEST_SIDE:
-        raise TooLarge(
-            f"the image has {width} x {height} pixels, {LONGEST_SIDE:,} are the limit of a side: "
-            "send a smaller one"
-        )
-    if width * height > max_pixels:
-        raise TooLarge(
-            f"the image has {width} x {height} = {width * height:,} pixels, {max_pixels:,} are "
-            "the limit: send a smaller one"
-        )
-    if isinstance(image, JpegImageFile):
-        image.decodermaxblock = JPEG_PIECE
-    if isinstance(image, WebPImageFile):
-        _free_canvases(image)
-    if isinstance(image, TiffImageFile):
-        _check_tiles(image, max_pixels)
-    if image.format == "PNG" and (background := png_background(content)):
-        image.info[BACKGROUND] = background
-    return image
-
-
 def draft(image: Image.Image, spec: ImageSpec) -> None:
     """Have a large JPEG decoded at 1/2, 1/4 or 1/8 of its size, which is faster by as much."""
     size = image.size
@@ -170,9 +112,9 @@ def preprocess(image: Image.Image, spec: ImageSpec, mode: Mode = "auto") -> Prep
         InvalidInput: the image is broken or cut off, or its values have no known range.
         TooLarge: the image takes too long or too much memory to decode.
     """
-    with _translate_pillow_errors():
+    with translate_pillow_errors():
         draft(image, spec)
-        image.load()
+        image = load(image)
         if spec.pipeline == "fashion-mnist":
             return _preprocess_fashion_mnist(image, spec, mode)
         small = np.asarray(transform(to_8_bit(image), spec))  # (H, W) or (H, W, 3)
@@ -189,60 +131,6 @@ def _preprocess_fashion_mnist(image: Image.Image, spec: ImageSpec, mode: Mode) -
         np.asarray(small)[None],  # (1, H, W)
         {"mode": "photo", "negated": negated, "trimmed": trimmed},
     )
-
-
-def _free_canvases(image: WebPImageFile) -> None:
-    """Free an animation's two canvases, 8 bytes a pixel, after its first frame is decoded."""
-    get_next = image._get_next
-
-    def get_first() -> tuple[bytes, int, int]:
-        frame = get_next()
-        image._decoder = None
-        return frame
-
-    image._get_next = get_first  # type: ignore[method-assign]
-
-
-def _check_tiles(image: TiffImageFile, max_pixels: int) -> None:
-    """Check a TIFF's tiles against the limit: a tile may be larger than its image.
-
-    Raises:
-        InvalidInput: the size of the tiles is not a number.
-        TooLarge: a tile has more pixels than the limit.
-    """
-    width, height = image.tag_v2.get(TILEWIDTH, 0), image.tag_v2.get(TILELENGTH, 0)
-    if not isinstance(width, int) or not isinstance(height, int):
-        raise InvalidInput(f"the image is broken: its tiles are of {width} x {height}")
-    if width * height > max_pixels:
-        raise TooLarge(
-            f"the image has tiles of {width} x {height} = {width * height:,} pixels, "
-            f"{max_pixels:,} are the limit: save it with smaller ones"
-        )
-
-
-@contextmanager
-def _translate_pillow_errors(content: bytes = b"") -> Iterator[None]:
-    """Raise Pillow's errors as errors for the client, who may see the file's damage first here."""
-    image = f"the image ({len(content):,} bytes)" if content else "the image"
-    try:
-        yield
-    except RequestError:
-        raise
-    except MemoryError as error:
-        raise TooLarge(
-            f"{image} takes more memory to decode than there is: send a smaller one"
-        ) from error
-    except UnidentifiedImageError as error:
-        kind = format_of(content)
-        raise InvalidInput(
-            f"{image} is broken or cut off: it begins as a {kind.name} file, but its header is not "
-            "valid"
-            if kind
-            else f"{image} is not a {SERVED} file"
-        ) from error
-    except Exception as error:  # on a broken file Pillow's decoders raise all kinds
-        reason = str(error) or type(error).__name__
-        raise InvalidInput(f"{image} is broken or cut off: {reason}") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -11,10 +11,10 @@ from service.http.responses import json_response
 from service.inference.data_plane import DataPlane
 from service.preprocessing.decoding import Job, named
 from service.preprocessing.formats import FORMATS
+from service.preprocessing.opening import open_image
 from service.preprocessing.pipeline import (
     Mode,
     PreprocessedImage,
-    open_image,
     preprocess,
     preprocess_fast_path,
 )
@@ -26,8 +26,8 @@ from service.telemetry.request_timing import timing
 # 40 us: its memory and time depend only on its pixels and bytes. A TIFF's tiles and a WebP's codes
 # can claim gigabytes. Where the input has more pixels, resizing alone takes too long.
 INLINE_PIXELS = 4096
-INLINE_BYTES = 4096
-INLINE_BEGINNINGS = tuple(
+INLINE_IMAGE_BYTES = 4096
+INLINE_MAGIC_BYTES = tuple(
     beginning for one in FORMATS if one.inline for beginning in one.beginnings
 )
 
@@ -87,7 +87,7 @@ async def preprocess_batch(
         RequestError: as in `service.decoder_pool.pool`; the message names the image.
     """
     contents = [upload.content for upload in uploads]
-    if sum(map(len, contents)) <= INLINE_BYTES:
+    if sum(map(len, contents)) <= INLINE_IMAGE_BYTES:
         seen: list[PreprocessedImage] = []
         for index, upload in enumerate(uploads):
             with named(index, upload.name):
@@ -109,7 +109,7 @@ def preprocess_inline(
     """
     if seen := preprocess_fast_path(content, spec, mode):
         return seen
-    if len(content) > INLINE_BYTES or not content.startswith(INLINE_BEGINNINGS):
+    if len(content) > INLINE_IMAGE_BYTES or not content.startswith(INLINE_MAGIC_BYTES):
         return None
     most = spec.height * spec.width
     if most > INLINE_PIXELS:

@@ -17,7 +17,7 @@ ROWS = {
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has an NVIDIA GPU")
 def test_without_a_gpu_there_is_one_line_that_says_why() -> None:
-    printed = rehearse("gpu")
+    printed = rehearse("http.gpu")
     assert printed.startswith("No GPU table: FASHION_DEVICE is cuda, but there is no NVIDIA driver")
     assert printed.count("\n") == 1
 
@@ -25,7 +25,7 @@ def test_without_a_gpu_there_is_one_line_that_says_why() -> None:
 def test_every_figure_is_there(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
     sizes = ("--batches", "1,3", "--connections", "1,2", "--seconds", "0.02", "--images", "50")
-    rehearse("gpu", "--device", "cpu", *sizes, "--bentoml", str(BENTOML), "--out", str(out))
+    rehearse("http.gpu", "--device", "cpu", *sizes, "--bentoml", str(BENTOML), "--out", str(out))
     found = json.loads(out.read_text())
     assert {"device", "torch", "onnxruntime", "python"} <= found["on"].keys()
     for differences in (found["differences"]["TF32 off"], found["differences"]["TF32 on"]):

@@ -12,6 +12,7 @@ from starlette.routing import Match, Route
 
 from service.oip import rest_routes
 from service.rest import health
+from service.runtime.loading import LOAD_SECONDS
 from service.settings import ServiceSettings
 from tests.deploy.manifests import BASES, KUBERNETES, OVERLAYS, Manifest, built, pod, written
 from tests.serving import ROOT
@@ -155,6 +156,16 @@ def test_each_device_has_its_image(overlay: str) -> None:
     assert variables(container)["FASHION_DEVICE"] == device
     gpus = container["resources"]["limits"].get("nvidia.com/gpu")
     assert gpus == ("1" if device == "cuda" else None)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_start_with_cuda_has_its_time(overlay: str) -> None:
+    (container,) = pod(built(overlay))["containers"]
+    probe = container["startupProbe"]
+    seconds = probe["periodSeconds"] * probe["failureThreshold"]
+    assert seconds == (180 if overlay.endswith("gpu") else 60)
+    assert "--start-period=180s" in (ROOT / "deploy" / "container" / "Dockerfile").read_text()
+    assert not overlay.endswith("gpu") or seconds > LOAD_SECONDS
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

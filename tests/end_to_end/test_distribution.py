@@ -15,7 +15,7 @@ import httpx
 import onnx
 import pytest
 
-from export.onnx_file.graph import PRODUCER_VERSION
+from export.onnx_file.emission import PRODUCER_VERSION
 from service.version import SERVER_VERSION
 from tests.serving import ROOT, environment, serving
 

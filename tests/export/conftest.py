@@ -8,9 +8,7 @@ import onnxruntime as ort
 import pytest
 from torch import Tensor, nn
 
-from export.export import BYTE
-from export.folding.fold import fold
-from export.onnx_file.graph import emit
+from export.onnx_file.lenet import emit_lenet
 from tests.export.networks import TEST_SET, random_network, write_checkpoint, write_data_set
 from training.data.dataset import Split
 from training.data.fashion_mnist import load_split
@@ -43,10 +41,15 @@ def network(original: nn.Sequential) -> nn.Sequential:
     return copy.deepcopy(original)
 
 
+@pytest.fixture(scope="session")
+def folded_bytes(original: nn.Sequential) -> bytes:
+    return emit_lenet(original).model.SerializeToString()
+
+
 @pytest.fixture
-def folded_model(network: nn.Sequential) -> onnx.ModelProto:
+def folded_model(folded_bytes: bytes) -> onnx.ModelProto:
     """The network, folded and emitted rightly."""
-    return emit(fold(network, BYTE), (1, 28, 28), 10)
+    return onnx.load_model_from_string(folded_bytes)
 
 
 @pytest.fixture

@@ -10,15 +10,21 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from export.folding.fold import fold
-from export.onnx_file.graph import emit
-from export.proof.refolding import BYTE
+from export.folding.fold import Normalization, fold
+from export.onnx_file.emission import emit
+from export.onnx_file.lenet import emit_lenet, lenet_style
 
 Mutant = Callable[[nn.Sequential, pytest.MonkeyPatch], onnx.ModelProto]
 
 
-def emitted(network: nn.Sequential, scale: float = BYTE) -> onnx.ModelProto:
-    return emit(fold(network, scale), (1, 28, 28), 10)
+def emitted(network: nn.Sequential, std: float = 1.0) -> onnx.ModelProto:
+    return emit_lenet(network, Normalization(std=(std,))).model
+
+
+def fold_unchecked(monkeypatch: pytest.MonkeyPatch, eps: float) -> None:
+    """Fold with another eps, and without the comparison that would find it."""
+    monkeypatch.setattr("export.folding.tracing.EPS", eps)
+    monkeypatch.setattr("export.folding.fold.check_same", lambda *_: None)
 
 
 def replace(
@@ -49,12 +55,12 @@ def last_bias_off(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelPr
 
 
 def wrong_eps(network: nn.Sequential, monkeypatch: pytest.MonkeyPatch) -> onnx.ModelProto:
-    monkeypatch.setattr("export.folding.fold.EPS", 1e-3)
+    fold_unchecked(monkeypatch, 1e-3)
     return emitted(network)
 
 
 def no_eps(network: nn.Sequential, monkeypatch: pytest.MonkeyPatch) -> onnx.ModelProto:
-    monkeypatch.setattr("export.folding.fold.EPS", 0.0)
+    fold_unchecked(monkeypatch, 0.0)
     return emitted(network)
 
 
@@ -71,11 +77,11 @@ def no_beta(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
 
 
 def values_for_bytes(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
-    return emitted(network, scale=1.0)
+    return emitted(network, std=1 / 255)
 
 
 def scale_of_256(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
-    return emitted(network, scale=1 / 256)
+    return emitted(network, std=256 / 255)
 
 
 def swapped_channels(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
@@ -109,7 +115,8 @@ def stale_checkpoint(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.Mode
 
 
 def half_precision(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:
-    return emit(fold(network, BYTE).half().double(), (1, 28, 28), 10)
+    folded = fold(network, torch.zeros(2, 1, 28, 28), Normalization())
+    return emit(folded.half().double(), lenet_style(network)).model
 
 
 def nan_weight(network: nn.Sequential, _: pytest.MonkeyPatch) -> onnx.ModelProto:

@@ -3,14 +3,17 @@
 No training set is needed: statistics are fitted layer by layer on test images.
 """
 
+import copy
 import gzip
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
+from export.folding.fold import Normalization, fold
+from export.folding.tracing import is_batch_norm
 from training.batch_norm import EPS, BatchNorm
 from training.data.dataset import STEMS
 from training.data.fashion_mnist import LABELS
@@ -70,6 +73,24 @@ def _uniform(
 ) -> Tensor:
     unit = torch.rand(shape, generator=generator, dtype=torch.float64)
     return lowest + (highest - lowest) * unit
+
+
+def folded_layers(network: nn.Sequential) -> nn.Sequential:
+    """LeNet-BN folded, for an image's bytes, as a sequence of layers in float64."""
+    return layers_of(fold(network, torch.zeros(2, 1, 28, 28), Normalization()), network)
+
+
+def layers_of(folded: fx.GraphModule, network: nn.Sequential) -> nn.Sequential:
+    """A flat network's layers less its batch norms, in float64, with the folded weights."""
+    weights = dict(folded.named_parameters())
+    layers = []
+    for name, layer in network._modules.items():
+        if not is_batch_norm(layer):
+            layers.append(copy.deepcopy(layer).double())
+            for key in ("weight", "bias"):
+                if (weight := weights.get(f"{name}.{key}")) is not None:
+                    layers[-1].register_parameter(key, nn.Parameter(weight.detach().clone()))
+    return nn.Sequential(*layers).eval()
 
 
 def state(model: nn.Module) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """A whole export, from a checkpoint's file to a model's, and every way it can fail."""
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -16,8 +17,11 @@ from torch import nn
 
 from export.errors import EquivalenceError, ExportError, FoldError
 from export.export import export
-from export.folding.fold import fold
+from export.folding.fold import Normalization
+from export.onnx_file.emission import EmittedModel
+from export.onnx_file.lenet import emit_lenet
 from export.settings import ExportSettings
+from tests.export.mutants import fold_unchecked
 from tests.export.networks import TEST_SET, random_network, write_checkpoint, write_data_set
 from training.data.dataset import Split
 from training.data.fashion_mnist import LABELS
@@ -110,21 +114,24 @@ def test_another_number_of_classes(real: Split, tmp_path: Path) -> None:
 
 
 def _forget_255(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.export.BYTE", 1.0)
+    def emit_for_values(model: nn.Sequential) -> EmittedModel:
+        return emit_lenet(model, Normalization(std=(1 / 255,)))
+
+    monkeypatch.setattr("export.export.emit_lenet", emit_for_values)
 
 
 def _drop_eps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.folding.fold.EPS", 0.0)
+    fold_unchecked(monkeypatch, 0.0)
 
 
 def _fold_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fold_wrongly(model: nn.Sequential, input_scale: float) -> nn.Sequential:
-        folded = fold(model, input_scale)
+    def emit_wrongly(model: nn.Sequential) -> EmittedModel:
+        wrong = copy.deepcopy(model)
         with torch.no_grad():
-            folded[3].weight.copy_(folded[3].weight.flip(0))
-        return folded
+            wrong[4].weight.copy_(wrong[4].weight.flip(0))
+        return emit_lenet(wrong)
 
-    monkeypatch.setattr("export.export.fold", fold_wrongly)
+    monkeypatch.setattr("export.export.emit_lenet", emit_wrongly)
 
 
 @pytest.mark.parametrize("spoil", [_forget_255, _drop_eps, _fold_another])

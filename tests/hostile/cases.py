@@ -13,6 +13,7 @@ TIFF = "image/tiff"
 TOO_LONG = "the image is not read in 2 s of CPU time"
 TOO_MUCH = "the image takes more than 160 MiB of memory to decode"
 BROKEN = "is broken or cut off: "
+UNSUPPORTED = "of a kind that is not supported ("
 NO_PICTURE = f"is not a {SERVED} file"
 
 

@@ -1,4 +1,4 @@
-"""GIF, BMP and WebP files that are broken, lie, or swell."""
+"""GIF, BMP, WebP and AVIF files that are broken, lie, or swell."""
 
 # A case is a line of a table.
 # ruff: noqa: E501
@@ -10,7 +10,16 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from tests.hostile.cases import BROKEN, NO_PICTURE, TOO_LONG, TOO_MUCH, Body, Case, picture
+from tests.hostile.cases import (
+    BROKEN,
+    NO_PICTURE,
+    TOO_LONG,
+    TOO_MUCH,
+    UNSUPPORTED,
+    Body,
+    Case,
+    picture,
+)
 from tests.service.pictures import save
 
 END = b"\0;"
@@ -96,8 +105,10 @@ BMPS = [
     bmp("BMP of 2^31 - 1 both ways", bmp_file(width=2**31 - 1, height=2**31 - 1), 413, "of a side"),
     bmp("BMP of 60,000 x 60,000", bmp_file(width=60_000, height=60_000), 413, "3,600,000,000 pixels"),
     bmp("BMP of the most pixels, without them", bmp_file(width=8000, height=4000), 400, BROKEN),
-    *(bmp(f"BMP of {bits} bits", bmp_file(bits=bits), 400, BROKEN) for bits in (0, 2, 3, 7, 64, 65535)),
-    *(bmp(f"BMP of compression {kind}", bmp_file(compression=kind), 400, BROKEN) for kind in (4, 5, 6, 11, 2**32 - 1)),
+    *(bmp(f"BMP of {bits} bits", bmp_file(bits=bits), 400, BROKEN) for bits in (3, 7, 65535)),
+    *(bmp(f"BMP of {bits} bits", bmp_file(bits=bits), 400, UNSUPPORTED) for bits in (0, 2, 64)),
+    *(bmp(f"BMP of compression {kind}", bmp_file(compression=kind), 400, BROKEN) for kind in (6, 2**32 - 1)),
+    *(bmp(f"BMP of compression {kind}", bmp_file(compression=kind), 400, UNSUPPORTED) for kind in (4, 5, 11)),
     bmp("BMP of two billion colours", bmp_file(colours=2**31), 400, BROKEN),
     bmp("BMP of no colour", bmp_file(colours=0, bits=1), 200),
     bmp("BMP with a header of 3 bytes", bmp_file(header=3), 400, BROKEN),
@@ -179,4 +190,29 @@ WEBPS = [
     webp("WebP of 32 million pixels in 34 bytes", lambda: still("WEBP", "RGBA", SIDE), 413, TOO_MUCH),
 ]
 
-CASES: list[Case] = [*GIFS, *BMPS, *WEBPS]
+def avif(name: str, body: Body, status: int, says: str = "") -> Case:
+    return picture(name, body, status, says, "image/avif")
+
+
+def avif_of(width: int, height: int) -> bytes:
+    """An AVIF of 28 x 28 that claims another size, in its property and in its first frame."""
+    content = bytearray(save(Image.new("L", (28, 28)), "AVIF"))
+    place = content.index(b"ispe") + 8
+    content[place : place + 8] = struct.pack(">II", width, height)
+    return bytes(content)
+
+
+AVIF = save(Image.new("RGB", (28, 28)), "AVIF")
+
+AVIFS = [
+    avif("AVIF, whole", AVIF, 200),
+    *(avif(f"AVIF of its first {keep} bytes", AVIF[:keep], 400, says) for keep, says in ((4, NO_PICTURE), (8, NO_PICTURE), (24, BROKEN), (60, BROKEN), (len(AVIF) - 9, BROKEN))),
+    avif("AVIF of 0 x 0", avif_of(0, 0), 400, BROKEN),
+    avif("AVIF of 60,000 x 60,000", avif_of(60_000, 60_000), 400, BROKEN),
+    avif("AVIF of 8,000 x 8,000 that has 28 x 28", avif_of(8000, 8000), 413, TOO_MUCH),
+    avif("AVIF of 7 million pixels", lambda: save(Image.new("RGB", (3000, 2400)), "AVIF", speed=10), 200),
+    avif("AVIF of 32 million pixels", lambda: save(Image.new("RGB", (SIDE, SIDE)), "AVIF", speed=10), 413, TOO_MUCH),
+    avif("HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), 400, "HEIC, which is not supported: save it as JPEG"),
+]
+
+CASES: list[Case] = [*GIFS, *BMPS, *WEBPS, *AVIFS]

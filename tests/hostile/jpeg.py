@@ -9,7 +9,7 @@ from functools import cache
 
 from PIL import Image
 
-from tests.hostile.cases import BROKEN, NO_PICTURE, TOO_LONG, Body, Case, picture
+from tests.hostile.cases import BROKEN, NO_PICTURE, TOO_LONG, UNSUPPORTED, Body, Case, picture
 from tests.hostile.png import exif_that_overlaps
 from tests.service.pictures import save
 
@@ -74,12 +74,12 @@ FRAMES = [
     jpeg("JPEG of 65,535 x 65,535", frame(width=65535, height=65535), 413, "4,294,836,225 pixels"),
     jpeg("JPEG of 65,535 x 977", frame(width=65535, height=977), 413, "64,027,695 pixels"),
     jpeg("JPEG of the most pixels, without them", frame(width=65535, height=976), 400, BROKEN),
-    jpeg("JPEG of 12 bits", frame(depth=12), 400, BROKEN),
+    jpeg("JPEG of 12 bits", frame(depth=12), 400, UNSUPPORTED),
     jpeg("JPEG of 0 bits", frame(depth=0), 400, BROKEN),
     *(jpeg(f"JPEG of process {marker:X}", frame(marker=marker), 400, BROKEN) for marker in (0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCF)),
     jpeg("JPEG of a process without a scan for it", frame(marker=0xC2), 400, BROKEN),
     jpeg("JPEG of no component", replaced(b"\0\x1c\0\x1c\x01", b"\0\x1c\0\x1c\0"), 400, BROKEN),
-    jpeg("JPEG of 2 components", replaced(b"\0\x1c\0\x1c\x01", b"\0\x1c\0\x1c\x02"), 400, BROKEN),
+    jpeg("JPEG of 2 components", replaced(b"\0\x1c\0\x1c\x01", b"\0\x1c\0\x1c\x02"), 400, UNSUPPORTED),
     jpeg("JPEG of 255 components", replaced(b"\0\x1c\0\x1c\x01", b"\0\x1c\0\x1c\xff"), 400, BROKEN),
     jpeg("JPEG sampled 0 times", replaced(b"\x01\x01\x11", b"\x01\x01\0"), 400, BROKEN),
     jpeg("JPEG sampled 15 times", replaced(b"\x01\x01\x11", b"\x01\x01\xff"), 400, BROKEN),

@@ -26,6 +26,7 @@ from tests.hostile.forms import GOOD as FORM
 from tests.hostile.forms import TYPE
 from tests.hostile.numbers import HEADER_LENGTH, IMAGE, INFER, asks, binary, of
 from tests.service.pictures import FASHION, encode, read_image, save
+from tests.service.preprocessing.variants import every_file
 from tests.serving import Server
 
 MANY = settings(max_examples=1000, derandomize=True)
@@ -36,6 +37,15 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 GRADIENT = (np.add.outer(np.arange(40), np.arange(30)) * 3 % 256).astype(np.uint8)  # (H, W)
 COLOURED = Image.fromarray(GRADIENT).convert("RGB")
+# Kinds that readers of our own decode.
+SAMPLED = ("tiff-0-f16-big", "tiff-2-u16-little-extra1", "tiff-1-u12-", "tiff-2-f32-big-predictor3")
+SAMPLED += (
+    "tiff-1-u16-little-tiles-bigtiff",
+    "bmp-11-11-10.bmp",
+    "bmp-4444.bmp",
+    "png-type2-16bit-",
+)
+
 PICTURES = [
     encode(GRADIENT),
     encode(GRADIENT, "PNG", "P"),
@@ -49,6 +59,8 @@ PICTURES = [
     encode(GRADIENT, "BMP", "P"),
     encode(GRADIENT, "TIFF"),
     encode(GRADIENT, "TIFF", "F"),
+    encode(GRADIENT, "AVIF", "RGB"),
+    *(content for name, content in every_file().items() if name.startswith(SAMPLED)),
     *(save(COLOURED, "TIFF", compression=c) for c in ("tiff_lzw", "tiff_adobe_deflate", "jpeg")),
     png.frames(3),
     gif_bmp_webp.film("GIF", 3),

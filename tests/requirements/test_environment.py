@@ -246,6 +246,25 @@ def test_another_lock_is_installed_into_the_same_environment(made: Checkout) -> 
     assert mine.exists()
 
 
+def test_a_driver_that_came_after_the_first_install_brings_cuda(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    for lock in ("serve", "cuda"):
+        shutil.copy(checkout.lock, checkout.lock.with_name(f"{lock}.lock"))
+    with checkout.lock.with_name("cuda.lock").open("a") as file:
+        file.write("# and CUDA\n")
+    serve = ".venv/serve/.installed"
+    assert "Installing requirements/serve.lock into .venv/serve" in checkout.make(serve).stdout
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    program(programs / "nvidia-smi", "exit 0")
+    with_driver = {**PLAIN, "PATH": f"{programs}:{PLAIN['PATH']}"}
+    done = checkout.make(serve, environment=with_driver)
+    assert done.returncode == 0, done.stderr
+    assert "Installing requirements/cuda.lock into .venv/serve" in done.stdout
+    assert "Installing" not in checkout.make(serve, environment=with_driver).stdout
+
+
 def test_the_environment_that_is_active_can_be_made_anew(made: Checkout) -> None:
     (made.folder / TARGET).unlink()
     active = {"PATH": f"{made.python.parent}:{PLAIN['PATH']}"}

@@ -19,7 +19,7 @@ from service.errors import InvalidInput
 from service.preprocessing.formats import SERVED
 from tests.service.models import with_wrong_golden_samples
 from tests.service.pictures import encode
-from tests.service.runtime.test_onnx_session import no_gpu
+from tests.service.runtime.drivers import no_gpu
 from tests.serving import ROOT, SERVE, Server, environment, serving, start
 
 REFUSAL_SECONDS = 600
@@ -231,7 +231,8 @@ IMPORTS = """
     import sys
     import service.classifier
     from service.classifier import FashionClassifier
-    from service.preprocessing.pipeline import preprocess, open_image
+    from service.preprocessing.opening import open_image
+    from service.preprocessing.pipeline import preprocess
     from service.telemetry.request_timing import RequestTiming
 
     served = FashionClassifier().data_plane.served

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from export.folding.foldable import has_hooks
+from export.folding.tracing import has_hooks
 from training.batch_norm import BatchNorm
 from training.data.dataset import Split
 from training.data.pixels import to_float

@@ -104,17 +104,37 @@ def remaining_chunks(
     for shard in shards:
         for chunk in shard.spans(skipped):
             if 0 < rows <= len(chunk):
-                found = chunk.read().names[rows - 1]
-                if found != last:
-                    raise InputError(
-                        f"the input has changed: expected {last} for the last row, got {found}; "
-                        "start again"
-                    )
+                check_resume_point(chunk, rows, last)
             if rows < len(chunk):
                 yield chunk, rows
             rows = max(0, rows - len(chunk))
+    check_no_rows_left(rows)
+
+
+def check_resume_point(chunk: Chunk, rows: int, last: str | None) -> None:
+    """Check that the last existing row, which is the chunk's row number `rows`, has its name.
+
+    Raises:
+        InputError: the input has changed.
+    """
+    found = chunk.read().names[rows - 1]
+    if found != last:
+        raise InputError(
+            f"the input has changed: expected {last} for the last row, got {found}; start again"
+        )
+
+
+def check_no_rows_left(rows: int) -> None:
+    """Check that every existing row has an image.
+
+    Raises:
+        InputError: there are so many rows more than images.
+    """
     if rows:
-        raise InputError(f"the input has changed: it has {rows:,} pictures fewer; start again")
+        raise InputError(
+            f"the input has changed: it has fewer images than there are rows ({rows:,} fewer); "
+            "start again"
+        )
 
 
 def shards_of_file(

@@ -45,11 +45,11 @@ def choose_column(path: str, schema: "pa.Schema", name: str | None, spec: ImageS
     kinds = f"bytes, structs with bytes, or lists of {spec.bytes} whole numbers"
     if name is None:
         raise InputError(
-            f"{display_name(path)} has {len(can_be)} columns that can be pictures "
+            f"{display_name(path)} has {len(can_be)} columns that can be images "
             f"({', '.join(can_be) or f'{kinds} would be'}): name one with --column"
         )
     raise InputError(
-        f"{display_name(path)} has no column {name!r} of {kinds}; those that can be pictures: "
+        f"{display_name(path)} has no column {name!r} of {kinds}; its image columns: "
         f"{', '.join(can_be) or 'none'}"
     )
 

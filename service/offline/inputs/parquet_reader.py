@@ -25,7 +25,7 @@ from service.signature import ImageSpec
 
 MEMORY = 2**30  # bytes, beyond the memory of the process at its start
 TOO_MUCH = f"the next row takes more than {MEMORY:,} bytes of memory"
-SECONDS = 60  # of processor time for the next batch
+MAX_BATCH_CPU_SECONDS = 60  # of processor time for the next batch
 SPAN_ROWS = 1024
 AT_ONCE = 2**20  # bytes per read of the file
 IN_DICTIONARY = 128 * 2**20  # largest row group, in bytes, that is read with its dictionary
@@ -75,7 +75,7 @@ def _limit_memory() -> None:
 
 def _limit_time() -> None:
     """Let the system end the process if the next batch takes too long, as in an endless loop."""
-    _lower(resource.RLIMIT_CPU, int(time.process_time()) + SECONDS)
+    _lower(resource.RLIMIT_CPU, int(time.process_time()) + MAX_BATCH_CPU_SECONDS)
 
 
 def _lower(kind: int, limit: int) -> None:

@@ -31,7 +31,7 @@ def test_a_report_says_what_went_where_and_how_it_is_conditioned() -> None:
         network[0].running_var.copy_(torch.tensor([1.0, 0.0, 1e6]))
         network[2].running_var.fill_(3.0)
         network[2].weight.copy_(torch.tensor([1.0, 1e-9]))
-    first, second = fold_with_report(network).steps
+    first, second = fold_with_report(network, torch.zeros(2, 3)).steps
     assert (first.norm, first.layer, first.side) == ("0", "1", "before")
     assert (second.norm, second.layer, second.side) == ("2", "1", "after")
     assert (first.conditioning.extreme, first.conditioning.dead) == ((1, 2), ())
@@ -39,6 +39,6 @@ def test_a_report_says_what_went_where_and_how_it_is_conditioned() -> None:
 
 
 def test_a_network_without_batch_norms_says_so() -> None:
-    report = fold_with_report(nn.Sequential(nn.Linear(3, 2)).eval())
+    report = fold_with_report(nn.Sequential(nn.Linear(3, 2)).eval(), torch.zeros(2, 3))
     assert report.steps == ()
     assert str(report) == "there is no batch norm to fold"

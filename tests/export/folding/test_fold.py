@@ -7,18 +7,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.export import BYTE
-from export.folding.fold import fold
-from tests.export.networks import assert_untouched, random_network, state
+from export.folding.fold import Normalization, fold
+from tests.export.mutants import fold_unchecked
+from tests.export.networks import (
+    assert_untouched,
+    folded_layers,
+    random_network,
+    state,
+)
 from tests.export.rounding import error_bound
 from training.batch_norm import BatchNorm
+
+EXAMPLE = torch.zeros(2, 1, 28, 28)
 
 
 def test_every_folded_layer_of_lenet_is_its_batch_norms_output(
     network: nn.Sequential, images: Tensor
 ) -> None:
     network.double()
-    folded = fold(network, BYTE)
+    folded = folded_layers(network)
     kinds = [type(layer) for layer in network if not isinstance(layer, BatchNorm)]
     assert [type(layer) for layer in folded] == kinds
     X, Y = images[:64].double() / 255, images[:64].double()  # (N, 1, 28, 28) both
@@ -42,7 +49,7 @@ def test_every_folded_layer_of_lenet_is_its_batch_norms_output(
 def test_the_whole_network_folds(seed: int, images: Tensor) -> None:
     network = random_network(images, seed)
     before = state(network)
-    folded = fold(network)
+    folded = fold(network, EXAMPLE)
     assert_untouched(network, before)
     with torch.no_grad():
         expected = network.double()(images.double() / 255)  # (N, K)
@@ -53,7 +60,7 @@ def test_the_result_is_a_float64_network_in_eval_mode_with_no_batch_norm_and_no_
     network: nn.Sequential,
 ) -> None:
     before = state(network)
-    folded = fold(network, BYTE)
+    folded = fold(network, EXAMPLE, Normalization())
     assert not any(isinstance(module, BatchNorm) for module in folded.modules())
     assert not any(module.training for module in folded.modules())
     assert {value.dtype for value in folded.state_dict().values()} == {torch.float64}
@@ -80,7 +87,7 @@ def test_the_whole_network_test_can_fail(
     with torch.no_grad():
         expected = network.double()(images.double() / 255)
         mutate(network)
-        found = fold(network)(images.double() / 255)
+        found = fold(network, EXAMPLE)(images.double() / 255)
     with pytest.raises(AssertionError, match="not close"):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
@@ -88,9 +95,9 @@ def test_the_whole_network_test_can_fail(
 def test_wrong_eps_is_seen(
     network: nn.Sequential, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("export.folding.fold.EPS", 0.0)
+    fold_unchecked(monkeypatch, 0.0)
     with torch.no_grad():
-        found = fold(network)(images.double() / 255)
+        found = fold(network, EXAMPLE)(images.double() / 255)
         expected = network.double()(images.double() / 255)
     assert (found - expected).abs().max() > 1e-6
 
@@ -109,27 +116,28 @@ def test_chains_of_batch_norms_fold_into_one_layer() -> None:
         for value in network.state_dict().values():
             value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
     network.double().eval()
-    folded = fold(network)
-    assert [type(layer) for layer in folded] == [nn.Conv2d, nn.Flatten, nn.Linear]
     X = torch.randn(7, 2, 4, 4, generator=generator, dtype=torch.float64)
+    folded = fold(network, X)
+    assert list(folded.state_dict()) == ["0.weight", "0.bias", "4.weight", "4.bias"]
     torch.testing.assert_close(folded(X), network(X), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("scale", [1 / 255, 3.0, -1.0])
+@pytest.mark.parametrize("std", [1.0, 1 / 765, -3.0])
 @pytest.mark.parametrize("padding", [0, 2])
-def test_the_input_scale_goes_into_the_first_layer(scale: float, padding: int) -> None:
+def test_the_input_scale_goes_into_the_first_layer(std: float, padding: int) -> None:
     generator = torch.Generator().manual_seed(6)
     network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=padding), nn.Sigmoid()).double().eval()
     before = state(network)
     X = torch.randint(256, (3, 1, 6, 6), generator=generator).double()
-    expected = network(scale * X)
-    torch.testing.assert_close(fold(network, scale)(X), expected, rtol=1e-12, atol=1e-12)
+    folded = fold(network, X, Normalization(std=(std,)))
+    assert list(folded.state_dict()) == ["0.weight", "0.bias"]
+    torch.testing.assert_close(folded(X), network(X / 255 / std), rtol=1e-12, atol=1e-12)
     assert_untouched(network, before)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_float32_is_off_by_no_more_than_its_roundings_add_up_to(seed: int, images: Tensor) -> None:
-    folded = fold(random_network(images, seed), BYTE)
+    folded = folded_layers(random_network(images, seed))
     X = images[:100].double()  # (N, 1, 28, 28)
     bound = error_bound(folded, X)  # (N, K)
     assert bound.max() < 1e-4

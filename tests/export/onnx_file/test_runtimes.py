@@ -13,10 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from export.folding.fold import fold
-from export.onnx_file.graph import emit
+from export.onnx_file.lenet import emit_lenet
 from export.proof.equivalence import reference_logits
-from export.proof.refolding import BYTE
 from tests.export.inference import LEVELS, run
 from training.data.dataset import Split
 from training.files.checkpoint import load_checkpoint
@@ -35,7 +33,7 @@ def exact(real: Split) -> NDArray[np.float64]:
 @pytest.fixture(scope="module")
 def model() -> onnx.ModelProto:
     """The released checkpoint's network, as this code emits it."""
-    return emit(fold(load_checkpoint(CHECKPOINT).model, BYTE), (1, 28, 28), 10)
+    return emit_lenet(load_checkpoint(CHECKPOINT).model).model
 
 
 def agrees(

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.folding.fold import fold
 from export.onnx_file.outputs import Outputs, folded_outputs, reference_outputs
 from export.proof.adversarial import adversarial_images, attack
 from export.proof.deviation import margins
-from export.proof.refolding import BYTE, refold
-from tests.export.mutants import emitted, replace, swapped_classes
+from export.proof.refolding import refold
+from tests.export.mutants import emitted, fold_unchecked, replace, swapped_classes
+from tests.export.networks import folded_layers
 from tests.export.rounding import error_bound
 from training.batch_norm import BatchNorm
 from training.lenet import lenet_bn
@@ -134,7 +134,7 @@ def extreme_network(seed: int) -> nn.Sequential:
 def largest_share_of_the_bound(network: nn.Sequential, model: bytes, images: Tensor) -> float:
     """The folded model's error as a share of what its roundings may add up to, logit by logit."""
     reference = reference_outputs(network, images).logits  # (N, K)
-    bound = error_bound(fold(network, BYTE), images.double()).detach().numpy()  # (N, K)
+    bound = error_bound(folded_layers(network), images.double()).detach().numpy()  # (N, K)
     bound += 2.0**-24 * np.abs(reference)  # the logits' own rounding
     errors = [np.abs(o.logits - reference) for o in folded_outputs(model, images).values()]
     return float((np.max(errors, axis=0) / bound).max())
@@ -151,8 +151,8 @@ def test_extreme_statistics_fold_within_rounding(
     kinds = adversarial_images()
     chosen = torch.cat([images[:20], *(kind[:20] for kind in kinds.values())])
     network = extreme_network(seed)
-    right = refold(network, 10).SerializeToString()
+    right = refold(network).SerializeToString()
     assert largest_share_of_the_bound(network, right, chosen) < 0.5
-    monkeypatch.setattr("export.folding.fold.EPS", 0.0)
-    wrong = refold(network, 10).SerializeToString()
+    fold_unchecked(monkeypatch, 0.0)
+    wrong = refold(network).SerializeToString()
     assert largest_share_of_the_bound(network, wrong, chosen) > 2

@@ -17,13 +17,13 @@ LABELS = ["top", "shoe"]
 
 
 def only_fault(wrong: onnx.ModelProto, network: nn.Sequential) -> str:
-    (fault,) = graph_differences(wrong, refold(network, 10))
+    (fault,) = graph_differences(wrong, refold(network))
     return fault
 
 
 def test_a_network_folds_to_the_same_bits_again(network: nn.Sequential, images: Tensor) -> None:
-    assert refold(network, 10) == refold(copy.deepcopy(network), 10)
-    assert graph_differences(emitted(network), refold(network, 10)) == []
+    assert refold(network) == refold(copy.deepcopy(network))
+    assert graph_differences(emitted(network), refold(network)) == []
     assert "0.weight" in only_fault(emitted(random_network(images, seed=1)), network)
 
 
@@ -108,7 +108,7 @@ def test_a_node_that_computes_something_else(network: nn.Sequential) -> None:
     del model.graph.node[3].attribute[:]
     model.graph.node[3].attribute.extend(swapped)
     model.graph.node[3].name, model.graph.node[3].doc_string = "pool", "so do names and comments"
-    assert graph_differences(model, refold(network, 10)) == []
+    assert graph_differences(model, refold(network)) == []
     del model.graph.node[-1]
     assert only_fault(model, network).startswith("its node 19 is missing, not %probabilities =")
 

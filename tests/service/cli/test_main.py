@@ -27,7 +27,7 @@ from service.preprocessing.formats import SERVED
 from service.settings import RELEASED_MODEL
 from tests.service.models import metadata, with_wrong_golden_samples, write_model
 from tests.service.pictures import encode
-from tests.service.runtime.test_onnx_session import no_gpu
+from tests.service.runtime.drivers import no_gpu
 from tests.serving import ROOT, environment
 
 SAMPLES = "service/ui/samples"

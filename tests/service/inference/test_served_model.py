@@ -10,7 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from service.inference.served_model import CPU_BATCH, INLINE_IMAGES, ServedModel
+from service.runtime.cuda import CUDA
+from service.runtime.gpu_network import GpuNetwork
 from service.runtime.onnx_model import OnnxModel, load_model
+from service.runtime.onnx_session import cpu_session
 from service.runtime.signature import PROBABILITIES
 from service.settings import RELEASED_MODEL, ServiceSettings
 from service.telemetry.request_timing import RequestTiming
@@ -96,6 +99,49 @@ def test_on_the_cpu_large_requests_run_in_pieces_that_fit_its_caches() -> None:
     asyncio.run(run())
     sizes = [size for _, size in timing.runs]
     assert sizes == [CPU_BATCH, CPU_BATCH, 1]
+
+
+def test_beside_a_gpu_small_requests_run_on_the_event_loop_and_large_ones_whole() -> None:
+    model = load_model(ServiceSettings(device="cpu"))
+    model.use_gpu(GpuNetwork.open(RELEASED_MODEL.read_bytes(), 1024, cpu_session))
+    model.smallest_on_gpu = 8
+    used = ServedModel(model, 1024, [].append)
+    timing = RequestTiming()
+
+    async def run() -> None:
+        for count in (7, 8, 1000):
+            images = np.zeros((count, 1, 28, 28), np.uint8)
+            (found,) = await used.infer(images, [PROBABILITIES], timing)
+            assert found.shape == (count, 10)
+        await used.close()
+
+    asyncio.run(run())
+    assert [size for _, size in timing.runs] == [7, 8, 1000]
+
+
+def test_a_gpu_that_is_lost_ends_its_worker() -> None:
+    model = load_model(ServiceSettings(device="cpu"))
+    session = cpu_session(RELEASED_MODEL.read_bytes())
+    model.use_gpu(GpuNetwork({1024: session}))
+    model.smallest_on_gpu = 8
+    lost: list[str] = []
+    used = ServedModel(model, 1024, lost.append)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("CUDA failure 719: unspecified launch failure ; GPU=0 ; hostname=a")
+
+    session.run = fail
+
+    async def run(count: int) -> None:
+        images = np.zeros((count, 1, 28, 28), np.uint8)
+        await used.infer(images, [PROBABILITIES], RequestTiming())
+
+    asyncio.run(run(7))
+    assert not lost
+    with pytest.raises(RuntimeError, match="CUDA failure 719"):
+        asyncio.run(run(8))
+    (why,) = lost
+    assert why == f"the model cannot be run on {CUDA}: CUDA failure 719: unspecified launch failure"
 
 
 @pytest.mark.parametrize("watch", [False, True])

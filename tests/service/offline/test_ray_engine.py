@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tests.service.cli import test_main as test_command_line
 from tests.service.cli.test_main import program_environment, wait_until
 from tests.service.pictures import encode
-from tests.service.runtime.test_onnx_session import no_gpu
+from tests.service.runtime.drivers import no_gpu
 from tests.serving import ROOT, environment
 
 PYTHON = ".venv/ray/bin/python"

@@ -83,7 +83,7 @@ def expected(model: OnnxModel, rows: Rows, top_k: int | None = None) -> list[dic
 
 @given(rows=some_rows(), top_k=st.none() | st.integers(1, 10))
 def test_lines_are_the_answers_of_classify(model: OnnxModel, rows: Rows, top_k: int | None) -> None:
-    content = JSONLinesEncoder(top_k).lay_out(model, rows)
+    content = JSONLinesEncoder(top_k).encode(model, rows)
     lines = [json.loads(line) for line in content.split(b"\n")[:-1]]
     wanted = expected(model, rows, top_k)
     assert lines == wanted
@@ -95,7 +95,7 @@ def test_lines_are_the_answers_of_classify(model: OnnxModel, rows: Rows, top_k: 
 
 @given(rows=some_rows())
 def test_record_batches_have_the_same(model: OnnxModel, rows: Rows) -> None:
-    content = ArrowEncoder().lay_out(model, rows)
+    content = ArrowEncoder().encode(model, rows)
     schema = arrow_schema(model.labels, model.name, model.version)
     table = pa.ipc.read_record_batch(pa.py_buffer(content), schema).to_pylist()
     for row, want in zip(table, expected(model, rows), strict=True):
@@ -120,5 +120,5 @@ def test_numbers_have_the_digits_of_float32(model: OnnxModel) -> None:
     probabilities: NDArray[np.float32] = np.full((1, 10), 0.1, np.float32)  # (1, 10)
     rows = Rows(["a"], {}, probabilities, [UNCHANGED], None, {})
     assert (
-        JSONLinesEncoder().lay_out(model, rows).count(b":0.1,") == 10
+        JSONLinesEncoder().encode(model, rows).count(b":0.1,") == 10
     )  # confidence, and nine of ten

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tritonclient.http import InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-from service.runtime.onnx_session import create_session
+from service.runtime.onnx_session import cpu_session
 from service.settings import RELEASED_MODEL
 from tests.serving import ROOT, Server
 
@@ -39,7 +39,7 @@ WANTED = pytest.mark.parametrize(
 @pytest.fixture(scope="module")
 def same_session() -> ort.InferenceSession:
     """A session as the server opens it: ONNX Runtime's last bits depend on its settings."""
-    return create_session(RELEASED_MODEL.read_bytes(), "cpu")
+    return cpu_session(RELEASED_MODEL.read_bytes())
 
 
 @pytest.fixture

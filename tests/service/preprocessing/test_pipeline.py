@@ -13,7 +13,8 @@ from PIL import Image
 
 from service.errors import InvalidInput, RequestError, TooLarge
 from service.preprocessing.formats import FORMATS, SERVED
-from service.preprocessing.pipeline import UNCHANGED, Mode, open_image
+from service.preprocessing.opening import open_image
+from service.preprocessing.pipeline import UNCHANGED, Mode
 from tests.hostile.tiff import tiles
 from tests.service.pictures import (
     ORIENTATIONS,

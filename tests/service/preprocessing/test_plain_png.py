@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.preprocessing import plain_png
-from service.preprocessing.pipeline import open_image
+from service.preprocessing.opening import open_image
 from service.preprocessing.plain_png import END, START, plain_head
 from tests.service.pictures import encode, preprocess, save
 

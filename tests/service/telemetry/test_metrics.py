@@ -19,6 +19,14 @@ from numpy.typing import NDArray
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.telemetry.metrics import (
+    COUNTER_BYTES,
+    MOST_CLASSES,
+    OTHER_CLASSES,
+    PREDICTIONS,
+    _ClassCounters,
+)
+from service.telemetry.multiprocess import CLASS_BYTES
 from tests.service.pictures import encode
 from tests.serving import Server, serving, wait_until
 

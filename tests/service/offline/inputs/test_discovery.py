@@ -360,11 +360,11 @@ def test_a_row_with_nothing_or_wrong_numbers_in_it_says_so(tmp_path: Path) -> No
 def test_the_column_is_found_or_named(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "some", a=[b"1"], b=[b"2"], c=["text"])
     assert rows(path, column="b") == [(f"{path}#0", b"2")]
-    with pytest.raises(InputError, match=r"2 columns that can be pictures \(a, b\): name one with"):
+    with pytest.raises(InputError, match=r"2 columns that can be images \(a, b\): name one with"):
         rows(path)
-    with pytest.raises(InputError, match=r"no column 'c' of bytes.*those that can be pictures: a"):
+    with pytest.raises(InputError, match=r"no column 'c' of bytes.*its image columns: a"):
         rows(path, column="c")
-    with pytest.raises(InputError, match=r"0 columns that can be pictures"):
+    with pytest.raises(InputError, match=r"0 columns that can be images"):
         rows(write_parquet(tmp_path / "none", c=["text"]))
 
 
@@ -399,5 +399,5 @@ def test_an_input_that_has_changed_is_noticed() -> None:
     shards = [Files(("a", "b", "c"))]
     with pytest.raises(InputError, match="expected x for the last row, got b; start again"):
         list(remaining_chunks(shards, 2, "x", Skipped()))
-    with pytest.raises(InputError, match="it has 1 pictures fewer"):
+    with pytest.raises(InputError, match="it has fewer images than there are rows \\(1 fewer\\)"):
         list(remaining_chunks(shards, 4, "d", Skipped()))

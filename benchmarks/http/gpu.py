@@ -1,0 +1,253 @@
+"""What a GPU gives: images a second in this process and over HTTP, and how far its logits are off.
+
+    python -m benchmarks.http.gpu [--batches 1,4,16,64,256,1024,4096] [--seconds 2]
+
+Without an NVIDIA GPU it says why there is no table, and succeeds. Peers in the same run: the same
+model on the CPU, and LeNet-BN in eager torch on the GPU, unfolded and folded, each from bytes in
+the CPU's memory to probabilities there. Over HTTP, with wrk if it is installed: what `make serve`
+starts, which runs 4,096 images in four pieces. Writes runs/gpu.json. Run it on a machine that does
+nothing else.
+"""
+
+import argparse
+import json
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from benchmarks.http.load import Load, binary, cores_from, load
+from benchmarks.http.peers import ROOT, running
+from benchmarks.http.shipped import BENTOML, shipped
+from benchmarks.stopwatch import Pace, counts, pace
+from export.folding.fold import fold
+from service.errors import DeviceError
+from service.runtime.cuda import CUDA, CUDA_OPTIONS
+from service.runtime.onnx_model import OnnxModel, load_model
+from service.runtime.onnx_session import CPU
+from service.runtime.signature import LOGITS, PROBABILITIES
+from service.settings import RELEASED_MODEL, ServiceSettings
+from training.data.fashion_mnist import load_split
+from training.data.pixels import to_float
+from training.errors import RunError
+from training.execution.devices import choose_device, set_up
+from training.files.checkpoint import load_checkpoint
+
+BATCHES = (1, 4, 16, 64, 256, 1024, 4096)
+CONNECTIONS = (1, 8, 32)
+TEST_SET = ROOT / "tests" / "data"
+CHECKPOINT = RELEASED_MODEL.with_name("checkpoint.safetensors")
+OURS, CHANGING = "service", "service, sizes changing"
+
+Images = NDArray[np.uint8]  # (N, 1, 28, 28)
+Device = Literal["cuda", "cpu"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Logits of the device against the CPU's, over the test images in batches of one size."""
+
+    batch: int
+    largest: float
+    classes: int  # how many predicted classes differ
+
+
+def main() -> None:
+    """Measure and print each table, then write all."""
+    arguments = parse_arguments()
+    try:
+        model = load_model(ServiceSettings(device=arguments.device))
+        torch_device = choose_device(arguments.device)
+    except (DeviceError, RunError) as error:
+        print(f"No GPU table: {error}")
+        return
+    set_up(threads=None)  # TF32 off in torch too
+    images = load_split("test", TEST_SET).images.numpy()[: arguments.images]
+    where = describe(torch_device)
+    print("  ".join(f"{name} {value}" for name, value in where.items()), flush=True)
+    cpu = load_model(ServiceSettings(device="cpu"))
+    differences = {
+        tf32: compare(tf32, one, cpu, images, arguments.batches)
+        for tf32, one in (("TF32 off", model), ("TF32 on", with_tf32(arguments.device)))
+    }
+    calls = {OURS: serve(model), "service on the CPU": serve(cpu), **eager(torch_device)}
+    paces = measure(calls, images, arguments.batches, arguments.seconds)
+    loads = over_http(arguments)
+    results = ROOT / "runs" / "gpu.json" if arguments.out is None else arguments.out
+    results.parent.mkdir(parents=True, exist_ok=True)
+    found = {
+        "on": where,
+        "differences": {name: list(map(asdict, rows)) for name, rows in differences.items()},
+        "in_process": {name: rows_of(rows) for name, rows in paces.items()},
+        "over_http": {name: rows_of(rows) for name, rows in loads.items()},
+    }
+    results.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--batches", type=counts, default=BATCHES)
+    parser.add_argument("--connections", type=counts, default=CONNECTIONS)
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each figure")
+    parser.add_argument("--images", type=int, default=10_000, help="to compare logits on")
+    parser.add_argument(
+        "--device", choices=("cuda", "cpu"), default="cuda", help="cpu: a rehearsal"
+    )
+    parser.add_argument("--bentoml", type=Path, default=BENTOML, help="the program that serves")
+    parser.add_argument("--out", type=Path, help="in the place of runs/gpu.json")
+    return parser.parse_args()
+
+
+def describe(device: torch.device) -> dict[str, str]:
+    """Say what is measured on: the device, its driver, and the versions."""
+    found = {"device": f"{platform.machine()} CPU", "torch": torch.__version__}
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        found["device"] = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+        found["driver"] = _driver()
+        found["cuda"] = str(torch.version.cuda)
+        found["cudnn"] = str(torch.backends.cudnn.version())
+    return {**found, "onnxruntime": ort.__version__, "python": platform.python_version()}
+
+
+def _driver() -> str:
+    """Read NVIDIA's driver's version where Linux has it."""
+    path = Path("/proc/driver/nvidia/version")
+    return path.read_text().partition("\n")[0].strip() if path.exists() else "unknown"
+
+
+def with_tf32(device: Device) -> OnnxModel:
+    """Open the model as the service does, but with TF32 on: to see why it has it off."""
+    options = {**CUDA_OPTIONS, "use_tf32": "1"}
+    providers = [(CUDA, options), CPU] if device == "cuda" else [CPU]
+    return OnnxModel(ort.InferenceSession(RELEASED_MODEL, providers=providers))
+
+
+def compare(
+    title: str, model: OnnxModel, reference: OnnxModel, images: Images, batches: Sequence[int]
+) -> list[Difference]:
+    """Compare logits for every size of batch: cuDNN may take another way for each."""
+    parts = np.array_split(images, -(-len(images) // 1000))  # (about 1000, 1, 28, 28) each
+    expected = np.concatenate([reference.infer(part, [LOGITS])[0] for part in parts])  # (N, K)
+    rows = []
+    for batch in batches:
+        found = np.concatenate(
+            [
+                model.infer(images[start : start + batch], [LOGITS])[0]
+                for start in range(0, len(images), batch)
+            ]
+        )  # (N, K)
+        largest = float(np.abs(found - expected).max())
+        classes = int((found.argmax(1) != expected.argmax(1)).sum())
+        rows.append(Difference(batch, largest, classes))
+        print(
+            f"batch {batch:5}  {title:24} largest logit difference {largest:.2e}, "
+            f"{classes} classes differ",
+            flush=True,
+        )
+    return rows
+
+
+def serve(model: OnnxModel) -> Callable[[Images], object]:
+    """Return what the service does with images."""
+    return lambda images: model.infer(images, [PROBABILITIES])
+
+
+def eager(device: torch.device) -> dict[str, Callable[[Images], object]]:
+    """Return what one does with torch: LeNet-BN as it was trained, and with its norms folded."""
+    unfolded = load_checkpoint(CHECKPOINT).model
+    networks = {
+        "unfolded": unfolded,
+        "folded": fold(unfolded, torch.zeros(2, 1, 28, 28)).to(torch.float32),
+    }
+    return {f"torch, {name}": _eager(network.to(device)) for name, network in networks.items()}
+
+
+def _eager(network: nn.Module) -> Callable[[Images], object]:
+    device = next(network.parameters()).device
+
+    @torch.inference_mode()
+    def call(images: Images) -> NDArray[np.float32]:
+        logits = network(to_float(torch.from_numpy(images).to(device)))  # (N, K)
+        probabilities: NDArray[np.float32] = logits.softmax(1).cpu().numpy()  # (N, K)
+        return probabilities
+
+    return call
+
+
+def measure(
+    calls: Mapping[str, Callable[[Images], object]],
+    images: Images,
+    batches: Sequence[int],
+    seconds: float,
+) -> dict[str, dict[str, Pace]]:
+    """Measure each call for each size of batch, and ours after a batch of another size too."""
+    ours = calls[OURS]
+    rows: dict[str, dict[str, Pace]] = {name: {} for name in (*calls, CHANGING)}
+    for size in batches:
+        batch = np.resize(images, (size, 1, 28, 28))  # (size, 1, 28, 28)
+        other = np.resize(images, (2 if size == 1 else size // 2, 1, 28, 28))
+        for name, call in calls.items():
+            rows[name][str(size)] = pace(partial(call, batch), size, seconds)
+        # ONNX Runtime's convolution keeps cuDNN's plan for the last shape alone.
+        changing = (partial(ours, batch), size, seconds, partial(ours, other))
+        rows[CHANGING][str(size)] = pace(*changing)
+        for name, row in rows.items():
+            found = row[str(size)]
+            print(
+                f"batch {size:5}  {name:24} {found.images_per_second:12,.0f} images/s  "
+                f"p50 {found.p50_us:9,.0f} us  p99 {found.p99_us:9,.0f} us",
+                flush=True,
+            )
+    return rows
+
+
+def over_http(arguments: argparse.Namespace) -> dict[str, dict[str, Load]]:
+    """Measure the service by requests of each size, from each number of connections.
+
+    More connections than one let batches form: images a second grow, where the GPU waited.
+    """
+    if shutil.which("wrk") is None:
+        print("Nothing over HTTP: wrk is not installed")
+        return {}
+    rows: dict[str, dict[str, Load]] = {str(size): {} for size in arguments.batches}
+    settings = {"FASHION_DEVICE": arguments.device}
+    server = shipped(arguments.bentoml)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with running(server, folder, cores_from(0), settings):
+            for size in arguments.batches:
+                for connections in arguments.connections:
+                    found = load(
+                        *(binary(size, connections), max(1, round(arguments.seconds)), folder),
+                        port=server.port,
+                    )
+                    rows[str(size)][str(connections)] = found
+                    print(
+                        f"HTTP, {size:5} images a request, {connections:3} connections  "
+                        f"{found.requests_per_second * size:12,.0f} images/s  "
+                        f"p50 {found.p50_ms:7.2f} ms  p99 {found.p99_ms:7.2f} ms  "
+                        f"failures {found.failures}",
+                        flush=True,
+                    )
+    return rows
+
+
+def rows_of(row: Mapping[str, Pace] | Mapping[str, Load]) -> dict[str, dict[str, float]]:
+    """Turn figures into what JSON has."""
+    return {name: asdict(found) for name, found in row.items()}
+
+
+if __name__ == "__main__":
+    main()
