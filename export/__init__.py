@@ -1,6 +1,6 @@
 """Fold batch norm: read a trained network, write a proven `model.onnx`; judge anyone's.
 
-from export import faults, verify_network
+from export import export_network, faults, verify_network
 """
 
 import os
@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
+    from export.network_export import export_network as export_network
     from export.verification.verification import faults as faults
     from export.verify_file import verify_network as verify_network
 
 PUBLIC = {
     "faults": "export.verification.verification",
+    "export_network": "export.network_export",
     "verify_network": "export.verify_file",
 }
 

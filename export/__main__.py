@@ -35,11 +35,22 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _export(settings: "ExportSettings") -> int:
+    if settings.network is not None:
+        return _export_network(settings)
     with loading():
         from export.export import export
         from export.proof.report import describe
 
     print(describe(export(settings)))
+    print(f"proved equal; wrote {settings.out}")
+    return 0
+
+
+def _export_network(settings: "ExportSettings") -> int:
+    with loading():
+        from export.network_export import export_settings
+
+    print(export_settings(settings))
     print(f"proved equal; wrote {settings.out}")
     return 0
 

@@ -13,11 +13,12 @@ from export.network.options import NetworkOptions
 from training.console.command_line import CommandLineSettings
 
 PROOF = "equivalence.json"
-DATA = "folder with the data set's IDX files; else Fashion-MNIST, found"
 
 
-class ExportSettings(CommandLineSettings):
-    """Fold a checkpoint's batch norms, and write the ONNX model if it is proved equal.
+class ExportSettings(NetworkOptions):
+    """Fold a network's batch norms, and write the ONNX model if it is proved equal.
+
+    The network is a checkpoint's of `python -m training`, or with --network anyone's.
 
     Two other programs: `python -m export verify MODEL CHECKPOINT` proves an
     existing model, `python -m export inspect MODEL` shows what is in a model.
@@ -25,10 +26,17 @@ class ExportSettings(CommandLineSettings):
 
     model_config = SettingsConfigDict(cli_prog_name="python -m export")
 
-    checkpoint: CliPositionalArg[Path] = Field(description="a checkpoint.safetensors")
+    checkpoint: CliPositionalArg[Path] = Field(
+        description="a checkpoint.safetensors; with --network, a state dict as safetensors or .pt"
+    )
     out: Path = Field(Path("model.onnx"), description=f"the file to write; {PROOF} goes beside it")
     model_version: str = Field("1.0.0", description="semantic version, named in every answer")
-    data: Path | None = Field(None, description=DATA)
+    name: str | None = Field(
+        None, description="what the service calls the model; else the folder's name"
+    )
+    preprocessing: Literal["resize", "center-crop", "fashion-mnist"] | None = Field(
+        None, description="how the service makes an image of a picture; else resize"
+    )
     no_input_statistics: bool = Field(
         False,
         description="leave out the input statistics, which the service's drift check needs",
@@ -47,6 +55,13 @@ class ExportSettings(CommandLineSettings):
                 f"{PROOF} is the proof's name beside the model: choose another for the model"
             )
         return out
+
+    @model_validator(mode="after")
+    def _name_and_pipeline_are_of_a_network(self) -> Self:
+        for option in ("name", "preprocessing"):
+            if getattr(self, option) is not None and self.network is None:
+                raise ValueError(f"--{option} is of a network: name it with --network")
+        return self
 
     @model_validator(mode="after")
     def _leave_the_checkpoint(self) -> Self:

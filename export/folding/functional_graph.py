@@ -143,6 +143,8 @@ class FunctionalGraph:
 
     def _drop_identities(self) -> None:
         for node in self.calls():
+            if node.target is aten.view.default:  # which needs memory that a copy put in order
+                node.target = aten.reshape.default
             if _is_identity(node):
                 node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
                 self.graph.erase_node(node)

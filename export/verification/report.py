@@ -42,7 +42,7 @@ def _adversarial(found: Verification) -> Iterator[str]:
             continue
         run, undecided = measurement.runs[DEFAULT], found.undecided(kind)
         yield (
-            f"{kind:25} {run.images:7,} {_error(found, kind):9.2e} {measurement.own_error:9.2e}  "
+            f"{kind:25} {run.images:7,} {found.error(kind):9.2e} {measurement.own_error:9.2e}  "
             f"{run.classes_equal:,} of {run.images:,}"
             + (f", {undecided:,} undecided" if undecided else "")
         )
@@ -58,7 +58,7 @@ def _criteria(found: Verification) -> Iterator[str]:
             f"A  the graph in float64 is off by {graph.error:.2e} of the largest logit, at most "
             f"{graph.limit:.2e}"
         )
-    ratio = max(_error(found, kind) / (found.allowed(kind) / ALLOWANCE) for kind in found.measured)
+    ratio = max(found.error(kind) / (found.allowed(kind) / ALLOWANCE) for kind in found.measured)
     yield f"B  ONNX Runtime's error is {ratio:.2f} times eval mode's own, at most {ALLOWANCE:g}"
     images, undecided = found.measured[DATA].images, found.undecided()
     wrong = {i for run in (DEFAULT, DISABLED) for i in found.wrong(DATA, run)}
@@ -66,10 +66,6 @@ def _criteria(found: Verification) -> Iterator[str]:
         f"C  {images - undecided - len(wrong):,} of {images:,} classes are proved the same, "
         f"{len(wrong):,} are others, {undecided:,} are undecided: rounding may decide them"
     )
-
-
-def _error(found: Verification, kind: str) -> float:
-    return max(found.measured[kind].runs[run].max_error for run in (DEFAULT, DISABLED))
 
 
 def as_json(found: Verification) -> dict[str, Any]:

@@ -47,7 +47,8 @@ def find_start(
     exact: nn.Module,
     input_format: InputFormat,
     candidate: Candidate,
-    proto: onnx.ModelProto,
+    graph: Float64Graph,
+    weights: Collection[str],
     images: Tensor,
     limit: float,
 ) -> Start | None:
@@ -57,14 +58,14 @@ def find_start(
         exact: the network in float64.
         input_format: what it takes.
         candidate: the file.
-        proto: its graph.
+        graph: its graph.
+        weights: the names of its initialisers.
         images: (N, C, H, W) uint8; as many as the file takes at once, or `IMAGES`.
         limit: the largest relative error of right logits.
 
     Raises:
         UnknownOperatorError: the graph has an operator that is not known.
     """
-    graph = Float64Graph(proto)
     size = candidate.batch or IMAGES
     images = images[torch.arange(size) % len(images)]
     given = Inputs.of(images, input_format, candidate)
@@ -74,7 +75,7 @@ def find_start(
         found = _Matches(outputs, TOLERANCE * limit)
         feed = given.images if candidate.takes_bytes else given.exact
         graph.run({candidate.input: feed}, candidate.output, found.watch)
-    return found.start({tensor.name for tensor in proto.graph.initializer})
+    return found.start(set(weights), candidate.output)
 
 
 class _Recorder(TorchFunctionMode):
@@ -136,7 +137,8 @@ class _Matches:
         """Look for a node's value among the network's."""
         if not self._nodes or self._nodes[-1] is not node:
             self._nodes.append(node)
-        if not value.is_floating_point():
+        if not value.is_floating_point():  # a shape
+            self._right.add(name)
             return
         found = [i for i in self._by_shape[value.shape] if self._same(value, self._outputs[i][1])]
         if found:
@@ -149,14 +151,20 @@ class _Matches:
         some = (found.reshape(-1)[::step] - right.reshape(-1)[::step]).abs().max()
         return float(some) <= allowed and float((found - right).abs().max()) <= allowed
 
-    def start(self, weights: set[str]) -> Start | None:
-        """Return the first node that is not right."""
+    def start(self, weights: set[str], logits: str) -> Start | None:
+        """Return the first node that is not right, of those that the logits are computed from."""
+        needed = {logits}
+        for node in reversed(self._nodes):
+            if needed.intersection(node.output):
+                needed.update(node.input)
         right = set(self._right)
         for node in reversed(self._nodes):  # what a right value is computed from is right
             if right.intersection(node.output):
                 right.update(node.input)
         produced = {name for node in self._nodes for name in node.output}
         for node in self._nodes:
+            if not needed.intersection(node.output):
+                continue
             inputs_are_right = all(name in right or name not in produced for name in node.input)
             constant = not produced.intersection(node.input) and not self._takes_input(
                 node, weights

@@ -11,7 +11,7 @@ from math import ceil, floor, sqrt
 
 from PIL import ExifTags, Image
 
-from service.preprocessing.fashion_mnist import flatten, reduce_in_bands
+from service.preprocessing.fashion_mnist import GAMMA_EXPONENT, flatten, reduce_in_bands
 from service.signature import ImageSpec
 
 DRAFT_FACTOR = 8  # a large JPEG is decoded at no less than so many times its final size
@@ -107,7 +107,7 @@ def _within(box: Box, reduced: int, size: Size) -> Box:
 
 def _resized(image: Image.Image, size: Size, box: Box) -> Image.Image:
     """Return the part `box` of an image resized, in a mode without transparency."""
-    if image.mode not in DIRECT or image.has_transparency_data:
+    if image.mode not in DIRECT or image.has_transparency_data or GAMMA_EXPONENT in image.info:
         image, box = _converted(image, size, box)
     return image.resize(size, Image.Resampling.BILINEAR, box)
 
