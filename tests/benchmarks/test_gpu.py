@@ -1,13 +1,17 @@
 """`make bench-gpu` goes all its way, here with the CPU in the place of the GPU."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.benchmarks.rehearsal import BENTOML, rehearse
+from tests.serving import ROOT
 
 ROWS = {
     *("service", "service on the CPU", "service, sizes changing"),
@@ -20,6 +24,22 @@ def test_without_a_gpu_there_is_one_line_that_says_why() -> None:
     printed = rehearse("http.gpu")
     assert printed.startswith("No GPU table: FASHION_DEVICE is cuda, but there is no NVIDIA driver")
     assert printed.count("\n") == 1
+
+
+def test_the_tests_for_a_gpu_pass_on_the_cpu_in_its_place() -> None:
+    """Some of them, so that they cannot rot; `GPU_REHEARSAL=1 make test-gpu` runs all."""
+    tests = "tests/gpu/test_serving_on_cuda.py"
+    chosen = "every_batch_size or every_node or beside_another"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", tests, "-k", chosen, "-p", "no:cacheprovider"],
+        cwd=ROOT,
+        env={**os.environ, "GPU_REHEARSAL": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "2 passed, 1 skipped" in done.stdout
 
 
 def test_every_figure_is_there(tmp_path: Path) -> None:
