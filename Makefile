@@ -36,7 +36,7 @@ OPEN_INFERENCE_URL := https://raw.githubusercontent.com/kserve/open-inference-pr
 
 APT_INSTALL := apt-get update --quiet && apt-get install --quiet --yes
 
-.PHONY: serve dev test smoke test-gpu train export release data lint lock bench bench-gpu soak hostile dist bento container test-container clean
+.PHONY: serve dev test smoke test-gpu train export release data lint lock bench bench-gpu soak hostile mutants dist bento container test-container clean
 
 # exec: what ends make then ends the server, not a shell between them.
 serve: $(SERVE)/.installed
@@ -102,6 +102,11 @@ soak: $(DEV)/.installed $(SERVE)/.installed
 MINUTES ?= 60
 hostile: $(DEV)/.installed
 	$(DEV)/bin/python -m tests.hostile.search --minutes $(MINUTES)
+
+# Small mistakes are put into the modules that decide, one at a time: do the tests notice?
+# make mutants MODULE=service/middleware/admission.py for one of them.
+mutants: $(DEV)/.installed
+	$(DEV)/bin/python -m tests.mutants $(MODULE)
 
 # A wheel, which has the released model inside, and the sdist that makes it, in dist/.
 dist: $(DEV)/.installed

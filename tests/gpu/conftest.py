@@ -13,7 +13,7 @@ REHEARSAL = os.environ.get("GPU_REHEARSAL") == "1"
 DEVICE: Literal["cpu", "cuda"] = "cpu" if REHEARSAL else "cuda"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def cuda() -> None:
     if not REHEARSAL and not torch.cuda.is_available():
         pytest.skip("there is no NVIDIA GPU here")
