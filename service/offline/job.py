@@ -65,9 +65,12 @@ def run(settings: ServiceSettings, job: Job, counter: Counter) -> Done:
         ModelError: the model cannot be served.
         OutputError: the results cannot be written.
     """
-    # Ray's nodes have the requested device; this process may not.
+    # Ray's nodes have the requested device; this process may not. It only checks the model, and the
+    # processes that classify have one processor each.
     by_ray = job.engine == "ray"
-    here = settings.model_copy(update={"device": "cpu"}) if by_ray else settings
+    here = settings.model_copy(
+        update={"threads": 1, "device": "cpu" if by_ray else settings.device}
+    )
     content = read_model(settings.model)
     model = load_model(here, content)
     device = settings.device if by_ray else model.device
