@@ -36,7 +36,7 @@ OPEN_INFERENCE_URL := https://raw.githubusercontent.com/kserve/open-inference-pr
 
 APT_INSTALL := apt-get update --quiet && apt-get install --quiet --yes
 
-.PHONY: serve dev test smoke test-gpu train export release data lint lock bench bench-gpu soak hostile dist bento container test-container clean
+.PHONY: serve dev test smoke test-gpu train export release data lint lock bench bench-gpu soak hostile mutants dist bento container test-container clean
 
 # exec: what ends make then ends the server, not a shell between them.
 serve: $(SERVE)/.installed
@@ -84,15 +84,15 @@ bench: data $(SERVE)/.installed $(PEERS)/.installed $(MLSERVER)/.installed
 	@command -v wrk >/dev/null || ($(APT_INSTALL) wrk)
 	$(DEV)/bin/python -m benchmarks.folding_accuracy
 	$(DEV)/bin/python -m benchmarks.training_speed
-	$(DEV)/bin/python -m benchmarks.serving
-	$(DEV)/bin/python -m benchmarks.growth
-	$(DEV)/bin/python -m benchmarks.watchman
+	$(DEV)/bin/python -m benchmarks.http.serving
+	$(DEV)/bin/python -m benchmarks.http.growth
+	$(DEV)/bin/python -m benchmarks.drift.watchman
 	$(DEV)/bin/python -m benchmarks.offline
 
 # What an NVIDIA GPU gives; elsewhere one line says why there is no table.
 bench-gpu: $(DEV)/.installed $(SERVE)/.installed
 	@command -v wrk >/dev/null || ($(APT_INSTALL) wrk) || true
-	$(DEV)/bin/python -m benchmarks.gpu
+	$(DEV)/bin/python -m benchmarks.http.gpu
 
 # 20 minutes of good, bad and slow traffic, and what is left of the service afterwards.
 soak: $(DEV)/.installed $(SERVE)/.installed
@@ -102,6 +102,11 @@ soak: $(DEV)/.installed $(SERVE)/.installed
 MINUTES ?= 60
 hostile: $(DEV)/.installed
 	$(DEV)/bin/python -m tests.hostile.search --minutes $(MINUTES)
+
+# Small mistakes are put into the modules that decide, one at a time: do the tests notice?
+# make mutants MODULE=service/middleware/admission.py for one of them.
+mutants: $(DEV)/.installed
+	$(DEV)/bin/python -m tests.mutants $(MODULE)
 
 # A wheel, which has the released model inside, and the sdist that makes it, in dist/.
 dist: $(DEV)/.installed

@@ -31,8 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.peers import ROOT
-from service.offline.classify_chunk import BATCH
+from benchmarks.http.peers import ROOT
+from service.offline.classify_chunk import CPU_BATCH
 from service.preprocessing.pipeline import read_image
 from service.runtime.onnx_model import OnnxModel, load_model
 from service.settings import ServiceSettings
@@ -140,7 +140,7 @@ def _processes() -> ProcessPoolExecutor:
 def _begin() -> None:
     global _model, _images, _files
     _model = load_model(ServiceSettings(device="cpu"))
-    images = _test_images()[: BATCH * 156, None]  # (N, 1, 28, 28)
+    images = _test_images()[: CPU_BATCH * 156, None]  # (N, 1, 28, 28)
     # More than the caches hold, as a large input is.
     _images = np.concatenate([images] * 24)  # (24 N, 1, 28, 28)
     _files = [_png(image[0]) for image in images]
@@ -149,7 +149,7 @@ def _begin() -> None:
 def _limit(pool: ProcessPoolExecutor, given: str) -> float:
     """Return images a second of all processes together, over some 4 s."""
     work, images = LIMITS[given]
-    list(pool.map(work, [BATCH] * PROCESSES))  # to have them started
+    list(pool.map(work, [CPU_BATCH] * PROCESSES))  # to have them started
     start = time.perf_counter()
     done = sum(pool.map(work, [images] * PROCESSES))
     return done / (time.perf_counter() - start)
@@ -157,7 +157,7 @@ def _limit(pool: ProcessPoolExecutor, given: str) -> float:
 
 def _infer(images: int) -> int:
     for start in _starts(images, len(_images)):
-        _model.classify(_images[start : start + BATCH])
+        _model.classify(_images[start : start + CPU_BATCH])
     return images
 
 
@@ -165,7 +165,7 @@ def _decode_and_infer(images: int) -> int:
     for start in _starts(images, len(_files)):
         decoded = [
             read_image(file, PIXELS, _model.signature.image)
-            for file in _files[start : start + BATCH]
+            for file in _files[start : start + CPU_BATCH]
         ]
         _model.classify(np.stack(decoded))
     return images
@@ -173,7 +173,7 @@ def _decode_and_infer(images: int) -> int:
 
 def _starts(images: int, there: int) -> Iterator[int]:
     """Give where each batch begins, over and over through what is there."""
-    return (start % there for start in range(0, images, BATCH))
+    return (start % there for start in range(0, images, CPU_BATCH))
 
 
 LIMITS: dict[str, tuple[Callable[[int], int], int]] = {

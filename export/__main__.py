@@ -1,27 +1,20 @@
 """`python -m export` exports a proven model; `... verify` proves one, `... inspect` shows one."""
 
-import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from training.console.interruption import loading
+from training.console.interruption import loading, run_until_interrupted
 
 if TYPE_CHECKING:
     from export.settings import ExportSettings, InspectSettings, VerifySettings
-
-INTERRUPTED = 128 + signal.SIGINT  # as a shell reports a program that a signal ended
 
 # Other modules are imported later, so that --help does not wait for torch.
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the program that the arguments name; return its exit status."""
-    try:
-        return _run(arguments)
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    return run_until_interrupted(_run, arguments)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -42,6 +35,8 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _export(settings: "ExportSettings") -> int:
+    if settings.network is not None:
+        return _export_network(settings)
     with loading():
         from export.export import export
         from export.proof.report import describe
@@ -51,23 +46,54 @@ def _export(settings: "ExportSettings") -> int:
     return 0
 
 
-def _verify(settings: "VerifySettings") -> int:
+def _export_network(settings: "ExportSettings") -> int:
     with loading():
+        from export.network_export import export_settings
+
+    print(export_settings(settings))
+    print(f"proved equal; wrote {settings.out}")
+    return 0
+
+
+def _verify(settings: "VerifySettings") -> int:
+    if settings.network is not None:
+        return _verify_network(settings)
+    with loading():
+        from export.proof.equivalence import ALLOWANCE, GPU_ALLOWANCE
         from export.proof.prove import faults
         from export.proof.report import describe
         from export.verify import verify
-        from training.console.command_line import FAILURE, complain
 
     proof = verify(settings)
     print(describe(proof))
-    found = faults(proof)
-    for fault in found:
+    found = faults(proof, GPU_ALLOWANCE if settings.device == "cuda" else ALLOWANCE)
+    return _verdict(found, _model(settings), f"{settings.checkpoint}, folded")
+
+
+def _verify_network(settings: "VerifySettings") -> int:
+    with loading():
+        from export.verification.report import describe
+        from export.verification.verification import faults
+        from export.verify_file import verify_file
+
+    found = verify_file(settings)
+    print(describe(found))
+    network = f"{settings.network} with {settings.checkpoint}"
+    return _verdict(faults(found), _model(settings), network)
+
+
+def _model(settings: "VerifySettings") -> str:
+    return f"{settings.model}, on a GPU," if settings.device == "cuda" else str(settings.model)
+
+
+def _verdict(faults: Sequence[str], model: str, network: str) -> int:
+    """Print all faults and the verdict; return the exit status."""
+    from training.console.command_line import FAILURE, complain
+
+    for fault in faults:
         complain(fault)
-    if found:
-        print(f"FAIL: {settings.model} is not {settings.checkpoint}, folded")
-        return FAILURE
-    print(f"PASS: {settings.model} is {settings.checkpoint}, folded")
-    return 0
+    print(f"FAIL: {model} is not {network}" if faults else f"PASS: {model} is {network}")
+    return FAILURE if faults else 0
 
 
 def _inspect(settings: "InspectSettings") -> int:

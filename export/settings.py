@@ -3,20 +3,22 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
 from export.metadata.semantic_version import semantic_version
+from export.network.options import NetworkOptions
 from training.console.command_line import CommandLineSettings
 
 PROOF = "equivalence.json"
-DATA = "folder with the data set's IDX files; else Fashion-MNIST, found"
 
 
-class ExportSettings(CommandLineSettings):
-    """Fold a checkpoint's batch norms, and write the ONNX model if it is proved equal.
+class ExportSettings(NetworkOptions):
+    """Fold a network's batch norms, and write the ONNX model if it is proved equal.
+
+    The network is a checkpoint's of `python -m training`, or with --network anyone's.
 
     Two other programs: `python -m export verify MODEL CHECKPOINT` proves an
     existing model, `python -m export inspect MODEL` shows what is in a model.
@@ -24,10 +26,17 @@ class ExportSettings(CommandLineSettings):
 
     model_config = SettingsConfigDict(cli_prog_name="python -m export")
 
-    checkpoint: CliPositionalArg[Path] = Field(description="a checkpoint.safetensors")
+    checkpoint: CliPositionalArg[Path] = Field(
+        description="a checkpoint.safetensors; with --network, a state dict as safetensors or .pt"
+    )
     out: Path = Field(Path("model.onnx"), description=f"the file to write; {PROOF} goes beside it")
     model_version: str = Field("1.0.0", description="semantic version, named in every answer")
-    data: Path | None = Field(None, description=DATA)
+    name: str | None = Field(
+        None, description="what the service calls the model; else the folder's name"
+    )
+    preprocessing: Literal["resize", "center-crop", "fashion-mnist"] | None = Field(
+        None, description="how the service makes an image of a picture; else resize"
+    )
     no_input_statistics: bool = Field(
         False,
         description="leave out the input statistics, which the service's drift check needs",
@@ -48,26 +57,47 @@ class ExportSettings(CommandLineSettings):
         return out
 
     @model_validator(mode="after")
+    def _name_and_pipeline_are_of_a_network(self) -> Self:
+        for option in ("name", "preprocessing"):
+            if getattr(self, option) is not None and self.network is None:
+                raise ValueError(f"--{option} is of a network: name it with --network")
+        return self
+
+    @model_validator(mode="after")
     def _leave_the_checkpoint(self) -> Self:
         leave({"--out": self.out}, self.checkpoint)
         return self
 
 
-class VerifySettings(CommandLineSettings):
-    """Prove that a model is a checkpoint's network, folded; the exit status is 0 if it is."""
+class VerifySettings(NetworkOptions):
+    """Prove that a model is a network's; the exit status is 0 if it is.
+
+    The model is `python -m export`'s of a checkpoint of `python -m training`. With --network it is
+    anyone's ONNX file: of float32 values or of bytes, with any names, by any exporter.
+    """
 
     model_config = SettingsConfigDict(cli_prog_name="python -m export verify")
 
     model: CliPositionalArg[Path] = Field(description="a model.onnx")
     checkpoint: CliPositionalArg[Path] = Field(
-        description="the checkpoint.safetensors it comes from"
+        description="the checkpoint.safetensors it comes from; with --network, a state dict as "
+        "safetensors or .pt"
     )
-    data: Path | None = Field(None, description=DATA)
+    output: str | None = Field(None, description="the model's output that is the logits")
+    device: Literal["cpu", "cuda"] = Field(
+        "cpu", description="where ONNX Runtime computes the model"
+    )
     no_input_statistics: bool = Field(
         False, description="do not check the input statistics, and do not read the training set"
     )
     json_report: Path | None = Field(None, alias="json", description="file for all the figures")
     plot: Path | None = Field(None, description="PNG file for the errors' distribution")
+
+    @model_validator(mode="after")
+    def _output_is_of_a_network(self) -> Self:
+        if self.output is not None and self.network is None:
+            raise ValueError("--output is of a network: name it with --network")
+        return self
 
     @model_validator(mode="after")
     def _leave_what_is_read(self) -> Self:

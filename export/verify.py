@@ -4,8 +4,10 @@ from dataclasses import replace
 
 from export.metadata.input_statistics import KEY, differences, measure
 from export.onnx_file.reading import check_interface, parse_model, read_bytes
+from export.onnx_file.session import computed_on
 from export.origin import read_origin, read_test_set, read_training_set
 from export.proof.file import write_proof
+from export.proof.golden import golden_differences
 from export.proof.prove import Proof, prove
 from export.proof.refolding import metadata_differences, refold
 from export.settings import VerifySettings
@@ -26,8 +28,10 @@ def verify(settings: VerifySettings) -> Proof:
     proto = parse_model(content, settings.model)
     check_interface(proto, refolded, settings.model)
     test = read_test_set(settings.data, origin)
-    proof = prove(origin.model, proto, refolded, test.images)
-    of_metadata = metadata_differences(proto, origin.labels, origin.sha256)
+    with computed_on(settings.device):
+        proof = prove(origin.model, proto, refolded, test.images)
+        on_gpu = golden_differences(proto) if settings.device == "cuda" else []
+    of_metadata = [*metadata_differences(proto, origin.labels, origin.sha256), *on_gpu]
     statistics = {entry.key: entry.value for entry in proto.metadata_props}.get(KEY)
     if statistics is not None and not settings.no_input_statistics:
         train = read_training_set(settings.data, origin)

@@ -1,9 +1,16 @@
 """What holds for all tests."""
 
 import os
+import ssl
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.serving import Server, serving
 
 # A busy machine may take its time for an example, or for what it is made of.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -12,6 +19,23 @@ settings.load_profile("busy")
 # Several processes with several threads each wait for one another most of the time.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+def _create_ssl_context(verify: Any = True, cert: Any = None, trust_env: bool = True) -> Any:
+    if verify is True and cert is None:
+        return _authorities()
+    return httpx.create_ssl_context(verify, cert, trust_env)
+
+
+# httpx reads the certificates of all authorities for each client, also for HTTP without TLS: 40 ms
+# of processor time, wherever a server is asked whether it is ready. Here they are read once; the
+# tests of TLS have certificates of their own.
+pytest.MonkeyPatch().setattr("httpx._transports.default.create_ssl_context", _create_ssl_context)
 
 # Of tests that run side by side, each process takes whole files: those that take a minute come
 # first, or one process would be at them when the others have nothing left to do.
@@ -33,3 +57,10 @@ SLOW_FILES = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bring the slow files to the front."""
     items.sort(key=lambda item: not str(item.path).endswith(SLOW_FILES))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`bentoml serve` as `make serve` runs it, on the CPU, for all tests that leave it whole."""
+    with serving(tmp_path_factory.mktemp("server"), FASHION_DEVICE="cpu") as server:
+        yield server

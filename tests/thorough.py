@@ -6,5 +6,5 @@ THOROUGH = os.environ.get("THOROUGH") == "1"
 
 
 def examples(number: int, thorough: int) -> int:
-    """How many examples Hypothesis makes of a property."""
+    """Return how many examples Hypothesis makes of a property."""
     return thorough if THOROUGH else number

@@ -1,27 +1,20 @@
 """`python -m training` trains, `... report RUN` draws figures, `... data` finds the data set."""
 
-import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from training.console.interruption import Interrupted, loading
+from training.console.interruption import Interrupted, loading, run_until_interrupted
 
 if TYPE_CHECKING:
     from training.settings import DataSettings, ReportSettings, TrainingSettings
-
-INTERRUPTED = 128 + signal.SIGINT  # as a shell reports a program that a signal ended
 
 # Other modules are imported later, so that --help does not wait for torch.
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the program that the arguments name; return its exit status."""
-    try:
-        return _run(arguments)
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    return run_until_interrupted(_run, arguments)
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -136,7 +136,8 @@ def _pad(
 def _reduction(reduce: Callable[[Tensor, list[int], bool], Tensor], since: int) -> Function:
     def function(node: Node, X: Tensor, axes: Tensor | None = None) -> Tensor:
         given, keep = _given(node, "axes", axes, since), bool(node.get("keepdims", 1))
-        if not given and node.get("noop_with_empty_axes", 0):
+        empty_is_none = node.get("noop_with_empty_axes", 0)
+        if not given and empty_is_none:
             return X
         return reduce(X, given or list(range(X.dim())), keep)
 

@@ -9,6 +9,8 @@ equivalence     JSON object: the figures of `export.proof.equivalence.Equivalenc
 golden_samples  JSON object: images (base64 of uint8 (G, 1, 28, 28)), logits (G lists of K
                 floats, of float64 eval mode) and tolerance, the largest |difference| of a
                 logit with which a device may still serve
+preprocessing   JSON object: {"pipeline": "fashion-mnist"}, {"pipeline": "resize"} or
+                {"pipeline": "center-crop", "resize": 256}; a checkpoint's model has none
 input_statistics  JSON object: `export.metadata.input_statistics.InputStatistics`, unless left out
 
 There is no date: on the same machine and with the same versions, the same checkpoint gives a
@@ -82,11 +84,13 @@ def provenance(
 def attach(
     proto: onnx.ModelProto,
     *,
+    name: str = NAME,
     version: str,
     labels: Sequence[str],
     provenance: str,
-    equivalence: Equivalence,
+    equivalence: Equivalence | str,
     golden_samples: str,
+    preprocessing: str | None = None,
     input_statistics: str | None = None,
 ) -> None:
     """Write the metadata into the model; the proven graph is not changed.
@@ -99,13 +103,17 @@ def attach(
     except ValueError as error:
         raise ExportError(f"the model's version {error}") from error
     properties = {
-        "name": NAME,
+        "name": name,
         "version": version,
         "labels": json.dumps(list(labels)),
         "provenance": provenance,
-        "equivalence": json.dumps(asdict(equivalence)),
+        "equivalence": equivalence
+        if isinstance(equivalence, str)
+        else json.dumps(asdict(equivalence)),
         "golden_samples": golden_samples,
     }
+    if preprocessing is not None:
+        properties["preprocessing"] = preprocessing
     if input_statistics is not None:
         properties[INPUT_STATISTICS] = input_statistics
     onnx.helper.set_model_props(proto, properties)

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from export.errors import ModelError
 from export.onnx_file.emission import INPUT, LOGITS, PROBABILITIES
+from export.onnx_file.session import open_session
 
 BATCH = 1000
-ERRORS_ONLY = 3  # its warnings, for example about unused weights, are checked by comparison here
 
 # The graph is proved as it is served and as it is written: at its default level ONNX Runtime
 # rewrites the graph, which could hide or cause a mistake.
@@ -86,17 +86,15 @@ def folded_outputs(onnx_model: bytes, images: Tensor) -> dict[str, Outputs]:
 
 
 def session(onnx_model: bytes, level: ort.GraphOptimizationLevel) -> ort.InferenceSession:
-    """Return an ONNX Runtime session for a model on the CPU.
+    """Return an ONNX Runtime session for a model, on the CPU or in a block of `computed_on`.
 
     Raises:
         ModelError: ONNX Runtime cannot compute it.
     """
-    options = ort.SessionOptions()
-    options.graph_optimization_level = level
-    options.intra_op_num_threads = 1  # as in the service
-    options.log_severity_level = ERRORS_ONLY
     try:
-        return ort.InferenceSession(onnx_model, options, providers=["CPUExecutionProvider"])
+        return open_session(onnx_model, level)
+    except ModelError:
+        raise
     except Exception as error:  # ONNX Runtime's exceptions have no common base class
         raise ModelError(f"ONNX Runtime cannot load the model: {error}") from error
 

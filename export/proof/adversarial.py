@@ -1,10 +1,11 @@
-"""Artificial images, to find mistakes that ordinary garments would not show.
+"""Artificial images, to find mistakes that ordinary ones would not show.
 
 Zeros leave only the bias of the first layer; 255 everywhere makes its sums as
 large as possible; noise and checkerboards have high frequencies, which smooth
 images lack; a single bright pixel tests one column of the first layer's weights.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,8 +17,13 @@ from export.onnx_file.outputs import Outputs, folded_outputs, reference_outputs,
 from export.proof.deviation import largest_error, margins
 from training.data.dataset import SIDE
 
-NOISE_IMAGES, NOISE_SEED = 256, 0
+NOISE_SEED = 0
 SQUARES = (1, 2, 4, 7, 14)  # a checkerboard's squares, in pixels
+
+# Of noise, and of places for the bright pixel: as many as Fashion-MNIST's images have pixels
+# take a second, and of larger images only some.
+SMALL = SIDE * SIDE  # numbers of an image
+NOISE_IMAGES, FEW_IMAGES = 256, 12
 
 
 @dataclass(frozen=True)
@@ -32,26 +38,38 @@ class AdversarialResult:
     undecided: int  # images whose margin is not above twice the largest error: rounding may decide
 
 
-def adversarial_images() -> dict[str, Tensor]:
-    """Return the images of each kind, (N, 1, 28, 28) uint8."""
+def adversarial_images(shape: tuple[int, int, int] = (1, SIDE, SIDE)) -> dict[str, Tensor]:
+    """Return the images of each kind, (N, C, H, W) uint8."""
     generator = torch.Generator().manual_seed(NOISE_SEED)
-    shape = (1, SIDE, SIDE)
-    pixels = SIDE * SIDE
-    noise = torch.randint(256, (NOISE_IMAGES, *shape), generator=generator, dtype=torch.uint8)
+    numbers = math.prod(shape)
+    count = NOISE_IMAGES if numbers <= SMALL else FEW_IMAGES
+    noise = torch.randint(256, (count, *shape), generator=generator, dtype=torch.uint8)
+    places = torch.arange(numbers)
+    if numbers > SMALL:
+        places = torch.randint(numbers, (FEW_IMAGES,), generator=generator)
     return {
         "all 0": torch.zeros(1, *shape, dtype=torch.uint8),
         "all 255": torch.full((1, *shape), 255, dtype=torch.uint8),
         "noise": noise,
-        "one hot pixel": (torch.eye(pixels) * 255).to(torch.uint8).reshape(pixels, *shape),
-        "checkerboard": torch.cat([_checkerboards(square) for square in SQUARES]),
+        "one hot pixel": _hot_pixels(places, shape),
+        "checkerboard": torch.cat([_checkerboards(square, shape) for square in SQUARES]),
     }
 
 
-def _checkerboards(square: int) -> Tensor:
-    """Return both colourings of one size of squares, (2, 1, 28, 28) uint8."""
-    index = torch.arange(SIDE) // square
-    odd = (index[:, None] + index) % 2  # (28, 28)
-    return (torch.stack([odd, 1 - odd]) * 255).to(torch.uint8).unsqueeze(1)
+def _hot_pixels(places: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Return one image for each place (P,), with 255 there and 0 elsewhere, (P, C, H, W) uint8."""
+    images = torch.zeros(len(places), math.prod(shape), dtype=torch.uint8)
+    images[torch.arange(len(places)), places] = 255
+    return images.reshape(-1, *shape)
+
+
+def _checkerboards(square: int, shape: tuple[int, int, int]) -> Tensor:
+    """Return both colourings of one size of squares, (2, C, H, W) uint8."""
+    channels, height, width = shape
+    rows, columns = torch.arange(height) // square, torch.arange(width) // square
+    odd = (rows[:, None] + columns) % 2  # (H, W)
+    both = (torch.stack([odd, 1 - odd]) * 255).to(torch.uint8)  # (2, H, W)
+    return both.unsqueeze(1).expand(-1, channels, -1, -1)  # (2, C, H, W)
 
 
 def attack(model: nn.Sequential, onnx_model: bytes) -> dict[str, AdversarialResult]:

@@ -1,5 +1,7 @@
 """Draw the distribution of the logits' errors, for each network."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -13,25 +15,37 @@ COLOURS = ("tab:gray", "tab:blue", "tab:orange")
 
 
 def histogram_figure(proof: Proof) -> Figure:
+    """Return a figure of a proof's errors on the test set, against float64."""
+    own = {EVAL_MODE: proof.equivalence.eval_mode.max_error}
+    largest = own | {f"folded, {k}": d.max_error for k, d in proof.equivalence.folded.items()}
+    runs = {_title(name): (counts, largest[name]) for name, counts in proof.histograms.items()}
+    return errors_figure(runs, proof.equivalence.images)
+
+
+def errors_figure(runs: Mapping[str, tuple[Sequence[int], float]], images: int) -> Figure:
     """Return a figure with histograms of the logits' errors against float64, on a log scale.
 
     A dashed line marks each network's largest error. Errors of zero are in the
     lowest bin, infinite or NaN ones in the highest.
+
+    Args:
+        runs: name -> counts in `deviation.edges`, and the largest error; the first is filled.
+        images: how many there are.
     """
     figure = Figure(figsize=(9, 5), layout="constrained")
     axis = figure.add_subplot()
-    own = {EVAL_MODE: proof.equivalence.eval_mode.max_error}
-    largest = own | {f"folded, {k}": d.max_error for k, d in proof.equivalence.folded.items()}
-    for (name, counts), colour in zip(proof.histograms.items(), COLOURS, strict=True):
-        label = f"{_title(name)}: largest {largest[name]:.2g}"
-        axis.stairs(counts, edges(), color=colour, label=label, fill=name == EVAL_MODE, alpha=0.8)
-        axis.axvline(_exponent(largest[name]), color=colour, linestyle="--", linewidth=1)
-    axis.set_xlim(*_range(np.sum(list(proof.histograms.values()), axis=0)))
+    for index, ((name, (counts, largest)), colour) in enumerate(
+        zip(runs.items(), COLOURS, strict=True)
+    ):
+        label = f"{name}: largest {largest:.2g}"
+        axis.stairs(counts, edges(), color=colour, label=label, fill=index == 0, alpha=0.8)
+        axis.axvline(_exponent(largest), color=colour, linestyle="--", linewidth=1)
+    axis.set_xlim(*_range(np.sum([counts for counts, _ in runs.values()], axis=0)))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.xaxis.set_major_formatter(lambda exponent, _: f"$10^{{{exponent:g}}}$")
     axis.set_xlabel("|error| of a logit against eval mode in float64")
     axis.set_ylabel(f"logits per bin ({BINS_PER_DECADE} bins a decade)")
-    axis.set_title(f"Errors of all logits of {proof.equivalence.images:,} test images")
+    axis.set_title(f"Errors of all logits of {images:,} test images")
     axis.legend(loc="upper left")
     axis.grid(alpha=0.3)
     return figure

@@ -40,7 +40,7 @@ def proof_text(model: bytes, origin: Origin, test: Split, proof: Proof) -> str:
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
-    return json.dumps(_finite(report), indent=2, allow_nan=False) + "\n"
+    return json.dumps(finite(report), indent=2, allow_nan=False) + "\n"
 
 
 def versions() -> dict[str, str]:
@@ -48,13 +48,13 @@ def versions() -> dict[str, str]:
     return {module.__name__: module.__version__ for module in (torch, numpy, onnx, onnxruntime)}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Return the value with NaN and infinity, which JSON lacks, replaced by their names."""
     match value:
         case dict():
-            return {key: _finite(entry) for key, entry in value.items()}
+            return {key: finite(entry) for key, entry in value.items()}
         case list() | tuple():
-            return [_finite(entry) for entry in value]
+            return [finite(entry) for entry in value]
         case float() if not numpy.isfinite(value):
             return str(value)
     return value

@@ -98,7 +98,7 @@ def _decide(figures: Equivalence, reference: Outputs) -> Decisions:
     return Decisions(figures.smallest_margin, largest, proved, figures.images - proved)
 
 
-def faults(proof: Proof) -> list[str]:
+def faults(proof: Proof, allowance: Mapping[str, float] = equivalence.ALLOWANCE) -> list[str]:
     """Return a message for each failure of the proof; an empty list is a pass.
 
     On the test set: `equivalence.faults`. On adversarial images, the limit is
@@ -106,7 +106,10 @@ def faults(proof: Proof) -> list[str]:
     that on the test set and that on the kind of image. Bit by bit: no difference is allowed. If
     an error is too large, the layer in which it starts is named.
     """
-    behaviour = [*equivalence.faults(proof.equivalence), *_adversarial_faults(proof)]
+    behaviour = [
+        *equivalence.faults(proof.equivalence, allowance),
+        *_adversarial_faults(proof, allowance),
+    ]
     start = first_beyond_rounding(proof.layers)
     if behaviour and start is not None:
         behaviour.append(
@@ -117,12 +120,12 @@ def faults(proof: Proof) -> list[str]:
     return [*behaviour, *proof.differences]
 
 
-def _adversarial_faults(proof: Proof) -> Iterator[str]:
+def _adversarial_faults(proof: Proof, allowance: Mapping[str, float]) -> Iterator[str]:
     on_test_set = proof.equivalence.eval_mode.max_error
     for kind, result in proof.adversarial.items():
         own = max(result.eval_mode_error, on_test_set)
         for optimisation, error in result.folded_error.items():
-            allowed = ADVERSARIAL_ALLOWANCE * equivalence.ALLOWANCE[optimisation] * own
+            allowed = ADVERSARIAL_ALLOWANCE * allowance[optimisation] * own
             if not error <= allowed:
                 yield (
                     f"on adversarial images ({kind}) with optimisation {optimisation} its largest "

@@ -100,32 +100,33 @@ class InputStatistics:
         return means  # (C,)
 
     def _whitened(self, images: NDArray[np.uint8]) -> Floats:
-        linear, patches, average, whitening = self._matrices
+        linear, patches, average, whitening, constant = self._matrices
         x = images.reshape(-1, SIDE * SIDE).astype(np.float32)  # (N, 784)
         bands = x[:, START : START + PER_SIDE * BAND].reshape(-1, BAND)  # (5N, 140)
         y = bands.dot(patches)  # (5N, 5C)
         np.multiply(y, y, out=y)
-        square = y.reshape(len(x), -1).dot(average)  # (N, C + 1)
-        square += self._floors
+        square = y.reshape(len(x), -1).dot(average)  # (N, C)
+        square += self._floor
         np.log(square, out=square)
         z: Floats = x.dot(linear)  # (N, 3C)
         z += square.dot(whitening)
+        z += constant
         return z
 
     @cached_property
-    def _floors(self) -> Floats:
-        """Summands (C + 1,) before the logarithm; the last, e, makes a column of zeros 1."""
-        return np.array([self.floor] * len(self.bias) + [np.e], np.float32)
+    def _floor(self) -> np.float32:
+        return np.float32(self.floor)
 
     @cached_property
-    def _matrices(self) -> tuple[Floats, Floats, Floats, Floats]:
+    def _matrices(self) -> tuple[Floats, Floats, Floats, Floats, Floats]:
         """Return the matrices, each in the memory order that is fastest for BLAS.
 
         Returns:
             (784, 3C): pixels to means near the edge and inside, and through L to their part of z;
             (140, 5C): five rows of pixels to the five patches in them;
-            (25C, C + 1): squares at all patches to their means, and 0;
-            (C + 1, 3C): their logarithms, and 1, through L to their part of z, and to - m L.
+            (25C, C): squares at all patches to their means;
+            (C, 3C): their logarithms, through L to their part of z;
+            (3C,): the constant part of z, -m L.
         """
         C = len(self.bias)
         near = np.ones((OUT, OUT), bool)
@@ -136,14 +137,13 @@ class InputStatistics:
         for patch in range(PER_SIDE):
             column = FIRST + patch * KERNEL
             patches[:, column : column + KERNEL, patch] = self.weight.transpose(1, 2, 0)
-        average = np.tile(np.eye(C, C + 1) / PER_SIDE**2, (PER_SIDE**2, 1))  # (25C, C + 1)
-        constant = -self.mean @ self.whitening  # (3C,)
-        whitening = np.concatenate([self.whitening[2 * C :], constant[None]])  # (C + 1, 3C)
+        average = np.tile(np.eye(C) / PER_SIDE**2, (PER_SIDE**2, 1))  # (25C, C)
         return (
             np.asfortranarray(linear, np.float32),
             patches.reshape(BAND, PER_SIDE * C).astype(np.float32),
             np.asfortranarray(average, np.float32),
-            np.asfortranarray(whitening, np.float32),
+            np.asfortranarray(self.whitening[2 * C :], np.float32),
+            (-self.mean @ self.whitening).astype(np.float32),
         )
 
     def _mean_over(self, at: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from service.errors import RequestError
 from service.http.responses import json_response
 from service.telemetry.request_id import SCOPE_KEY as REQUEST_ID
 
-LONGEST_PATH = 200  # characters of an unknown path in an error
+MAX_SHOWN_PATH = 200  # characters of an unknown path in an error
 
 
 async def request_error(request: Request, error: RequestError) -> Response:
@@ -24,8 +24,8 @@ async def http_exception(request: Request, error: HTTPException) -> Response:
     """Return the response to Starlette's own errors: unknown path, method not allowed."""
     # Not request.url, which cannot be built if the Host header is broken.
     path, method = request.scope["path"], request.method
-    if len(path) > LONGEST_PATH:
-        path = f"{path[:LONGEST_PATH]}..."
+    if len(path) > MAX_SHOWN_PATH:
+        path = f"{path[:MAX_SHOWN_PATH]}..."
     messages = {
         404: f"there is no route {path}: GET /docs.json lists the routes",
         405: f"{path} does not take {method}: see the header Allow",

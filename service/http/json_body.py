@@ -25,6 +25,17 @@ SHORT_BYTES = 64 * 1024
 # Short bodies have their own thread, and do not wait for long ones.
 LONG, SHORT = ThreadPoolExecutor(1, "long json"), ThreadPoolExecutor(1, "short json")
 
+# JSON's types, by the Python types that orjson returns.
+JSON_TYPE_NAMES = {
+    bool: "true or false",
+    dict: "an object",
+    float: "a number with a fraction or exponent",
+    int: "an integer",
+    list: "a list",
+    str: "a string",
+    type(None): "null",
+}
+
 Read = TypeVar("Read")
 
 

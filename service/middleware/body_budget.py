@@ -11,7 +11,7 @@ from collections.abc import Callable
 from service.errors import Overloaded
 from service.malloc import give_back_freed
 
-SMALL_BYTES = 64 * 1024
+SMALL_BODY_BYTES = 64 * 1024
 STILL_SECONDS = 1.0  # without a byte, after which an upload counts as stalled
 RELEASED_BYTES = 2**20  # of large bodies, after which freed memory is given back
 RELEASED_SECONDS = 1.0  # delay before that, and so also the shortest interval
@@ -56,7 +56,7 @@ class BodyBudget:
         """
         body.bytes += size
         self.bytes += size
-        if body.bytes <= SMALL_BYTES:
+        if body.bytes <= SMALL_BODY_BYTES:
             return
         now = body.last = asyncio.get_running_loop().time()
         if whole:
@@ -78,7 +78,7 @@ class BodyBudget:
         """Subtract a body's bytes."""
         self._uploads.discard(body)
         self.bytes -= body.bytes
-        if body.bytes > SMALL_BYTES:
+        if body.bytes > SMALL_BODY_BYTES:
             before = self._released
             self._released += body.bytes
             if before < RELEASED_BYTES <= self._released:

@@ -17,7 +17,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.telemetry.access_log import LONGEST_PATH, TRACE_ID
+from service.telemetry.access_log import MAX_LOGGED_PATH, TRACE_ID
 from service.telemetry.request_id import SCOPE_KEY as REQUEST_ID
 from service.telemetry.request_timing import RequestTiming, timing
 from service.telemetry.tracing import rate_limit_opentelemetry_log, tracer_provider
@@ -140,7 +140,7 @@ def _attributes(scope: Scope, method: str, route: str | None, status: int | None
         "http.route": route,
         "http.response.status_code": status,
         "url.scheme": scope.get("scheme"),
-        "url.path": scope["path"][:LONGEST_PATH],
+        "url.path": scope["path"][:MAX_LOGGED_PATH],
         "client.address": client[0] if client else None,
         "request_id": scope[REQUEST_ID],
     }

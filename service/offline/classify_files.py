@@ -12,14 +12,13 @@ import numpy as np
 from service.drift.statistics import squared_norms
 from service.errors import InputError
 from service.inference.results import Classification, classifications
-from service.offline.classify_chunk import preprocess_or_reason
+from service.offline.classify_chunk import CPU_BATCH, preprocess_or_reason
 from service.offline.inputs.image_contents import read_picture
 from service.preprocessing.pipeline import MODES, Mode, PreprocessedImage
 from service.runtime.onnx_model import OnnxModel
 from service.signature import ImageSpec
 
-BATCH = 64  # ONNX Runtime is no faster with more
-AHEAD = 2 * BATCH  # images decoded in advance
+AHEAD = 2 * CPU_BATCH  # images decoded in advance
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -56,7 +55,7 @@ def classify_files(
         return file, _see(file, max_pixels, model.signature.image, mode)
 
     pictures = _in_threads(see, files)
-    while batch := list(islice(pictures, BATCH)):
+    while batch := list(islice(pictures, CPU_BATCH)):
         yield _classify(model, batch, top_k)
 
 

@@ -11,12 +11,12 @@ import orjson
 from numpy.typing import NDArray
 
 from service.inference.results import most_probable
-from service.offline.classify_chunk import Rows
+from service.offline.classify_chunk import ChunkResult
 from service.offline.optional_pyarrow import pyarrow
 from service.runtime.onnx_model import OnnxModel
 
 INT16_CLASSES = 2**15
-PLACEHOLDER = orjson.Fragment(b"%b")  # for values that differ from line to line
+PLACEHOLDER = orjson.Fragment(b"%b")  # for a value that differs from line to line
 
 
 @dataclass(frozen=True)
@@ -24,23 +24,28 @@ class JSONLinesEncoder:
     """One object per line, as `POST /classify` answers, with the file's name added.
 
     It gives the same result as `service.inference.results.classification` for each row, in half
-    the time: numbers are formatted together, and the text common to all lines is built once.
+    the time: numbers are formatted together, and the text common to all lines is built once. With
+    the labels Trouser and Bag, for example, this template is filled for each line (here broken):
+
+        {"file":%b,"label":%b,"class_id":%b,"confidence":%b,
+         "probabilities":{"Trouser":%b,"Bag":%b},"preprocessing":%b,
+         "model":{"name":"fashion_lenet","version":"1.1.0"},"input":%b}
     """
 
     top_k: int | None = None
 
-    def lay_out(self, model: OnnxModel, rows: Rows) -> bytes:
+    def encode(self, model: OnnxModel, rows: ChunkResult) -> bytes:
         """Return one line of JSON per row."""
-        line, columns = self._columns(model, rows)
-        lines = list(map(line.__mod__, zip(*columns, strict=True)))
-        for row, fault in sorted(rows.faults.items()):
-            lines.insert(row, orjson.dumps({"file": rows.names[row], "error": fault}) + b"\n")
+        template, columns = self._columns(model, rows)
+        lines = list(map(template.__mod__, zip(*columns, strict=True)))
+        for row, error in sorted(rows.errors.items()):
+            lines.insert(row, orjson.dumps({"file": rows.names[row], "error": error}) + b"\n")
         return b"".join(lines)
 
-    def _columns(self, model: OnnxModel, rows: Rows) -> tuple[bytes, list[Iterable[bytes]]]:
-        """Return the template of a line, and the values for each of its placeholders."""
+    def _columns(self, model: OnnxModel, rows: ChunkResult) -> tuple[bytes, list[Iterable[bytes]]]:
+        """Return the template of a line; for each of its placeholders, the values of all lines."""
         M, K = rows.probabilities.shape
-        names = [name for row, name in enumerate(rows.names) if row not in rows.faults]
+        names = [name for row, name in enumerate(rows.names) if row not in rows.errors]
         labels = [orjson.dumps(label) for label in model.labels]
         numbers = _numbers(rows.probabilities)  # M * K texts
         best = rows.probabilities.argmax(axis=1)  # (M,)
@@ -73,7 +78,7 @@ class JSONLinesEncoder:
 
 
 def _most_probable(
-    model: OnnxModel, rows: Rows, numbers: list[bytes], top_k: int
+    model: OnnxModel, rows: ChunkResult, numbers: list[bytes], top_k: int
 ) -> Iterator[bytes]:
     """Yield the most probable classes of each answer and their probabilities, as JSON."""
     for answer, values in enumerate(rows.probabilities):
@@ -108,11 +113,11 @@ def _inputs(shifts: NDArray[np.float64], hints: Mapping[int, str]) -> list[bytes
 class ArrowEncoder:
     """Arrow record batches of `arrow_schema`, in the Arrow IPC format."""
 
-    def lay_out(self, model: OnnxModel, rows: Rows) -> bytes:
+    def encode(self, model: OnnxModel, rows: ChunkResult) -> bytes:
         """Return the record batch as an IPC message."""
         pa = pyarrow()
         N = len(rows.names)
-        at = [row for row in range(N) if row not in rows.faults] if rows.faults else None
+        at = [row for row in range(N) if row not in rows.errors] if rows.errors else None
 
         def spread(values: Any, kind: Any) -> Any:
             """Return an array (N,): values at the rows with an answer, nulls elsewhere."""
@@ -140,16 +145,16 @@ class ArrowEncoder:
         if rows.shifts is None:
             columns |= dict.fromkeys(("shift", "unusual", "hint"), pa.nulls(M))
         else:
-            hint = _placed(M, rows.hints, "")
+            hint = _scatter(M, rows.hints, "")
             columns |= {"shift": rows.shifts, "unusual": hint != "", "hint": hint}
         arrays = [pa.array(rows.names, pa.string())]
         arrays += [spread(values, schema.field(name).type) for name, values in columns.items()]
-        arrays.append(pa.array(_placed(N, rows.faults, None), pa.string()))
+        arrays.append(pa.array(_scatter(N, rows.errors, None), pa.string()))
         batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
         return bytes(batch.serialize())
 
 
-def _placed(length: int, texts: Mapping[int, str], otherwise: str | None) -> NDArray[np.object_]:
+def _scatter(length: int, texts: Mapping[int, str], otherwise: str | None) -> NDArray[np.object_]:
     """Return an array (length,) of texts at their indices, and `otherwise` elsewhere."""
     found = np.full(length, otherwise, np.object_)
     found[list(texts)] = list(texts.values())

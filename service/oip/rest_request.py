@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
-from service.http.json_body import read_json
+from service.http.json_body import JSON_TYPE_NAMES, read_json
 from service.oip.json_tensors import (
     Shape,
     image_shape,
@@ -34,13 +34,6 @@ HEAD_CACHE_SIZE, HEAD_CACHE_BYTES = 128, 1024
 LENGTH = re.compile("[0-9]{1,18}")
 DATATYPE = "UINT8"
 OUTPUTS = (LOGITS, PROBABILITIES)
-KINDS = {
-    bool: "true or false",
-    dict: "an object",
-    int: "an integer",
-    list: "a list",
-    str: "a string",
-}
 
 
 @dataclass(frozen=True)
@@ -244,7 +237,7 @@ def _entries(content: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]
 def _required(content: Mapping[str, Any], key: str, kind: type[Any], where: str) -> Any:
     value = _optional(content, key, kind, where, None)
     if value is None:
-        raise InvalidInput(f"{where} has no {key}: expected {KINDS[kind]}")
+        raise InvalidInput(f"{where} has no {key}: expected {JSON_TYPE_NAMES[kind]}")
     return value
 
 
@@ -256,5 +249,7 @@ def _optional(
     if value is None:
         return default
     if type(value) is not kind:  # isinstance would accept true as an integer
-        raise InvalidInput(f"{key} of {where}: expected {KINDS[kind]}, got {shorten(value)}")
+        raise InvalidInput(
+            f"{key} of {where}: expected {JSON_TYPE_NAMES[kind]}, got {shorten(value)}"
+        )
     return value

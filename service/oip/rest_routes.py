@@ -41,8 +41,8 @@ UNNAMED = ("", "application/x-www-form-urlencoded")
 
 # Five images as JSON, or the JSON before any number of binary images: too little to parse for the
 # switch to a thread. The same holds for a response of so many numbers.
-INLINE_BYTES = 16 * 1024
-INLINE_NUMBERS = 640
+INLINE_JSON_BYTES = 16 * 1024
+INLINE_RESPONSE_NUMBERS = 640
 
 
 async def server_metadata(request: Request) -> Response:
@@ -96,23 +96,23 @@ async def infer(request: Request) -> Response:
         max_bytes = data_plane.settings.max_body_bytes
         body = await read_body(request, max_bytes)
         header_length = header(request, LENGTH_NAME)
-        watch = timing(request.scope)
+        request_timing = timing(request.scope)
 
-        with watch.decoding():
+        with request_timing.decoding():
             if compressed:
                 body = await read_in_thread(inflate, body, encoding, max_bytes)
                 request.scope[INFLATED](len(body))
             parsed = await _parse(body, header_length, served.model.signature.image.shape)
         names = [output.name for output in parsed.outputs]
-        arrays = await served.infer(parsed.images, names, watch)  # (N, K) each
-        if len(parsed.images) * len(served.model.labels) <= INLINE_NUMBERS:
+        arrays = await served.infer(parsed.images, names, request_timing)  # (N, K) each
+        if len(parsed.images) * len(served.model.labels) <= INLINE_RESPONSE_NUMBERS:
             return write_response(served.model, parsed, arrays)
         return await asyncio.to_thread(write_response, served.model, parsed, arrays)
 
 
 async def _parse(body: bytes, header_length: str | None, image: Shape) -> InferenceRequest:
     """Return the parsed request; long JSON is parsed in a thread."""
-    if _json_bytes(body, header_length) <= INLINE_BYTES:
+    if _json_bytes(body, header_length) <= INLINE_JSON_BYTES:
         return parse_request(body, header_length, image)
     return await read_in_thread(parse_request, body, header_length, image)
 

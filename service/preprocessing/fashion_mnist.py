@@ -118,18 +118,24 @@ def downscale(image: Image.Image, side: int) -> Image.Image:
     return image.resize(size, Image.Resampling.BOX)
 
 
-def reduce_in_bands(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Return a reduced image, converted in bands: all rows at once would take twice the memory."""
+def reduce_in_bands(
+    image: Image.Image, size: tuple[int, int], part: tuple[int, int, int, int] | None = None
+) -> Image.Image:
+    """Return an image, or a part of it, reduced to `size`, in RGB, or RGBA if it is transparent.
+
+    It is converted in bands: all rows at once would take twice the memory.
+    """
     mode = "RGBA" if image.has_transparency_data else "RGB"
     reduced = Image.new(mode, size)
     reduced.info = image.info
-    scale = image.height / reduced.height
-    rows = max(1, int(BAND_PIXELS / (scale * image.width)))  # of the result
+    left, upper, right, lower = part or (0, 0, image.width, image.height)
+    scale = (lower - upper) / reduced.height
+    rows = max(1, int(BAND_PIXELS / (scale * (right - left))))  # of the result
     for top in range(0, reduced.height, rows):
         below = min(top + rows, reduced.height)
-        start, end = top * scale, min(below * scale, image.height)
-        band = image.crop((0, int(start), image.width, ceil(end))).convert(mode)
-        box = (0, start - int(start), image.width, end - int(start))
+        start, end = upper + top * scale, min(upper + below * scale, lower)
+        band = image.crop((left, int(start), right, ceil(end))).convert(mode)
+        box = (0, start - int(start), right - left, end - int(start))
         size = (reduced.width, below - top)
         reduced.paste(band.resize(size, Image.Resampling.BOX, box), (0, top))
     return reduced

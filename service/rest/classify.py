@@ -26,8 +26,8 @@ from service.telemetry.request_timing import timing
 # 40 us: its memory and time depend only on its pixels and bytes. A TIFF's tiles and a WebP's codes
 # can claim gigabytes. Where the input has more pixels, resizing alone takes too long.
 INLINE_PIXELS = 4096
-INLINE_BYTES = 4096
-INLINE_BEGINNINGS = tuple(
+INLINE_IMAGE_BYTES = 4096
+INLINE_MAGIC_BYTES = tuple(
     beginning for one in FORMATS if one.inline for beginning in one.beginnings
 )
 
@@ -39,12 +39,12 @@ async def classify(request: Request) -> Response:
     with data_plane.served as served:  # to the end, for the next model may have another shape
         signature = served.model.signature
         content, (mode, top_k) = await read_upload(request, settings.max_body_bytes, signature)
-        watch, decoders = timing(request.scope), request.app.state.decoders
-        with watch.decoding():
+        request_timing, decoders = timing(request.scope), request.app.state.decoders
+        with request_timing.decoding():
             seen = await preprocess_async(
                 content, decoders, settings.max_image_pixels, signature.image, mode
             )
-        (answer,) = await served.classify([seen], watch, top_k)
+        (answer,) = await served.classify([seen], request_timing, top_k)
     return json_response(answer)
 
 
@@ -55,12 +55,12 @@ async def classify_batch(request: Request) -> Response:
     with data_plane.served as served:
         signature = served.model.signature
         uploads, (mode, top_k) = await read_uploads(request, settings.max_body_bytes, signature)
-        watch, decoders = timing(request.scope), request.app.state.decoders
-        with watch.decoding():
+        request_timing, decoders = timing(request.scope), request.app.state.decoders
+        with request_timing.decoding():
             seen = await preprocess_batch(
                 uploads, decoders, settings.max_image_pixels, signature.image, mode
             )
-        answer = await served.classify(seen, watch, top_k)
+        answer = await served.classify(seen, request_timing, top_k)
     return json_response(answer)
 
 
@@ -87,7 +87,7 @@ async def preprocess_batch(
         RequestError: as in `service.decoder_pool.pool`; the message names the image.
     """
     contents = [upload.content for upload in uploads]
-    if sum(map(len, contents)) <= INLINE_BYTES:
+    if sum(map(len, contents)) <= INLINE_IMAGE_BYTES:
         seen: list[PreprocessedImage] = []
         for index, upload in enumerate(uploads):
             with named(index, upload.name):
@@ -109,7 +109,7 @@ def preprocess_inline(
     """
     if seen := preprocess_fast_path(content, spec, mode):
         return seen
-    if len(content) > INLINE_BYTES or not content.startswith(INLINE_BEGINNINGS):
+    if len(content) > INLINE_IMAGE_BYTES or not content.startswith(INLINE_MAGIC_BYTES):
         return None
     most = spec.height * spec.width
     if most > INLINE_PIXELS:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.errors import InvalidInput, UnsupportedType
-from service.http.json_body import read_in_thread, read_json
+from service.http.json_body import JSON_TYPE_NAMES, read_in_thread, read_json
 from service.http.query import read_query
 from service.http.request_body import header, media_type, read_plain_body
 from service.http.responses import json_response
@@ -22,18 +22,7 @@ from service.telemetry.request_timing import timing
 JSON = "application/json"
 
 # About 800 numbers, which are parsed in 0.1 ms. A larger body is worth the switch to a thread.
-INLINE_BYTES = 4096
-
-# JSON's types, by the Python types that orjson returns.
-KINDS = {
-    float: "a number with a fraction or exponent",
-    int: "a number",
-    bool: "true or false",
-    str: "a string",
-    list: "a list",
-    dict: "an object",
-    type(None): "null",
-}
+INLINE_PREDICT_BYTES = 4096
 
 
 async def predict(request: Request) -> Response:
@@ -47,13 +36,13 @@ async def predict(request: Request) -> Response:
         )
     with data_plane.served as served:
         body = await read_plain_body(request, data_plane.settings.max_body_bytes)
-        watch, spec = timing(request.scope), served.model.signature.image
-        with watch.decoding():
-            if len(body) <= INLINE_BYTES:
+        request_timing, spec = timing(request.scope), served.model.signature.image
+        with request_timing.decoding():
+            if len(body) <= INLINE_PREDICT_BYTES:
                 images = read_images(body, spec)  # (N, C, H, W)
             else:
                 images = await read_in_thread(read_images, body, spec)
-        answer = await served.predict(images, watch)
+        answer = await served.predict(images, request_timing)
     return json_response(answer)
 
 
@@ -138,7 +127,7 @@ def _wrong_kind(images: list[Any]) -> str:
     if list in kinds:
         return "ragged lists"
     return "".join(
-        f"an element that is {KINDS[kind]}" for kind in sorted(kinds - {int}, key=str)[:1]
+        f"an element that is {JSON_TYPE_NAMES[kind]}" for kind in sorted(kinds - {int}, key=str)[:1]
     )
 
 
@@ -149,7 +138,7 @@ def _numbers(images: list[Any]) -> Iterator[Any]:
 
 
 def _kind(value: Any) -> str:
-    return KINDS[type(value)]
+    return JSON_TYPE_NAMES[type(value)]
 
 
 ROUTES = [Route("/predict", predict, methods=["POST"])]

@@ -17,7 +17,7 @@ from service.signature import ModelSignature
 
 FIELD, BATCH_FIELD = "image", "images"
 FORM = "multipart/form-data"
-INLINE_BYTES = 64 * 1024  # of a form that is split on the event loop
+INLINE_FORM_BYTES = 64 * 1024  # of a form that is split on the event loop
 FORMS = ThreadPoolExecutor(1, "forms")
 # Accepted besides any image/...: what clients send if they do not know the type. The bytes decide.
 UNKNOWN = ("", "*/*", "application/octet-stream", "binary/octet-stream")
@@ -108,7 +108,7 @@ async def read_uploads(
 
 async def _parse(body: bytes, content_type: str) -> Sequence[Part]:
     """Return a form's parts; a large form is split in a thread, since this takes up to 20 ms."""
-    if len(body) <= INLINE_BYTES:
+    if len(body) <= INLINE_FORM_BYTES:
         return parse_multipart(body, content_type)
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(FORMS, parse_multipart, body, content_type)

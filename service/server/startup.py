@@ -30,7 +30,7 @@ from service.telemetry import multiprocess
 logger = logging.getLogger("bentoml.fashion_lenet")
 
 METRICS = "fashion_lenet_metrics"  # in BENTOML_HOME
-LONGEST = 1000  # characters of a line that says why the start failed
+MAX_LINE_LENGTH = 1000  # characters of a line that says why the start failed
 bentomls_serve_http = bentoml_serving.serve_http
 
 
@@ -185,5 +185,5 @@ def _one_line_each() -> Iterator[None]:
 
 
 def _one_line(text: str) -> str:
-    words = " ".join(text.split())[:LONGEST]
+    words = " ".join(text.split())[:MAX_LINE_LENGTH]
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)

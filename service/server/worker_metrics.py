@@ -12,7 +12,9 @@ from prometheus_client import Counter, Gauge
 
 from service.server.supervisor import REPLACED
 
-SECONDS = 5.0  # listing the processes of a busy machine takes about 20 ms of CPU time
+SAMPLE_INTERVAL_SECONDS = (
+    5.0  # listing the processes of a busy machine takes about 20 ms of CPU time
+)
 
 CPU_SECONDS = Counter(
     "fashion_cpu_seconds",
@@ -45,7 +47,7 @@ async def sample_process() -> None:
         CPU_SECONDS.inc(max(0.0, seconds - counted))  # a process that just ended may be missing
         counted = max(counted, seconds)
         MEMORY.set(memory)
-        await asyncio.sleep(SECONDS)
+        await asyncio.sleep(SAMPLE_INTERVAL_SECONDS)
 
 
 def used() -> tuple[float, int]:

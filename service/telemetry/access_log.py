@@ -23,11 +23,11 @@ TRACE_ID = "fashion_lenet.trace_id"  # key in a scope, if requests are traced
 
 # Writes of several workers to a pipe are atomic up to this many bytes (POSIX, PIPE_BUF).
 PIPE_BUF = 4096
-LONGEST_PATH = 500
-LAID_OUT = 128  # formatted paths, methods and clients that are cached
-LONGEST_CLIENT = 64  # an address has 45 characters at most
+MAX_LOGGED_PATH = 500
+FORMAT_CACHE_SIZE = 128  # formatted paths, methods and clients that are cached
+MAX_CLIENT_LENGTH = 64  # an address has 45 characters at most
 
-LONGEST_ERROR = 300
+MAX_LOGGED_ERROR = 300
 
 FREE = frozenset(("client", "method", "path", "error"))  # fields with text from the client
 UNQUOTED = re.compile(r"[!#-<>-\[\]-~]+")  # printable ASCII without quote, equals sign, backslash
@@ -40,7 +40,7 @@ class AccessLog:
     def __init__(self, style: Format, descriptor: int = STANDARD_OUTPUT) -> None:
         """Set the style (`off` writes nothing) and the file descriptor for the lines."""
         self._on = style != "off"
-        self._lay_out = orjson.dumps if style == "json" else _text
+        self._format = orjson.dumps if style == "json" else _text
         self._descriptor = descriptor
         self._ended: list[
             tuple[Scope, int, RequestTiming, str]
@@ -62,7 +62,7 @@ class AccessLog:
         ended, self._ended = self._ended, []
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         try:
-            for piece in _pieces([self._lay_out(_fields(now, *one)) + b"\n" for one in ended]):
+            for piece in _pieces([self._format(_fields(now, *one)) + b"\n" for one in ended]):
                 os.write(self._descriptor, piece)
         except OSError as error:  # requests are served even if the disk is full
             logger.error("Lines of the access log are lost (%d): %s", len(ended), error)
@@ -75,10 +75,10 @@ def _fields(
     fields: dict[str, Any] = {
         "time": now,
         "request_id": scope[REQUEST_ID],
-        "client": _plain(client[0].encode(), LONGEST_CLIENT) if client else None,
+        "client": _plain(client[0].encode(), MAX_CLIENT_LENGTH) if client else None,
         "method": scope["method"],
         # As sent, percent-encoded: a client cannot put a line break or a quote into it.
-        "path": _plain(scope.get("raw_path") or scope["path"].encode(), LONGEST_PATH),
+        "path": _plain(scope.get("raw_path") or scope["path"].encode(), MAX_LOGGED_PATH),
         "status": status,
         "decode_ms": round(timing.decode * 1e3, 3),
         "inference_ms": round(timing.inference * 1e3, 3),
@@ -109,18 +109,18 @@ def _text(fields: dict[str, Any]) -> bytes:
     return " ".join(map("%s=%s".__mod__, fields.items())).encode()
 
 
-@lru_cache(LAID_OUT)
+@lru_cache(FORMAT_CACHE_SIZE)
 def _quoted(text: str) -> str:
     return text if UNQUOTED.fullmatch(text) else orjson.dumps(text).decode()
 
 
 def _plain_text(text: str) -> str:
     """Return text with escapes for all but printable ASCII; a long text is truncated."""
-    plain = NO_PLAIN.sub(lambda found: ascii(found[0])[1:-1], text[: LONGEST_ERROR + 1])
-    return plain if len(plain) <= LONGEST_ERROR else f"{plain[:LONGEST_ERROR]}..."
+    plain = NO_PLAIN.sub(lambda found: ascii(found[0])[1:-1], text[: MAX_LOGGED_ERROR + 1])
+    return plain if len(plain) <= MAX_LOGGED_ERROR else f"{plain[:MAX_LOGGED_ERROR]}..."
 
 
-@lru_cache(LAID_OUT)
+@lru_cache(FORMAT_CACHE_SIZE)
 def _plain(text: bytes, longest: int) -> str:
     """Return text with backslash escapes for non-ASCII bytes; a long text is truncated."""
     plain = text[: longest + 1].decode("ascii", "backslashreplace")

@@ -20,7 +20,7 @@ logger = logging.getLogger("bentoml.fashion_lenet")
 # Spans sent together, unless the variable is set. Serializing OpenTelemetry's default of 512 makes
 # requests wait: the 99th percentile was 80 ms with 512, and 11 ms with 64.
 BATCH_VARIABLE = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
-BATCH = 64
+SPANS_PER_EXPORT = 64
 
 SILENCE_SECONDS = 60.0  # between two log lines with the same message
 
@@ -38,7 +38,7 @@ def tracer_provider() -> TracerProvider:
             resource = Resource.create({**defaults, **named})
             # No shutdown at exit: it would wait for an unreachable collector.
             provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-            batch = None if BATCH_VARIABLE in os.environ else BATCH
+            batch = None if BATCH_VARIABLE in os.environ else SPANS_PER_EXPORT
             for exporter in _exporters():
                 processor = BatchSpanProcessor(exporter, max_export_batch_size=batch)
                 provider.add_span_processor(processor)

@@ -73,7 +73,7 @@ function preparation({ mode, negated, trimmed }) {
   return `Preparation: photo, ${trimmed ? "edges trimmed" : "nothing to trim"}, ${negation}.`;
 }
 
-/** Empty for a picture like those the model knows, and where nobody watches. */
+/** Empty for an image like the training set's, and if the input is not monitored. */
 function unusual(input) {
   if (!input?.unusual) return "";
   return `Unusual for this model (shift ${input.shift.toFixed(1)}): ${input.hint}.`.replace("?.", "?");

@@ -1,11 +1,11 @@
-"""`benchmarks.bad_input` sends what it says, here to our own service and only a little of it."""
+"""`benchmarks.http.bad_input` sends what it says, here a little of it to our own service."""
 
 from collections import deque
 from pathlib import Path
 
-from benchmarks.bad_input import kinds, send_all
-from benchmarks.peers import Server
-from benchmarks.shipped import shipped
+from benchmarks.http.bad_input import kinds, send_all
+from benchmarks.http.peers import Server
+from benchmarks.http.shipped import shipped
 from tests.benchmarks.rehearsal import BENTOML
 
 

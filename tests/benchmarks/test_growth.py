@@ -1,4 +1,4 @@
-"""`benchmarks.growth` goes all its way, in seconds."""
+"""`benchmarks.http.growth` goes all its way, in seconds."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ WORKS = ("PNG in a form", "OIP binary, 64 images")
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 def test_every_figure_is_there(tmp_path: Path) -> None:
     few = ("--connections", "1,4", "--bentoml", str(BENTOML), "--out", str(tmp_path))
-    printed = rehearse("growth", *SHORT, *few)
+    printed = rehearse("http.growth", *SHORT, *few)
     found = json.loads((tmp_path / "growth.json").read_text())
     tables = {title: list(rows) for title, rows in found.items() if isinstance(rows, dict)}
     assert tables == {

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from benchmarks.soak import judge, judge_growth
+from benchmarks.soak.__main__ import judge, judge_growth
 from tests.benchmarks.rehearsal import BENTOML, rehearse
 
 ROW = {"rss_mib": 140.0, "uss_mib": 90.0, "descriptors": 24, "threads": 9}

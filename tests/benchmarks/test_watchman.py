@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import watchman
-from benchmarks.watchman_chart import SHOWN, draw
+from benchmarks.drift import watchman
+from benchmarks.drift.watchman_chart import SHOWN, draw
 from service.runtime.onnx_model import load_model
 from service.settings import ServiceSettings
 from tests.serving import ROOT

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from benchmarks import worst_input
+from benchmarks.http import worst_input
 
 COST = r"[\d,]+ MiB, \d+\.\d s \| [\d,]+ ms, [\d,]+ ms"
 

@@ -15,6 +15,12 @@ def test_foreach_lerp_moves_each_tensor_in_its_place() -> None:
     assert torch.equal(moved[1], torch.full((2, 2), 0.75))
 
 
+def test_inductor_can_be_told_to_choose_nothing_by_timing() -> None:
+    from torch._inductor import config
+
+    assert config.deterministic is False  # its default, so that it is ours to set
+
+
 def test_a_compiler_that_fails_raises_what_is_caught() -> None:
     from torch._dynamo.exc import TorchDynamoException  # seconds, in each process that collects
 

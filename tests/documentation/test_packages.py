@@ -14,7 +14,7 @@ MOST_MODULES = 14
 
 FOLDERS = [
     folder
-    for room in ROOMS
+    for room in (*ROOMS, "benchmarks")
     for folder in (ROOT / room, *sorted((ROOT / room).rglob("*/")))
     if list(folder.glob("*.py"))
 ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from onnx import helper
@@ -17,6 +18,8 @@ from torch import nn
 from export.__main__ import main
 from export.export import export
 from export.metadata.input_statistics import KEY
+from export.onnx_file.session import CPU, CUDA
+from export.proof import equivalence
 from export.settings import ExportSettings
 from tests.export import mutants
 from tests.export.mutants import Mutant, emitted, replace
@@ -316,6 +319,39 @@ def test_what_cannot_be_measured_is_one_error(
     assert (status, out) == (1, "")
     assert errors[0].startswith("error: ")
     assert text in errors[0]
+
+
+def test_without_a_gpu_device_cuda_is_one_error(verification: Verification) -> None:
+    status, _, errors = verification.run("--device", "cuda")
+    assert status == 1
+    (line,) = errors
+    assert line.startswith("error: --device cuda: the GPU cannot compute all of the model")
+
+
+def test_on_a_gpu_the_limit_is_8_times_eval_modes_own_error(
+    verification: Verification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session on the CPU takes the place of the GPU's."""
+    opened = []
+
+    def on_cpu(model: Any, options: ort.SessionOptions, **given: Any) -> ort.InferenceSession:
+        opened.append(given["providers"][0][0])
+        plain = ort.SessionOptions()
+        plain.graph_optimization_level = options.graph_optimization_level
+        return real(model, plain, providers=[CPU])
+
+    real = ort.InferenceSession
+    monkeypatch.setattr(ort, "InferenceSession", on_cpu)
+    monkeypatch.setattr(equivalence, "GPU_ALLOWANCE", {"default": 1e-6, "disabled": 8.0})
+    status, out, errors = verification.run("--device", "cuda", "--no-input-statistics")
+    assert status == 1
+    assert set(opened) == {CUDA}
+    assert "with optimisation default its largest logit error" in errors[0]
+    monkeypatch.undo()
+    monkeypatch.setattr(ort, "InferenceSession", on_cpu)
+    status, out, errors = verification.run("--device", "cuda", "--no-input-statistics")
+    assert (status, errors) == (0, [])
+    assert f"PASS: {verification.model}, on a GPU, is " in out
 
 
 def test_no_checkpoint(verification: Verification) -> None:

@@ -13,7 +13,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,7 @@ class Checkout:
     """A folder with our Makefile, whose development lock names `small`."""
 
     folder: Path
+    variables: Mapping[str, str] = field(default_factory=lambda: PLAIN)
 
     @property
     def python(self) -> Path:
@@ -51,13 +52,13 @@ class Checkout:
         self.lock.write_text(f"small=={version} --hash=sha256:{digest}\n")
 
     def start(
-        self, *arguments: str, environment: Mapping[str, str] = PLAIN
+        self, *arguments: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.Popen[str]:
         pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": (self.folder / "wheels").as_uri()}
         return subprocess.Popen(
             ["make", "--no-print-directory", TARGET, *arguments],  # noqa: S607
             cwd=self.folder,
-            env={"PIP_CONFIG_FILE": os.devnull, **environment, **pip},
+            env={"PIP_CONFIG_FILE": os.devnull, **(environment or self.variables), **pip},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -65,7 +66,7 @@ class Checkout:
         )
 
     def make(
-        self, *arguments: str, environment: Mapping[str, str] = PLAIN
+        self, *arguments: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments, environment=environment)
         output, errors = process.communicate(timeout=LAST_RESORT_SECONDS)
@@ -122,9 +123,45 @@ def checkout(tmp_path: Path) -> Checkout:
     return new_checkout(tmp_path / "my checkout")
 
 
+QUICK = """
+case "$*" in
+"-m venv "*) "{python}" -m venv --without-pip "$3" && cp -a "{pip}"/. "$3/{packages}" ;;
+*_base_executable*) echo "$0" ;;
+*) exec "{python}" "$@" ;;
+esac
+"""
+
+
 @pytest.fixture(scope="module")
-def _made(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    return new_checkout(tmp_path_factory.mktemp("made") / "my checkout")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prefix whose Python does not install pip anew into each environment, but copies it.
+
+    That takes three quarters of the time. The tests that depend on how it is installed do without.
+    """
+    prefix = tmp_path_factory.mktemp("quick")
+    (prefix / "bin").mkdir()
+    environment = {name: value for name, value in PLAIN.items() if not name.startswith("PIP_")}
+    python = sys._base_executable  # type: ignore[attr-defined]
+    subprocess.run([python, "-m", "venv", prefix / "whole"], check=True, env=environment)
+    packages = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+    (prefix / "pip").mkdir()
+    for found in (prefix / "whole" / packages).glob("pip*"):
+        found.rename(prefix / "pip" / found.name)
+    script = QUICK.format(python=python, pip=prefix / "pip", packages=packages)
+    program(prefix / "bin" / "python3", script)
+    return prefix
+
+
+@pytest.fixture
+def quick_checkout(checkout: Checkout, quick: Path) -> Checkout:
+    """One without an environment, which gets one quickly."""
+    return replace(checkout, variables={**PLAIN, "PATH": f"{quick / 'bin'}:{PLAIN['PATH']}"})
+
+
+@pytest.fixture(scope="module")
+def _made(tmp_path_factory: pytest.TempPathFactory, quick: Path) -> Checkout:
+    made = new_checkout(tmp_path_factory.mktemp("made") / "my checkout")
+    return replace(made, variables={**PLAIN, "PATH": f"{quick / 'bin'}:{PLAIN['PATH']}"})
 
 
 @pytest.fixture
@@ -184,7 +221,7 @@ def test_a_pip_that_is_told_to_install_elsewhere_is_found_out(
 
 
 def test_the_environment_of_a_copied_checkout_is_made_anew(made: Checkout, tmp_path: Path) -> None:
-    other = Checkout(tmp_path / "other")
+    other = replace(made, folder=tmp_path / "other")
     shutil.copytree(made.folder, other.folder, symlinks=True)
     assert other.make().returncode == 0
     assert other.installed() == "1.0"
@@ -214,17 +251,18 @@ def test_an_interrupted_installation_is_done_again(checkout: Checkout) -> None:
     assert checkout.installed() == "1.0"
 
 
-def test_two_at_once_make_one(checkout: Checkout) -> None:
-    both = [checkout.start(), checkout.start()]
+def test_two_at_once_make_one(quick_checkout: Checkout) -> None:
+    both = [quick_checkout.start(), quick_checkout.start()]
     said = [process.communicate(timeout=LAST_RESORT_SECONDS) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert sum("Installing" in output for output, _ in said) == 1
-    assert checkout.installed() == "1.0"
+    assert quick_checkout.installed() == "1.0"
 
 
 def test_what_the_index_does_not_have_is_said_in_a_line_and_tried_again(
-    checkout: Checkout,
+    quick_checkout: Checkout,
 ) -> None:
+    checkout = quick_checkout
     right = checkout.lock.read_text()
     checkout.lock.write_text(right.replace("1.0", "7.0"))
     done = checkout.make()
@@ -247,8 +285,9 @@ def test_another_lock_is_installed_into_the_same_environment(made: Checkout) -> 
 
 
 def test_a_driver_that_came_after_the_first_install_brings_cuda(
-    checkout: Checkout, tmp_path: Path
+    quick_checkout: Checkout, tmp_path: Path
 ) -> None:
+    checkout = quick_checkout
     for lock in ("serve", "cuda"):
         shutil.copy(checkout.lock, checkout.lock.with_name(f"{lock}.lock"))
     with checkout.lock.with_name("cuda.lock").open("a") as file:
@@ -258,7 +297,8 @@ def test_a_driver_that_came_after_the_first_install_brings_cuda(
     programs = tmp_path / "programs"
     programs.mkdir()
     program(programs / "nvidia-smi", "exit 0")
-    with_driver = {**PLAIN, "PATH": f"{programs}:{PLAIN['PATH']}"}
+    usual = checkout.variables
+    with_driver = {**usual, "PATH": f"{programs}:{usual['PATH']}"}
     done = checkout.make(serve, environment=with_driver)
     assert done.returncode == 0, done.stderr
     assert "Installing requirements/cuda.lock into .venv/serve" in done.stdout
@@ -287,11 +327,13 @@ def test_without_a_choice_the_first_python_that_will_do_is_taken(
     assert checkout.installed() == "1.0"
 
 
-def test_a_python_that_pyenv_has_is_taken_from_there(checkout: Checkout, tmp_path: Path) -> None:
+def test_a_python_that_pyenv_has_is_taken_from_there(
+    checkout: Checkout, quick: Path, tmp_path: Path
+) -> None:
     programs = tmp_path / "programs"
     programs.mkdir()
     program(programs / "python3.13", "echo pyenv: python3.13: command not found >&2; exit 127")
-    program(programs / "pyenv", f'test "$*" = "prefix 3.13" && echo "{sys.base_prefix}"')
+    program(programs / "pyenv", f'test "$*" = "prefix 3.13" && echo "{quick}"')
     path = f"{programs}:{PLAIN['PATH']}"
     done = checkout.make("PYTHON=python3.13", environment={**PLAIN, "PATH": path})
     assert done.returncode == 0, done.stderr

@@ -23,7 +23,7 @@ from typing import Any
 
 import uvloop
 
-from benchmarks.load import BOUNDARY, PIXELS, Work, binary, works
+from benchmarks.http.load import BOUNDARY, PIXELS, Work, binary, works
 
 START = "start"
 REPEATS = 25  # of which the cheapest counts: a timer or a thread of the server may fall into one

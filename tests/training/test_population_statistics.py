@@ -81,6 +81,7 @@ def test_the_model_is_left_as_it_was(learned: torch.nn.Sequential, real: Split) 
     assert not found.training
     for name, parameter in found.named_parameters():
         assert torch.equal(parameter, before[name])
+    assert {value.dtype for value in found.state_dict().values()} == {torch.float32}
 
 
 def test_no_hook_stays_behind(learned: torch.nn.Sequential, real: Split) -> None:

@@ -2,9 +2,20 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType, TracebackType
+
+INTERRUPTED = 128 + signal.SIGINT  # as a shell reports a program that a signal ended
+
+
+def run_until_interrupted(program: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    """Run a program with its arguments; return its exit status, also after Ctrl-C."""
+    try:
+        return program(arguments)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 class Interrupted(BaseException):

@@ -15,8 +15,8 @@ from service.offline.inputs.image_files import Skipped, Unreadable, is_file, is_
 from service.offline.inputs.parquet import PARQUET, Parquet
 from service.offline.inputs.tar import USTAR, USTAR_AT, Tar
 from service.offline.inputs.types import (
-    READING_FAULTS,
-    SPAN_FILES,
+    CHUNK_FILES,
+    READING_ERRORS,
     Chunk,
     ImageBatch,
     Shard,
@@ -35,10 +35,10 @@ class Files:
 
     paths: tuple[str, ...]
 
-    def spans(self, skipped: Skipped) -> Iterator[Chunk]:
+    def chunks(self, skipped: Skipped) -> Iterator[Chunk]:
         """Yield the files in order, in chunks; none is skipped."""
-        for start in range(0, len(self), SPAN_FILES):
-            yield Files(self.paths[start : start + SPAN_FILES])
+        for start in range(0, len(self), CHUNK_FILES):
+            yield Files(self.paths[start : start + CHUNK_FILES])
 
     def __len__(self) -> int:
         """Return the number of files."""
@@ -102,19 +102,39 @@ def remaining_chunks(
         InputError: the input has changed: it has fewer images, or another name at the last row.
     """
     for shard in shards:
-        for chunk in shard.spans(skipped):
+        for chunk in shard.chunks(skipped):
             if 0 < rows <= len(chunk):
-                found = chunk.read().names[rows - 1]
-                if found != last:
-                    raise InputError(
-                        f"the input has changed: expected {last} for the last row, got {found}; "
-                        "start again"
-                    )
+                check_resume_point(chunk, rows, last)
             if rows < len(chunk):
                 yield chunk, rows
             rows = max(0, rows - len(chunk))
+    check_no_rows_left(rows)
+
+
+def check_resume_point(chunk: Chunk, rows: int, last: str | None) -> None:
+    """Check that the last existing row, which is the chunk's row number `rows`, has its name.
+
+    Raises:
+        InputError: the input has changed.
+    """
+    found = chunk.read().names[rows - 1]
+    if found != last:
+        raise InputError(
+            f"the input has changed: expected {last} for the last row, got {found}; start again"
+        )
+
+
+def check_no_rows_left(rows: int) -> None:
+    """Check that every existing row has an image.
+
+    Raises:
+        InputError: there are so many rows more than images.
+    """
     if rows:
-        raise InputError(f"the input has changed: it has {rows:,} pictures fewer; start again")
+        raise InputError(
+            f"the input has changed: it has fewer images than there are rows ({rows:,} fewer); "
+            "start again"
+        )
 
 
 def shards_of_file(
@@ -127,7 +147,7 @@ def shards_of_file(
         file, _ = open_decompressed(argument)
         with file:
             head = file.read(512)
-    except READING_FAULTS:
+    except READING_ERRORS:
         return None  # the reason is reported when it is read as an image
     if head.startswith(tuple(MAGICS.values())):
         return IDX.all(argument, spec)

@@ -15,7 +15,7 @@ from service.signature import ImageSpec
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SPAN_BYTES = 16 * 2**20
+CHUNK_BYTES = 16 * 2**20
 NOTHING = "the row is empty"
 
 
@@ -45,11 +45,11 @@ def choose_column(path: str, schema: "pa.Schema", name: str | None, spec: ImageS
     kinds = f"bytes, structs with bytes, or lists of {spec.bytes} whole numbers"
     if name is None:
         raise InputError(
-            f"{display_name(path)} has {len(can_be)} columns that can be pictures "
+            f"{display_name(path)} has {len(can_be)} columns that can be images "
             f"({', '.join(can_be) or f'{kinds} would be'}): name one with --column"
         )
     raise InputError(
-        f"{display_name(path)} has no column {name!r} of {kinds}; those that can be pictures: "
+        f"{display_name(path)} has no column {name!r} of {kinds}; its image columns: "
         f"{', '.join(can_be) or 'none'}"
     )
 
@@ -72,7 +72,7 @@ def files(array: "pa.Array") -> Iterator[Sequence[bytes | str]]:
         if place not in made:
             buffer = None if place is None else values[place].as_buffer()
             size = len(buffer) if buffer is not None and len(buffer) <= MAX_FILE_BYTES else 0
-            if run and held + size > SPAN_BYTES:
+            if run and held + size > CHUNK_BYTES:
                 yield run
                 run, made, held = [], {}, 0
             made[place] = _file(buffer)

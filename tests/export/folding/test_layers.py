@@ -258,7 +258,7 @@ def read_twice(self: nn.Module, X: Tensor) -> Tensor:
         (
             nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3), nn.Flatten(1, 2), nn.Linear(4, 5)),
             X,
-            "it precedes Flatten 2 (view)",
+            "it precedes Flatten 2 (reshape)",
         ),
     ],
     ids=["read twice", "padded", "transposed", "between", "axes", "flatten"],

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from service.http.fast_router import MAX_CACHED_PATH_LENGTH, ROUTE_CACHE_SIZE, FastRouter
+from service.http.fast_router import FastRouter
 
 
 async def echo(request: Request) -> Response:
@@ -27,6 +27,8 @@ ROUTES = [
     Route("/models/{name}/versions/{version}/infer", echo, methods=["POST"]),
     Route("/models/{name}/infer", echo, methods=["POST"]),
 ]
+
+PATHS, LENGTH = 128, 200
 
 
 def post(app: Any, *paths: str) -> list[httpx.Response]:
@@ -46,7 +48,7 @@ def post(app: Any, *paths: str) -> list[httpx.Response]:
         "/models/b/infer",
         "/models/a/versions/1/infer",
         "/models/a%20b/infer",
-        f"/models/{'a' * MAX_CACHED_PATH_LENGTH}/infer",
+        f"/models/{'a' * LENGTH}/infer",
         "/models/a/b/infer",
         "/models//infer",
         "/nothing",
@@ -61,7 +63,7 @@ def test_every_request_has_its_own_parameters(path: str) -> None:
 
 def test_paths_that_are_never_the_same_are_not_kept() -> None:
     way = FastRouter(Starlette(routes=ROUTES), ROUTES)
-    numbers = [str(number) for number in range(2 * ROUTE_CACHE_SIZE)]
+    numbers = [str(number) for number in range(2 * PATHS)]
     found = post(way, *(f"/models/{number}/infer" for number in numbers))
     assert [answer.json() for answer in found] == [{"name": number} for number in numbers]
 
@@ -69,17 +71,14 @@ def test_paths_that_are_never_the_same_are_not_kept() -> None:
         before, _ = tracemalloc.get_traced_memory()
         post(
             way,
-            *(
-                f"/models/{'m' * (MAX_CACHED_PATH_LENGTH // 2)}{uuid4()}/infer"
-                for _ in range(count)
-            ),
+            *(f"/models/{'m' * (LENGTH // 2)}{uuid4()}/infer" for _ in range(count)),
         )
         gc.collect()
         return tracemalloc.get_traced_memory()[0] - before
 
     tracemalloc.start()
-    kept_by(ROUTE_CACHE_SIZE)
-    kept = kept_by(16 * ROUTE_CACHE_SIZE)
+    kept_by(PATHS)
+    kept = kept_by(16 * PATHS)
     tracemalloc.stop()
     # Bytes: a fourth of the paths' own; other tests of this process leave some tens of kB, too.
-    assert kept < 4 * ROUTE_CACHE_SIZE * MAX_CACHED_PATH_LENGTH
+    assert kept < 4 * PATHS * LENGTH

@@ -17,7 +17,7 @@ from service.http.error_responses import HANDLERS
 from service.inference.load_limiter import LoadLimiter
 from service.middleware import admission
 from service.middleware.admission import MAX_BUFFERED_BODIES, AdmissionMiddleware
-from service.middleware.body_budget import SMALL_BYTES, STILL_SECONDS
+from service.middleware.body_budget import SMALL_BODY_BYTES, STILL_SECONDS
 from service.settings import ServiceSettings
 from tests.service.asgi_host import SECONDS, connected, eventually, hosted, read_all, read_answer
 
@@ -159,7 +159,7 @@ def test_uploads_together_are_no_larger_than_they_may_be(host: Host) -> None:
         held = stack.enter_context(connected(port, post("/echo", b"a" * (most - 1), length=most)))
         eventually(lambda: host.admission.bodies.bytes == most - 1)
         for _ in range(20):
-            with connected(port, post("/echo", b"a" * SMALL_BYTES)) as small:
+            with connected(port, post("/echo", b"a" * SMALL_BODY_BYTES)) as small:
                 assert read_answer(small)[0] == 200
         eventually(lambda: host.admission.bodies.bytes == most - 1)
         begun = time.monotonic()

@@ -11,13 +11,13 @@ from service.errors import Overloaded
 from service.middleware import body_budget
 from service.middleware.body_budget import (
     RELEASED_BYTES,
-    SMALL_BYTES,
+    SMALL_BODY_BYTES,
     STILL_SECONDS,
     Body,
     BodyBudget,
 )
 
-LARGE = 2 * SMALL_BYTES
+LARGE = 2 * SMALL_BODY_BYTES
 MOST = 10 * LARGE
 
 
@@ -40,9 +40,9 @@ def test_a_small_body_always_fits() -> None:
         budget = BodyBudget(MOST)
         budget.hold(body(), MOST, whole=False)
         for _ in range(100):
-            budget.hold(body(), SMALL_BYTES, whole=True)
+            budget.hold(body(), SMALL_BODY_BYTES, whole=True)
         assert given_up == []
-        assert budget.bytes == MOST + 100 * SMALL_BYTES
+        assert budget.bytes == MOST + 100 * SMALL_BODY_BYTES
 
     in_a_loop(check)
 

@@ -10,7 +10,8 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
-from service.offline.classify_files import AHEAD, BATCH, classify_files
+from service.offline.classify_chunk import CPU_BATCH
+from service.offline.classify_files import AHEAD, classify_files
 from service.preprocessing.formats import SERVED
 from service.runtime.onnx_model import OnnxModel, load_model
 from service.settings import ServiceSettings
@@ -27,7 +28,7 @@ def model() -> OnnxModel:
 @pytest.fixture
 def files(images: NDArray[np.uint8], tmp_path: Path) -> list[str]:
     """More than two batches of pictures."""
-    paths = [tmp_path / f"{n:03}.png" for n in range(2 * BATCH + 7)]
+    paths = [tmp_path / f"{n:03}.png" for n in range(2 * CPU_BATCH + 7)]
     for path, image in zip(paths, images, strict=False):
         path.write_bytes(encode(image))
     return list(map(str, paths))
@@ -37,7 +38,7 @@ def test_answers_come_in_batches_in_order_and_are_onnxruntimes_own(
     model: OnnxModel, files: list[str], images: NDArray[np.uint8], session: ort.InferenceSession
 ) -> None:
     batches = list(classify_files(model, files, PIXELS))
-    assert [len(batch) for batch in batches] == [BATCH, BATCH, 7]
+    assert [len(batch) for batch in batches] == [CPU_BATCH, CPU_BATCH, 7]
     results = [result for batch in batches for result in batch]
     assert [result.file for result in results] == files
     (expected,) = session.run(["probabilities"], {"image": images[: len(files), None]})
@@ -119,7 +120,7 @@ def test_only_so_many_files_are_read_ahead(model: OnnxModel, files: list[str]) -
     before = threading.active_count()
     batches = classify_files(model, more_than_enough(), PIXELS)
     for n in range(1, 4):
-        assert len(next(batches)) == BATCH
-        assert taken < AHEAD + n * BATCH
+        assert len(next(batches)) == CPU_BATCH
+        assert taken < AHEAD + n * CPU_BATCH
     batches.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before

@@ -309,7 +309,7 @@ def test_nothing_is_overwritten_and_nothing_else_is_gone_on_with(
     model = write_model(tmp_path / "model.onnx", version="9.9.9")
     assert "model_sha256 was" in refused(folder, *again, "--model", model)
     (folder / "000.png").unlink()
-    assert "the input has changed: it has 1 pictures fewer; start again" in refused(folder, *again)
+    assert "fewer images than there are rows (1 fewer); start again" in refused(folder, *again)
     (folder / "zzz.png").write_bytes(b"")
     assert f"expected {folder}/149.png for the last row, got {folder}/zzz.png" in refused(
         folder, *again

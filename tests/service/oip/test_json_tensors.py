@@ -15,6 +15,7 @@ from tests.service.pictures import FASHION
 
 ONE = (1, 1, 28, 28)
 ZEROS = [0] * 784
+ENDS = [0, 255] * 392
 
 
 @st.composite
@@ -41,7 +42,7 @@ def test_flat_and_nested_numbers_and_bytes_are_the_same_images(images: NDArray[n
 )
 @pytest.mark.parametrize("index", [1, 783])
 def test_a_wrong_value_is_named_with_its_place(value: Any, index: int) -> None:
-    data = [*ZEROS[:index], value, *ZEROS[index + 1 :]]
+    data = [*ENDS[:index], value, *ENDS[index + 1 :]]
     with pytest.raises(InvalidInput) as caught:
         images_from_json(data, ONE)
     assert str(caught.value) == (
@@ -60,8 +61,11 @@ def test_a_wrong_number_of_values_is_named(data: list[int], count: str) -> None:
 
 @pytest.mark.parametrize("data", [None, "0" * 784, {"0": 0}, 7, True])
 def test_data_that_is_no_list_is_refused(data: Any) -> None:
-    with pytest.raises(InvalidInput, match="expected a list of numbers, got"):
+    with pytest.raises(InvalidInput) as caught:
         images_from_json(data, ONE)
+    assert str(caught.value) == (
+        f"the data of 'image': expected a list of numbers, got {shorten(data)}"
+    )
 
 
 ROWS = [[0] * 28] * 28
@@ -117,4 +121,5 @@ def test_any_other_shape_is_refused(shape: Any) -> None:
 
 
 def test_an_error_repeats_no_long_value() -> None:
+    assert shorten("x" * 58) == "'" + "x" * 58 + "'"  # 60 characters
     assert shorten("x" * 1000) == "'" + "x" * 59 + "..."

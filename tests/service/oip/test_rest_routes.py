@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 
 from service.classifier import FashionClassifier
 from service.http.error_responses import HANDLERS
-from service.oip.rest_routes import INLINE_BYTES, ROUTES
+from service.oip.rest_routes import INLINE_JSON_BYTES, ROUTES
 from service.version import SERVER_VERSION
 from tests.service.asgi_host import eventually
 from tests.serving import ROOT
@@ -160,7 +160,7 @@ def test_a_request_large_enough_for_a_thread_is_answered_alike(
     client: httpx.Client, images: NDArray[np.uint8], session: ort.InferenceSession
 ) -> None:
     content = body(images[:100, None], outputs=[{"name": "logits"}])
-    assert len(content) > INLINE_BYTES
+    assert len(content) > INLINE_JSON_BYTES
     answer = client.post(INFER, content=content)
     (expected,) = session.run(["logits"], {"image": images[:100, None]})
     found = np.float32(answer.json()["outputs"][0]["data"]).reshape(100, 10)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
-from service.rest.predict import INLINE_BYTES, read_images
+from service.rest.predict import INLINE_PREDICT_BYTES, read_images
 from tests.service.pictures import FASHION
 
 EXPECTED = "N x 1 x 28 x 28 integers from 0 to 255"
@@ -28,7 +28,7 @@ def test_predictions_are_onnxruntimes_own(
     count: int, client: httpx.Client, images: NDArray[np.uint8], session: ort.InferenceSession
 ) -> None:
     content = json.dumps({"images": images[:count, None].tolist()}).encode()
-    assert (len(content) <= INLINE_BYTES) == (count == 1)
+    assert (len(content) <= INLINE_PREDICT_BYTES) == (count == 1)
     answer = client.post("/predict", content=content, headers=JSON)
     assert answer.status_code == 200
     (expected,) = session.run(["probabilities"], {"image": images[:count, None]})  # (N, K)
@@ -61,7 +61,7 @@ def test_images_come_out_as_they_went_in(count: int, seed: int) -> None:
             '{"images": [], "model": 1}',
             "the body's keys: expected 'images' alone, got 'images', ",
         ),
-        ('{"images": 7}', f"images: expected {EXPECTED}, got a number"),
+        ('{"images": 7}', f"images: expected {EXPECTED}, got an integer"),
         ('{"images": "http://x/y.png"}', f"images: expected {EXPECTED}, got a string"),
         ('{"images": {}}', f"images: expected {EXPECTED}, got an object"),
         ('{"images": []}', f"images: expected {EXPECTED}, got shape (0)"),

@@ -88,6 +88,34 @@ def test_a_rotation_turns_about_the_centre() -> None:
     assert angle.abs().max() < 31
 
 
+def test_rotation_and_scale_turn_and_stretch_without_shear() -> None:
+    """Ramps show which point of the source each pixel has: (u, v) = scale * turn * (x, y)."""
+    ramp = (4 * ROWS).repeat(500, 1, 1, 1)
+    both = Augmentation(rotation=20, scale=0.2)
+    u = augment(ramp.mT, both, seeded())[:, 0] / 4  # (500, 28, 28)
+    v = augment(ramp, both, seeded())[:, 0] / 4
+    middle = slice(12, 16)
+
+    def slopes(values: Tensor) -> tuple[Tensor, Tensor]:
+        """How much values grow from pixel to pixel along x and along y, (500,) each."""
+        centre = values[:, middle, middle]
+        return centre.diff(dim=2).mean((1, 2)), centre.diff(dim=1).mean((1, 2))
+
+    (ux, uy), (vx, vy) = slopes(u), slopes(v)
+    torch.testing.assert_close(torch.atan2(-uy, ux), torch.atan2(vx, vy), rtol=0, atol=1e-3)
+    for size in (torch.hypot(ux, uy), torch.hypot(vx, vy)):
+        assert 0.799 < size.min() < 0.81
+        assert 1.19 < size.max() < 1.201
+
+
+def test_the_centre_of_a_cut_may_be_any_pixel() -> None:
+    found = augment(repeated(2000), Augmentation(cutout=6, cutout_probability=1.0), seeded())
+    for black in ((found == 0).any(3), (found == 0).any(2)):  # (2000, 1, 28): rows, then columns
+        length = black.sum((1, 2))
+        assert length[black[:, 0, 0]].min() == 3  # centred on the first row: 3 of 6 are outside
+        assert length[black[:, 0, 27]].min() == 4
+
+
 def test_cutout_paints_one_black_square_in_its_share_of_images() -> None:
     found = augment(repeated(1000), Augmentation(cutout=6, cutout_probability=0.5), seeded())
     black = found == 0

@@ -28,14 +28,26 @@ from training.execution.compilation import (
         ("auto", 1_399_999, "cpu", False),
         ("auto", 1_400_000, "cpu", True),
         ("auto", 4_200_000, "cpu", True),  # recipe `release`
-        ("auto", 499_999, "cuda", False),
-        ("auto", 500_000, "cuda", True),
+        ("auto", 4_200_000, "cuda", False),
+        ("on", 1, "cuda", True),
     ],
 )
 def test_auto_goes_by_the_length_of_the_run(
     choice: Choice, images: int, device: str, expected: bool
 ) -> None:
     assert should_compile(choice, images, device) is expected
+
+
+@pytest.mark.parametrize("cuda", [False, True])
+def test_on_cuda_no_order_of_sums_is_chosen_by_timing(
+    cuda: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._inductor import config
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    with config.patch(deterministic=False):
+        compiled(abs)
+        assert config.deterministic is cuda
 
 
 @pytest.fixture

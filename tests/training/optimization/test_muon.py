@@ -17,9 +17,10 @@ def test_singular_values_come_near_one(shape: tuple[int, int]) -> None:
     assert values.median() > 0.6
 
 
-def test_the_singular_vectors_stay() -> None:
+@pytest.mark.parametrize("shape", [(5, 9), (9, 5)])
+def test_the_singular_vectors_stay(shape: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
-    matrix = torch.randn(5, 9, generator=generator, dtype=torch.float64)
+    matrix = torch.randn(shape, generator=generator, dtype=torch.float64)
     U, _, Vh = torch.linalg.svd(matrix, full_matrices=False)
     core = U.T @ orthogonalize(matrix) @ Vh.T
     torch.testing.assert_close(core, core.diagonal().diag(), rtol=0, atol=1e-9)
@@ -29,14 +30,15 @@ def test_a_gradient_of_zeros_moves_nothing() -> None:
     assert torch.equal(orthogonalize(torch.zeros(3, 4)), torch.zeros(3, 4))
 
 
-def test_steps_are_torchs_up_to_its_bfloat16() -> None:
+@pytest.mark.parametrize("shape", [(12, 30), (30, 12)])
+def test_steps_are_torchs_up_to_its_bfloat16(shape: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
-    start = torch.randn(12, 30, generator=generator)
+    start = torch.randn(shape, generator=generator)
     ours, theirs = start.clone().requires_grad_(), start.clone().requires_grad_()
     mine = Muon([ours], lr=0.02, momentum=0.9, weight_decay=0.1)
     torchs = torch.optim.Muon([theirs], lr=0.02, momentum=0.9, weight_decay=0.1)
     for _ in range(3):
-        gradient = torch.randn(12, 30, generator=generator)
+        gradient = torch.randn(shape, generator=generator)
         ours.grad, theirs.grad = gradient.clone(), gradient.clone()
         mine.step()
         torchs.step()

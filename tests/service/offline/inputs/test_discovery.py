@@ -24,7 +24,7 @@ from service.errors import InputError
 from service.offline.inputs.discovery import Files, find_shards, remaining_chunks
 from service.offline.inputs.image_contents import MAX_FILE_BYTES
 from service.offline.inputs.image_files import Skipped
-from service.offline.inputs.types import SPAN_FILES, ImageBatch, Shard
+from service.offline.inputs.types import CHUNK_FILES, ImageBatch, Shard
 from tests.service.pictures import FASHION
 
 Row = tuple[str, Any]
@@ -32,7 +32,7 @@ Row = tuple[str, Any]
 
 def blocks(shards: Iterator[Shard]) -> Iterator[ImageBatch]:
     for shard in shards:
-        for span in shard.spans(Skipped()):
+        for span in shard.chunks(Skipped()):
             block = span.read()
             assert len(span) == len(block.names) == len(block.pictures) > 0
             yield block
@@ -102,7 +102,7 @@ def test_a_name_that_is_no_unicode_is_shown_as_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 @pytest.mark.parametrize("layout", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_an_archive_is_its_pictures(mode: str, layout: int, tmp_path: Path) -> None:
-    members = [(f"d/{n:03}.png", bytes([n % 256]) * n) for n in range(2 * SPAN_FILES + 5)]
+    members = [(f"d/{n:03}.png", bytes([n % 256]) * n) for n in range(2 * CHUNK_FILES + 5)]
     long = [("x" * 90 + "/" + "y" * 90 + ".jpg", b"long")]
     path = tmp_path / "some"
     with tarfile.open(path, mode, format=layout) as archive:  # type: ignore[call-overload]
@@ -360,11 +360,11 @@ def test_a_row_with_nothing_or_wrong_numbers_in_it_says_so(tmp_path: Path) -> No
 def test_the_column_is_found_or_named(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "some", a=[b"1"], b=[b"2"], c=["text"])
     assert rows(path, column="b") == [(f"{path}#0", b"2")]
-    with pytest.raises(InputError, match=r"2 columns that can be pictures \(a, b\): name one with"):
+    with pytest.raises(InputError, match=r"2 columns that can be images \(a, b\): name one with"):
         rows(path)
-    with pytest.raises(InputError, match=r"no column 'c' of bytes.*those that can be pictures: a"):
+    with pytest.raises(InputError, match=r"no column 'c' of bytes.*its image columns: a"):
         rows(path, column="c")
-    with pytest.raises(InputError, match=r"0 columns that can be pictures"):
+    with pytest.raises(InputError, match=r"0 columns that can be images"):
         rows(write_parquet(tmp_path / "none", c=["text"]))
 
 
@@ -399,5 +399,5 @@ def test_an_input_that_has_changed_is_noticed() -> None:
     shards = [Files(("a", "b", "c"))]
     with pytest.raises(InputError, match="expected x for the last row, got b; start again"):
         list(remaining_chunks(shards, 2, "x", Skipped()))
-    with pytest.raises(InputError, match="it has 1 pictures fewer"):
+    with pytest.raises(InputError, match="it has fewer images than there are rows \\(1 fewer\\)"):
         list(remaining_chunks(shards, 4, "d", Skipped()))

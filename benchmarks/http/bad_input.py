@@ -1,6 +1,6 @@
 """What ours and the servers that one would pick instead do with bad input.
 
-    python -m benchmarks.bad_input [--servers "ours,FastAPI by hand"] [--paths 10000]
+    python -m benchmarks.http.bad_input [--servers "ours,FastAPI by hand"] [--paths 10000]
 
 Each gets the picture cases of tests/hostile in a form, the forms of tests/hostile, paths that
 nobody has asked for, and 300 MB, in a form and as the body; each kind goes to a server just started
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.peers import ROOT, Running, Server, running, servers
+from benchmarks.http.peers import ROOT, Running, Server, running, servers
 from tests.hostile import forms, gif_bmp_webp, jpeg, other_files, png, tiff
 from tests.hostile.cases import Case
 from tests.hostile.connection import exchange

@@ -31,11 +31,11 @@ from typing import Any
 
 import psutil
 
-from benchmarks.peers import ROOT, Running, running
-from benchmarks.shipped import BENTOML, WORKER, shipped, workers
-from benchmarks.soak_clients import Clients
-from benchmarks.soak_connection import Tally
-from benchmarks.soak_requests import good_requests
+from benchmarks.http.peers import ROOT, Running, running
+from benchmarks.http.shipped import BENTOML, WORKER, shipped, workers
+from benchmarks.soak.clients import Clients
+from benchmarks.soak.connection import Tally
+from benchmarks.soak.requests import good_requests
 
 WORKERS = 2
 EACH = 40  # good requests of each kind

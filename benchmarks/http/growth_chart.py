@@ -1,4 +1,4 @@
-"""`growth.png`: what `benchmarks.growth` found, in three panels."""
+"""`growth.png`: what `benchmarks.http.growth` found, in three panels."""
 
 from collections.abc import Mapping
 from pathlib import Path

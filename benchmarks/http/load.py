@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PORT = 3999
-PICTURE = Path(__file__).parents[1] / "docs" / "images" / "ankle_boot.png"
+PICTURE = Path(__file__).parents[2] / "docs" / "images" / "ankle_boot.png"
 BOUNDARY = "a-boundary"
 BATCH = 64
 PIXELS = 28 * 28

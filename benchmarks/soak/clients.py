@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack
 from itertools import count, repeat
 from typing import Any
 
-from benchmarks.load import INFER
-from benchmarks.soak_connection import Answer, Connection, Tally
-from benchmarks.soak_requests import Good
+from benchmarks.http.load import INFER
+from benchmarks.soak.connection import Answer, Connection, Tally
+from benchmarks.soak.requests import Good
 from tests.hostile import (
     forms,
     gif_bmp_webp,

@@ -8,8 +8,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from benchmarks.load import INFER, OCTETS
-from benchmarks.peers import ROOT
+from benchmarks.http.load import INFER, OCTETS
+from benchmarks.http.peers import ROOT
 from service.preprocessing.pipeline import read_image
 from service.runtime.onnx_model import OnnxModel, load_model
 from service.runtime.signature import PROBABILITIES

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.load import PORT
+from benchmarks.http.load import PORT
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 START_SECONDS = 60
 STOP_SECONDS = 20
 

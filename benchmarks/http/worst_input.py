@@ -1,6 +1,6 @@
 """What the worst requests cost a worker and those who ask at the same time.
 
-    python -m benchmarks.worst_input [--many 60] [NAME ...]
+    python -m benchmarks.http.worst_input [--many 60] [NAME ...]
 
 Each request of tests/hostile goes to a server of its own with one worker: once, and then many times
 at once. Printed are the memory of all the server's processes above the start, the longest that a

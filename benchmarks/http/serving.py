@@ -1,6 +1,6 @@
 """How many requests a second this service answers, and what one would pick instead.
 
-    python -m benchmarks.serving [--rounds 3] [--seconds 5]
+    python -m benchmarks.http.serving [--rounds 3] [--seconds 5]
 
 Every server has one worker on core 0 and the same model; wrk, in a closed loop on the other
 cores, sends it the same picture. All servers take their turn in each round. The service is what
@@ -24,8 +24,8 @@ from typing import Any
 import psutil
 from matplotlib.figure import Figure
 
-from benchmarks.load import Load, load, works
-from benchmarks.peers import ROOT, running, servers
+from benchmarks.http.load import Load, load, works
+from benchmarks.http.peers import ROOT, running, servers
 
 OURS = "ours"
 CPUS = Path("/proc/cpuinfo")

@@ -1,6 +1,6 @@
 """How the cost of a request grows: with images, with connections, with workers; and the start.
 
-    python -m benchmarks.growth [--rounds 3] [--seconds 3]
+    python -m benchmarks.http.growth [--rounds 3] [--seconds 3]
 
 The service is what `make serve` starts, on the CPU, with a core for each worker. wrk sends from the
 cores that are left; where there are none, from all, and takes from two workers what it needs. So
@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks.growth_chart import draw
-from benchmarks.load import Load, Work, binary, cores_from, load, works
-from benchmarks.peers import ROOT, Running, running
-from benchmarks.shipped import BENTOML, cpu_seconds, shipped, workers
+from benchmarks.http.growth_chart import draw
+from benchmarks.http.load import Load, Work, binary, cores_from, load, works
+from benchmarks.http.peers import ROOT, Running, running
+from benchmarks.http.shipped import BENTOML, cpu_seconds, shipped, workers
 from benchmarks.stopwatch import counts, pace
 from service.runtime.onnx_model import load_model
 from service.runtime.signature import PROBABILITIES

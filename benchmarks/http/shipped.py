@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.peers import ROOT, Running, Server
+from benchmarks.http.peers import ROOT, Running, Server
 
 BENTOML = ROOT / ".venv" / "serve" / "bin" / "bentoml"
 WORKER = "_bentoml_impl.worker.service"

@@ -1,6 +1,6 @@
 """What the watchman finds, how soon, and what it costs; docs/watchman.md has the tables.
 
-    python -m benchmarks.watchman [--plot watchman.png]
+    python -m benchmarks.drift.watchman [--plot watchman.png]
 
 Nothing is chosen here: the limits are the released model's, from the training set. The test set
 (10,000 images, in tests/data) is clean; what is not is made of it, or of scikit-learn's digits.
@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.drift.unlike_images import CHANGES, Images, digits, kinds
 from benchmarks.stopwatch import pace
-from benchmarks.unlike_images import CHANGES, Images, digits, kinds
 from service.drift.report import explain_outliers
 from service.drift.statistics import InputStatistics
 from service.drift.window import DriftWindow
@@ -24,7 +24,7 @@ from service.runtime.signature import PROBABILITIES
 from service.settings import ServiceSettings
 from training.data.fashion_mnist import load_split
 
-DATA = Path(__file__).parents[1] / "tests" / "data"
+DATA = Path(__file__).parents[2] / "tests" / "data"
 
 STREAMS = 50  # for each change
 CLEAN_STREAMS = 100  # each all test images, in an order of its own
@@ -64,7 +64,7 @@ def main() -> None:
     drifts = print_drift(statistics, test, test[labels == SNEAKER])
     print_cost(model, statistics, test)
     if plot is not None:
-        from benchmarks.watchman_chart import draw
+        from benchmarks.drift.watchman_chart import draw
 
         draw(shifts, {name: drift.courses for name, drift in drifts.items()}, CLEAN, plot)
 

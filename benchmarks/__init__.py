@@ -1,0 +1,1 @@
+"""Measurements: `make bench`, and the programs behind the figures of docs/."""

@@ -1,0 +1,1 @@
+"""The input monitor: its cost, and the images that it finds."""

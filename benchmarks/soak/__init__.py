@@ -1,0 +1,1 @@
+"""Twenty minutes of mixed traffic, and what a server uses meanwhile."""

@@ -1,0 +1,1 @@
+"""Anyone's ONNX file held against a PyTorch network: is it that network?"""

@@ -1,0 +1,50 @@
+"""A file that `python -m export` wrote is compared bit by bit: the network is folded again."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from export.errors import ExportError
+from export.folding.fold import Normalization, fold
+from export.network.loading import Network
+from export.onnx_file.emission import PRODUCER, Style, emit
+from export.proof.refolding import graph_differences
+
+Weights = Mapping[str, NDArray[np.floating]]
+
+
+def refold(network: Network, proto: onnx.ModelProto) -> tuple[Weights | None, tuple[str, ...]]:
+    """Return the folded weights before rounding, and how a file differs from the one we write.
+
+    Without a difference the file's weights are those, rounded; with one, or if the file is not
+    ours, there are none.
+    """
+    if (proto.producer_name, proto.graph.name) != (PRODUCER, Style().name):
+        return None, ()
+    takes = network.input_format
+    try:
+        right = emit(
+            fold(network.module, torch.zeros(2, *takes.shape), Normalization(takes.mean, takes.std))
+        )
+    except ExportError as error:
+        return None, (f"its producer is {PRODUCER}, which refuses this network: {error}",)
+    found = tuple(f"A: {text}" for text in graph_differences(proto, right.model))
+    return (None, found) if found else (right.exact_weights, ())
+
+
+def rounding_differences(proto: onnx.ModelProto, unrounded: Weights) -> Iterator[str]:
+    """Yield a message for each initialiser that is not the folded value, rounded once."""
+    for initializer in proto.graph.initializer:
+        if initializer.name in unrounded:
+            found = numpy_helper.to_array(initializer)
+            right = unrounded[initializer.name].astype(found.dtype)
+            if found.tobytes() != right.tobytes():
+                count = int((found != right).sum())
+                yield (
+                    f"A: {count:,} of {found.size:,} numbers of its tensor {initializer.name} are "
+                    "not the folded ones, rounded once"
+                )

@@ -1,0 +1,115 @@
+"""Hold anyone's ONNX file against a PyTorch network: `verify --network`, and the same in Python."""
+
+import json
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from export.network.data import ImageTensor
+from export.network.input_format import InputFormat
+from export.network.loading import network as as_network
+from export.network.reading import class_names, read_data, read_network
+from export.onnx_file.reading import read_bytes
+from export.onnx_file.session import computed_on
+from export.origin import sha256
+from export.proof.file import versions
+from export.settings import VerifySettings
+from export.verification.candidate import open_candidate
+from export.verification.measurement import CONTIGUOUS, DEFAULT, DISABLED, Measurement
+from export.verification.progress import progress_bar
+from export.verification.report import as_json
+from export.verification.verification import (
+    DATA,
+    Verification,
+    images_of_all_kinds,
+    verify_candidate,
+)
+from training.files.atomic_write import write_atomically
+
+
+def verify_network(
+    model: nn.Module,
+    path: str | Path,
+    images: Tensor,
+    *,
+    mean: float | Sequence[float] = 0.0,
+    std: float | Sequence[float] = 1.0,
+    output: str | None = None,
+) -> Verification:
+    """Measure an ONNX file against a network; `faults` of the result judges it.
+
+        found = verify_network(model.eval(), "model.onnx", images, mean=0.5, std=0.25)
+        assert not faults(found)
+
+    Args:
+        model: the network in eval mode; takes (N, C, H, W) float32 and returns logits (N, K). It
+            is not modified.
+        path: the file. It takes (N, C, H, W), either the same float32 values or uint8 bytes.
+        images: (N, C, H, W) uint8, N at least 1 and C 1 or 3: what the network's values are made
+            of, (byte / 255 - mean) / std.
+        mean: of images in [0, 1]; one number, or one for each channel.
+        std: the same, above 0.
+        output: which output has the logits, if several have their shape (N, K).
+
+    Raises:
+        NetworkError: the network is no classifier of such images, or is in train mode.
+        ImagesError: the images are no such tensor.
+        ModelError: the file cannot be computed, or has another interface.
+    """
+    data = ImageTensor(images)
+    net = as_network(model, InputFormat.of(data.shape, mean, std))
+    return verify_candidate(net, open_candidate(Path(path), net, output), data)
+
+
+def verify_file(settings: VerifySettings) -> Verification:
+    """Return the figures of a file; write the report and the plot if requested.
+
+    Raises:
+        ExportError: the network, its images or the file cannot be read, or do not fit together.
+        TrainingError: a file of the data or of the labels cannot be read, or the report cannot be
+            written.
+    """
+    content = read_bytes(settings.model)
+    net = read_network(settings, settings.checkpoint)
+    images = read_data(settings, net)
+    if settings.labels is not None:
+        class_names(settings, net, images)
+    with computed_on(settings.device):
+        candidate = open_candidate(settings.model, net, settings.output)
+    with progress_bar(images_of_all_kinds(images)) as progress:
+        found = verify_candidate(net, candidate, images, progress=progress)
+    if settings.json_report is not None:
+        report = {
+            **as_json(found),
+            "network": settings.network,
+            "model_sha256": sha256(content),
+            "weights_sha256": sha256(settings.checkpoint.read_bytes()),
+            "versions": versions(),
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": f"{platform.system()} {platform.machine()}",
+        }
+        text = json.dumps(report, indent=2, allow_nan=False) + "\n"
+        write_atomically(settings.json_report, text)
+    if settings.plot is not None:
+        _plot(settings.plot, found.measured[DATA])
+    return found
+
+
+def _plot(path: Path, measured: Measurement) -> None:
+    # Imported here so that matplotlib is loaded only for --plot.
+    from export.proof.error_histogram import errors_figure
+    from training.figures.png import write_png
+
+    titles = {
+        CONTIGUOUS: "eval mode, float32",
+        DEFAULT: "the model, optimisation default",
+        DISABLED: "the model, optimisation disabled",
+    }
+    runs = {
+        title: (measured.runs[name].histogram, measured.runs[name].max_error)
+        for name, title in titles.items()
+    }
+    write_png(path, errors_figure(runs, measured.images))

@@ -1,0 +1,53 @@
+"""docs/gpu.md: its commands, as far as a machine without a GPU goes, and the names that it has."""
+
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from service.runtime.cuda import OLDEST_DRIVERS, STRICT
+from service.runtime.gpu_network import batch_sizes
+from service.settings import ServiceSettings
+from tests.pages import blocks
+from tests.service.runtime.drivers import has_gpu
+from tests.serving import ROOT
+
+PAGE = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
+SERVE, VERIFY = [block.strip() for block in blocks(PAGE, "sh")]
+
+
+def test_the_second_server_is_what_make_starts() -> None:
+    done = subprocess.run(  # noqa: S602 (it sets variables)
+        SERVE.replace("make", "make --dry-run"),
+        shell=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.endswith('--port "3001"\n')
+
+
+def test_the_proof_runs_or_says_that_there_is_no_gpu() -> None:
+    python, *arguments = shlex.split(VERIFY)
+    assert python == ".venv/dev/bin/python"
+    done = subprocess.run(
+        [sys.executable, *arguments, "--data", "tests/data", "--no-input-statistics"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if has_gpu():
+        pytest.skip("there is a GPU here: make test-gpu runs it")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: --device cuda: the GPU cannot compute")
+
+
+def test_figures_and_names_are_the_code_s() -> None:
+    assert f"CUDA 13: {OLDEST_DRIVERS['13']} or newer" in PAGE
+    assert all(f"`{key}`" in PAGE for key in STRICT)
+    most = ServiceSettings.model_fields["max_batch"].default
+    assert f"there are few sizes: {', '.join(map(str, batch_sizes(most)[:-1]))} and so on" in PAGE
+    assert f"`FASHION_MAX_BATCH` ({most:,})" in PAGE.replace("\n", " ")
