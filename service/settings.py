@@ -113,7 +113,7 @@ class ServiceSettings(BaseSettings):
         description="largest request body in bytes; larger ones get 413",
     )
     max_image_pixels: int = Field(
-        64_000_000, ge=28 * 28, le=10**9, description="largest width times height; larger: 413"
+        64_000_000, ge=1, le=10**9, description="largest width times height; larger: 413"
     )
     max_batch: int = Field(
         1024,
@@ -167,6 +167,12 @@ class ServiceSettings(BaseSettings):
     )
     tracing: bool = Field(
         False, description="send OpenTelemetry spans of each request, by OTLP over HTTP"
+    )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="threads of one run of the model on the CPU; unset: measured at the start",
     )
     workers: int = Field(1, ge=1, le=1024, description="server processes")
 

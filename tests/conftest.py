@@ -2,12 +2,15 @@
 
 import os
 import ssl
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import httpx
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.serving import Server, serving
 
 # A busy machine may take its time for an example, or for what it is made of.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -54,3 +57,10 @@ SLOW_FILES = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bring the slow files to the front."""
     items.sort(key=lambda item: not str(item.path).endswith(SLOW_FILES))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`bentoml serve` as `make serve` runs it, on the CPU, for all tests that leave it whole."""
+    with serving(tmp_path_factory.mktemp("server"), FASHION_DEVICE="cpu") as server:
+        yield server

@@ -3,10 +3,14 @@
     python -m benchmarks.http.gpu [--batches 1,4,16,64,256,1024,4096] [--seconds 2]
 
 Without an NVIDIA GPU it says why there is no table, and succeeds. Peers in the same run: the same
-model on the CPU, and LeNet-BN in eager torch on the GPU, unfolded and folded, each from bytes in
-the CPU's memory to probabilities there. Over HTTP, with wrk if it is installed: what `make serve`
-starts, which runs 4,096 images in four pieces. Writes runs/gpu.json. Run it on a machine that does
-nothing else.
+model on the CPU, one with CUDA graphs (fixed buffers, a session for each size), and LeNet-BN in
+torch on the GPU, unfolded, folded and compiled, each from bytes in the CPU's memory to
+probabilities there. Over HTTP, with wrk if it is installed: what `make serve` starts, which runs
+4,096 images in four pieces. Writes runs/gpu.json and runs/gpu.png, in an estimated five minutes.
+Run it on a machine that does nothing else.
+
+With TF32 on the differences show whether `NVIDIA_TF32_OVERRIDE=0`, which the service sets, is
+obeyed: if so they are as small as with TF32 off.
 """
 
 import argparse
@@ -14,6 +18,7 @@ import json
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -26,16 +31,18 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from benchmarks.http.gpu_chart import draw
 from benchmarks.http.load import Load, binary, cores_from, load
 from benchmarks.http.peers import ROOT, running
 from benchmarks.http.shipped import BENTOML, shipped
 from benchmarks.stopwatch import Pace, counts, pace
 from export.folding.fold import fold
 from service.errors import DeviceError
-from service.runtime.cuda import CUDA, CUDA_OPTIONS
+from service.runtime.cuda import CUDA, CUDA_OPTIONS, placement
+from service.runtime.gpu_network import GpuNetwork
 from service.runtime.onnx_model import OnnxModel, load_model
-from service.runtime.onnx_session import CPU
-from service.runtime.signature import LOGITS, PROBABILITIES
+from service.runtime.onnx_session import CPU, cpu_session, session_options
+from service.runtime.signature import INPUT, LOGITS, PROBABILITIES
 from service.settings import RELEASED_MODEL, ServiceSettings
 from training.data.fashion_mnist import load_split
 from training.data.pixels import to_float
@@ -45,6 +52,7 @@ from training.files.checkpoint import load_checkpoint
 
 BATCHES = (1, 4, 16, 64, 256, 1024, 4096)
 CONNECTIONS = (1, 8, 32)
+CONTENT = RELEASED_MODEL.read_bytes()
 TEST_SET = ROOT / "tests" / "data"
 CHECKPOINT = RELEASED_MODEL.with_name("checkpoint.safetensors")
 OURS, CHANGING = "service", "service, sizes changing"
@@ -66,32 +74,49 @@ def main() -> None:
     """Measure and print each table, then write all."""
     arguments = parse_arguments()
     try:
+        start = time.perf_counter()
         model = load_model(ServiceSettings(device=arguments.device))
+        seconds = time.perf_counter() - start
         torch_device = choose_device(arguments.device)
     except (DeviceError, RunError) as error:
         print(f"No GPU table: {error}")
         return
     set_up(threads=None)  # TF32 off in torch too
+    if model.gpu is None:
+        model.use_gpu(GpuNetwork.open(CONTENT, ServiceSettings().max_batch, cpu_session))
+    started = {"seconds": seconds, "smallest_on_gpu": model.smallest_on_gpu, **used(torch_device)}
+    nodes = {name: len(found) for name, found in placement(CONTENT).items()}
     images = load_split("test", TEST_SET).images.numpy()[: arguments.images]
     where = describe(torch_device)
     print("  ".join(f"{name} {value}" for name, value in where.items()), flush=True)
+    print(f"start {started}\nnodes {nodes}", flush=True)
     cpu = load_model(ServiceSettings(device="cpu"))
     differences = {
         tf32: compare(tf32, one, cpu, images, arguments.batches)
         for tf32, one in (("TF32 off", model), ("TF32 on", with_tf32(arguments.device)))
     }
-    calls = {OURS: serve(model), "service on the CPU": serve(cpu), **eager(torch_device)}
+    calls = {
+        OURS: serve(model),
+        "service, the GPU alone": alone(model),
+        "service on the CPU": serve(cpu),
+        "CUDA graphs": with_graphs(arguments.device),
+        **in_torch(torch_device, arguments.compile),
+    }
     paces = measure(calls, images, arguments.batches, arguments.seconds)
+    print_table(paces)
     loads = over_http(arguments)
     results = ROOT / "runs" / "gpu.json" if arguments.out is None else arguments.out
     results.parent.mkdir(parents=True, exist_ok=True)
     found = {
         "on": where,
+        "start": started,
+        "nodes": nodes,
         "differences": {name: list(map(asdict, rows)) for name, rows in differences.items()},
         "in_process": {name: rows_of(rows) for name, rows in paces.items()},
         "over_http": {name: rows_of(rows) for name, rows in loads.items()},
     }
     results.write_text(json.dumps(found, indent=2) + "\n")
+    draw(paces, where["device"], results.with_suffix(".png"))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -104,6 +129,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--device", choices=("cuda", "cpu"), default="cuda", help="cpu: a rehearsal"
     )
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--bentoml", type=Path, default=BENTOML, help="the program that serves")
     parser.add_argument("--out", type=Path, help="in the place of runs/gpu.json")
     return parser.parse_args()
@@ -164,19 +190,66 @@ def serve(model: OnnxModel) -> Callable[[Images], object]:
     return lambda images: model.infer(images, [PROBABILITIES])
 
 
-def eager(device: torch.device) -> dict[str, Callable[[Images], object]]:
-    """Return what one does with torch: LeNet-BN as it was trained, and with its norms folded."""
+def alone(model: OnnxModel) -> Callable[[Images], object]:
+    """Return what the service does on the GPU, without the CPU beside it."""
+    gpu = model.gpu
+    assert gpu is not None  # noqa: S101
+    return lambda images: gpu.infer(images, [PROBABILITIES])
+
+
+def with_graphs(device: Device) -> Callable[[Images], object]:
+    """Return a run with CUDA graphs: a session for each size, whose buffers stay where they are."""
+    prepared: dict[int, Callable[[Images], object]] = {}
+
+    def call(images: Images) -> object:
+        size = len(images)
+        if size not in prepared:
+            prepared[size] = _graph(device, images)
+        return prepared[size](images)
+
+    return call
+
+
+def _graph(device: Device, images: Images) -> Callable[[Images], object]:
+    options = {**CUDA_OPTIONS, "enable_cuda_graph": "1"}
+    providers = [(CUDA, options)] if device == "cuda" else [CPU]
+    session = ort.InferenceSession(
+        CONTENT, session_options(), providers=providers, enable_fallback=0
+    )
+    classes = session.get_outputs()[1].shape[1]
+    given = ort.OrtValue.ortvalue_from_numpy(images, device)
+    shape = [len(images), classes]
+    found = ort.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, device)
+    binding = session.io_binding()
+    binding.bind_ortvalue_input(INPUT, given)
+    binding.bind_ortvalue_output(PROBABILITIES, found)
+
+    def call(images: Images) -> object:
+        given.update_inplace(images)
+        session.run_with_iobinding(binding)
+        return found.numpy()
+
+    return call
+
+
+def in_torch(device: torch.device, compiles: bool) -> dict[str, Callable[[Images], object]]:
+    """Return what one does with torch: LeNet-BN as it was trained, its norms folded, compiled."""
     unfolded = load_checkpoint(CHECKPOINT).model
     networks = {
         "unfolded": unfolded,
         "folded": fold(unfolded, torch.zeros(2, 1, 28, 28)).to(torch.float32),
     }
-    return {f"torch, {name}": _eager(network.to(device)) for name, network in networks.items()}
+    calls = {
+        f"torch, {name}": _in_torch(network.to(device), device)
+        for name, network in networks.items()
+    }
+    if compiles:
+        compiled = torch.compile(networks["unfolded"], dynamic=False)
+        calls["torch, compiled"] = _in_torch(compiled, device)
+    return calls
 
 
-def _eager(network: nn.Module) -> Callable[[Images], object]:
-    device = next(network.parameters()).device
-
+def _in_torch(network: nn.Module, device: torch.device) -> Callable[[Images], object]:
     @torch.inference_mode()
     def call(images: Images) -> NDArray[np.float32]:
         logits = network(to_float(torch.from_numpy(images).to(device)))  # (N, K)
@@ -211,6 +284,23 @@ def measure(
                 flush=True,
             )
     return rows
+
+
+def print_table(rows: Mapping[str, Mapping[str, Pace]]) -> None:
+    """Print images a second as a table for a page."""
+    sizes = list(next(iter(rows.values())))
+    print("| images/s, batch of |", " | ".join(sizes), "|")
+    print("|---|" + "---:|" * len(sizes))
+    for name, row in rows.items():
+        print(f"| {name} |", " | ".join(f"{p.images_per_second:,.0f}" for p in row.values()), "|")
+
+
+def used(device: torch.device) -> dict[str, int]:
+    """Return how much of the GPU's memory is in use, by all processes."""
+    if device.type == "cpu":
+        return {}
+    free, total = torch.cuda.mem_get_info(device)
+    return {"memory_mib": (total - free) >> 20}
 
 
 def over_http(arguments: argparse.Namespace) -> dict[str, dict[str, Load]]:

@@ -37,6 +37,8 @@ CONVERSIONS = {
     aten.reshape.default,
 }
 
+VIEWS = {aten.view.default, aten._unsafe_view.default}
+
 DROPOUTS = {
     aten.dropout.default,
     aten.feature_dropout.default,
@@ -143,7 +145,7 @@ class FunctionalGraph:
 
     def _drop_identities(self) -> None:
         for node in self.calls():
-            if node.target is aten.view.default:  # which needs memory that a copy put in order
+            if node.target in VIEWS:  # which needs memory that a copy put in order
                 node.target = aten.reshape.default
             if _is_identity(node):
                 node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]

@@ -106,14 +106,14 @@ class GraphBuilder:
 
     def integers(self, name: str, values: int | Sequence[int]) -> str:
         """Add an int64 initialiser, for shapes, axes and sizes."""
-        unique = self._unique(f"{self._base('')}.{name}")
+        unique = self.unique(f"{self._base('')}.{name}")
         array = np.asarray(values, np.int64)
         self.initializers.append(numpy_helper.from_array(array, unique))
         return unique
 
     def reserve(self, operator: str) -> str:
         """Return a name for a node of the current one that is added later."""
-        return self._unique(self._base(operator))
+        return self.unique(self._base(operator))
 
     def add(
         self,
@@ -161,10 +161,11 @@ class GraphBuilder:
     def _base(self, operator: str) -> str:
         if self._current is None:
             return operator.lower()
-        return self._node_name(module_of(self._current), operator or str(self._current.target))
+        name = operator or getattr(self._current.target, "__name__", "tensor").split(".")[0]
+        return self._node_name(module_of(self._current), name)
 
     def _store(self, name: str, exact: NDArray[np.float64], dtype: type[np.floating]) -> str:
-        unique = self._unique(name)
+        unique = self.unique(name)
         with np.errstate(over="ignore"):
             rounded = exact.astype(dtype)
         if not np.isfinite(rounded).all():
@@ -173,7 +174,8 @@ class GraphBuilder:
         self.exact_weights[unique] = exact
         return unique
 
-    def _unique(self, name: str) -> str:
+    def unique(self, name: str) -> str:
+        """Return a name that nothing else has, and keep it."""
         unique, number = name, 0
         while unique in self._names:
             number += 1

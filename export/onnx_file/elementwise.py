@@ -137,6 +137,7 @@ OPERATORS: dict[object, Emit] = {
     aten.erf.default: _unary("Erf"),
     aten.abs.default: _unary("Abs"),
     aten.neg.default: _unary("Neg"),
+    aten.reciprocal.default: _unary("Reciprocal"),
     aten.sqrt.default: _unary("Sqrt"),
     aten.hardswish.default: _unary("HardSwish"),
     aten.hardsigmoid.default: _hardsigmoid,

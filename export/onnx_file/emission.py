@@ -104,7 +104,9 @@ def emit(network: fx.GraphModule, style: Style | None = None) -> EmittedModel:
     builder.rename(found, LOGITS)
     modules = {LOGITS if value == found else value: name for value, name in modules.items()}
     builder.nodes.append(
-        helper.make_node("Softmax", [LOGITS], [PROBABILITIES], name="softmax", axis=1)
+        helper.make_node(
+            "Softmax", [LOGITS], [PROBABILITIES], name=builder.unique("softmax"), axis=1
+        )
     )
     model = _model(builder, style, [int(size) for size in shape_of(image)[1:]], num_classes)
     return EmittedModel(model, builder.exact_weights, modules)

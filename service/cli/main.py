@@ -184,9 +184,9 @@ def _bulk(settings: "ServiceSettings", options: Namespace) -> int:
     besides = f"; {skipped_summary(done.skipped)}" if done.skipped else ""
     write(f"{done.rows:,} rows written to {options.out}{besides}\n")
     flush()
-    if done.faults:
-        print_error(f"{done.faults:,} of them have no answer: their error says why")
-    return FAILURE if done.faults else 0
+    if done.errors:
+        print_error(f"{done.errors:,} of them have no answer: their error says why")
+    return FAILURE if done.errors else 0
 
 
 def _list(results: "Iterable[list[Result]]", listing: "OutputFormat", total: int) -> int:

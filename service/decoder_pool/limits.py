@@ -13,7 +13,7 @@ class Limits(NamedTuple):
     seconds: float  # of CPU time
     memory: int  # bytes, in addition to the files themselves
     pixels: int | None  # decoded
-    final: bool  # a job beyond the limits is refused, not passed on
+    final: bool  # a job beyond the limits is rejected, not repeated by other processes
 
     def refuse_memory(self) -> TooLarge:
         """Return the error for a job that takes too much memory."""

@@ -14,6 +14,8 @@ from service.runtime.onnx_model import OnnxModel, load_model, read_model, sha256
 from service.settings import ServiceSettings
 from service.telemetry.metrics import ModelLabels, set_model_info
 
+JSON_BYTES = 4  # of one number: three digits and a comma
+
 logger = logging.getLogger("bentoml.fashion_lenet")
 
 
@@ -130,6 +132,13 @@ class DataPlane:
             settings.model,
             model.sha256,
         )
+        numbers = JSON_BYTES * model.signature.image.bytes
+        if numbers > settings.max_body_bytes:
+            logger.warning(
+                "One image as JSON may take %s bytes, FASHION_MAX_BODY_BYTES allows %s.",
+                f"{numbers:,}",
+                f"{settings.max_body_bytes:,}",
+            )
         if settings.watch and model.input_statistics is None:
             logger.info("The model has no input statistics: the input is not monitored.")
         return ServedModel(model, settings.max_batch, self._on_model_failed, settings.watch)

@@ -17,13 +17,14 @@ from service.errors import ModelError
 from service.inference.dynamic_batcher import DynamicBatcher
 from service.inference.results import Classification, Predictions, classifications, predictions
 from service.preprocessing.pipeline import PreprocessedImage
-from service.runtime.onnx_model import OnnxModel
+from service.runtime.onnx_model import SHORT_SECONDS, OnnxModel
 from service.runtime.signature import PROBABILITIES
 from service.telemetry.flusher import FLUSHER
 from service.telemetry.metrics import RunCounter
 from service.telemetry.request_timing import RequestTiming
 
-# So many images take 1 ms on the CPU; a switch to a thread and back would add a tenth.
+# So many images take the released model 1 ms on the CPU; a switch to a thread and back would add a
+# tenth. A model with longer runs would block the event loop.
 INLINE_IMAGES = 64
 
 # A larger batch does not fit into the CPU's caches, and takes 14 % longer for each image.
@@ -66,7 +67,8 @@ class ServedModel:
         for flush in self._flushes:
             FLUSHER.add(flush)
         if model.device == "cpu":
-            self._batcher = DynamicBatcher(run, min(max_batch, CPU_BATCH), INLINE_IMAGES)
+            inline = INLINE_IMAGES if model.seconds <= SHORT_SECONDS else 0
+            self._batcher = DynamicBatcher(run, min(max_batch, CPU_BATCH), inline)
         else:
             # What runs on the CPU beside a GPU runs on the event loop.
             inline = min(model.smallest_on_gpu - 1, INLINE_IMAGES)

@@ -24,25 +24,25 @@ from service.signature import ImageSpec
 
 CPU_BATCH = 64  # images per run of the network; more are not faster
 CUDA_BATCH = 1024
-WATCHED = 32  # images at a time; the fastest size for the drift check on one thread
+SCORED_AT_ONCE = 32  # images at a time; the fastest size for the drift check on one thread
 
 
-class Rows(NamedTuple):
+class ChunkResult(NamedTuple):
     """The results of a chunk: one row per name, in the same order."""
 
     names: Sequence[str]
-    faults: Mapping[int, str]  # row index to the reason why it has no answer
+    errors: Mapping[int, str]  # row index to the reason why it has no answer
     # For the rows with an answer, in the same order:
     probabilities: NDArray[np.float32]  # (M, K)
     preprocessing: Sequence[Preprocessing]
-    shifts: NDArray[np.float64] | None  # (M,); None if inputs are not watched
+    shifts: NDArray[np.float64] | None  # (M,); None if inputs are not scores
     hints: Mapping[int, str]  # answer index to the hint, only for unusual images
 
 
 class RowEncoder(Protocol):
     """Encodes rows for a result file; can be sent to another machine."""
 
-    def encode(self, model: OnnxModel, rows: Rows) -> bytes:
+    def encode(self, model: OnnxModel, rows: ChunkResult) -> bytes:
         """Return the rows as bytes for the result file."""
 
 
@@ -50,7 +50,7 @@ class RowEncoder(Protocol):
 class ClassifyOptions:
     """The options that apply to all images."""
 
-    layout: RowEncoder
+    encoder: RowEncoder
     max_pixels: int
     mode: Mode = "auto"
     watch: bool = True
@@ -60,37 +60,37 @@ class EncodedRows(NamedTuple):
     """Encoded rows, ready to be written."""
 
     rows: int
-    faults: int
+    errors: int
     content: bytes
 
 
-def classify_block(model: OnnxModel, block: ImageBatch, choices: ClassifyOptions) -> EncodedRows:
+def classify_batch(model: OnnxModel, batch: ImageBatch, options: ClassifyOptions) -> EncodedRows:
     """Classify a batch of images and return one encoded row per image."""
     spec = model.signature.image
-    seen, faults = _see_all(block.pictures, choices, spec)
-    images, preprocessing = _stacked(seen, spec)
-    watched = _watched(model, images) if choices.watch else (None, {})
+    preprocessed, errors = _preprocess_all(batch.pictures, options, spec)
+    images, preprocessing = _stack(preprocessed, spec)
+    scores = _score(model, images) if options.watch else (None, {})
     probabilities = _probabilities(model, images)  # (M, K)
-    rows = Rows(block.names, faults, probabilities, preprocessing, *watched)
-    return EncodedRows(len(block.names), len(faults), choices.layout.encode(model, rows))
+    rows = ChunkResult(batch.names, errors, probabilities, preprocessing, *scores)
+    return EncodedRows(len(batch.names), len(errors), options.encoder.encode(model, rows))
 
 
 Images = NDArray[np.uint8]
 
 
-def _see_all(
-    pictures: Pictures, choices: ClassifyOptions, spec: ImageSpec
+def _preprocess_all(
+    pictures: Pictures, options: ClassifyOptions, spec: ImageSpec
 ) -> tuple[Images | list[PreprocessedImage], dict[int, str]]:
     if isinstance(pictures, np.ndarray):
         return pictures, {}
-    seen, faults = [], {}
+    preprocessed, errors = [], {}
     for row, picture in enumerate(pictures):
-        found = preprocess_or_reason(picture, choices.max_pixels, spec, choices.mode)
+        found = preprocess_or_reason(picture, options.max_pixels, spec, options.mode)
         if isinstance(found, str):
-            faults[row] = display_name(found)
+            errors[row] = display_name(found)
         else:
-            seen.append(found)
-    return seen, faults
+            preprocessed.append(found)
+    return preprocessed, errors
 
 
 def preprocess_or_reason(
@@ -112,16 +112,16 @@ def preprocess_or_reason(
         return str(error)
 
 
-def _stacked(
-    seen: Images | list[PreprocessedImage], spec: ImageSpec
+def _stack(
+    preprocessed: Images | list[PreprocessedImage], spec: ImageSpec
 ) -> tuple[Images, Sequence[Preprocessing]]:
     """Return images (M, C, H, W) and the preprocessing of each."""
-    if isinstance(seen, np.ndarray):
-        return seen, [PLAIN[spec.pipeline]] * len(seen)
-    images = np.zeros((len(seen), *spec.shape), np.uint8)  # (M, C, H, W)
-    for image, (pixels, _) in zip(images, seen, strict=True):
+    if isinstance(preprocessed, np.ndarray):
+        return preprocessed, [PLAIN[spec.pipeline]] * len(preprocessed)
+    images = np.zeros((len(preprocessed), *spec.shape), np.uint8)  # (M, C, H, W)
+    for image, (pixels, _) in zip(images, preprocessed, strict=True):
         image[:] = pixels
-    return images, [preprocessing for _, preprocessing in seen]
+    return images, [preprocessing for _, preprocessing in preprocessed]
 
 
 def _probabilities(model: OnnxModel, images: Images) -> NDArray[np.float32]:
@@ -130,14 +130,14 @@ def _probabilities(model: OnnxModel, images: Images) -> NDArray[np.float32]:
     return np.concatenate([np.zeros((0, len(model.labels)), np.float32), *runs])  # (M, K)
 
 
-def _watched(
+def _score(
     model: OnnxModel, images: Images
 ) -> tuple[NDArray[np.float64] | None, Mapping[int, str]]:
     """Return each image's distance from the training set, (M,), and hints for unusual images."""
     statistics = model.input_statistics
     if statistics is None or not len(images):
         return None, {}
-    shifts = statistics.mahalanobis_distances(images, WATCHED).astype(np.float64)  # (M,)
+    shifts = statistics.mahalanobis_distances(images, SCORED_AT_ONCE).astype(np.float64)  # (M,)
     unusual = np.flatnonzero(shifts > 1)
     found = explain_outliers(statistics, images[unusual, 0])
     return shifts.round(3), dict(zip(unusual.tolist(), found, strict=True))

@@ -46,7 +46,7 @@ class Done(NamedTuple):
     """The totals of a job."""
 
     rows: int  # written by this run
-    faults: int  # rows without an answer
+    errors: int  # rows without an answer
     skipped: Skipped
 
 
@@ -65,9 +65,12 @@ def run(settings: ServiceSettings, job: Job, counter: Counter) -> Done:
         ModelError: the model cannot be served.
         OutputError: the results cannot be written.
     """
-    # Ray's nodes have the requested device; this process may not.
+    # Ray's nodes have the requested device; this process may not. It only checks the model, and the
+    # processes that classify have one processor each.
     by_ray = job.engine == "ray"
-    here = settings.model_copy(update={"device": "cpu"}) if by_ray else settings
+    here = settings.model_copy(
+        update={"threads": 1, "device": "cpu" if by_ray else settings.device}
+    )
     content = read_model(settings.model)
     model = load_model(here, content)
     device = settings.device if by_ray else model.device
@@ -79,19 +82,19 @@ def run(settings: ServiceSettings, job: Job, counter: Counter) -> Done:
         claim_output(job.out, _made_of(settings, job, content), job.resume)
     tune_malloc_for_batch()
     with _ended_by_sigterm(), _opened(job.out, open_them) as results:
-        choices = ClassifyOptions(
-            results.layout, settings.max_image_pixels, job.mode, settings.watch
+        options = ClassifyOptions(
+            results.encoder, settings.max_image_pixels, job.mode, settings.watch
         )
-        rows = faults = 0
+        rows = errors = 0
         skipped = Skipped()
         with counter(results.rows) as count:
             shards = find_shards(job.arguments, skipped, model.signature.image, job.column)
-            for piece in _pieces(job, shards, results, content, device, choices, skipped):
+            for encoded in _classified(job, shards, results, content, device, options, skipped):
                 with _written_to(job.out):
-                    results.write(piece)
-                rows, faults = rows + piece.rows, faults + piece.faults
-                count(piece.rows)
-    return Done(rows, faults, skipped)
+                    results.write(encoded)
+                rows, errors = rows + encoded.rows, errors + encoded.errors
+                count(encoded.rows)
+    return Done(rows, errors, skipped)
 
 
 @contextmanager
@@ -114,27 +117,27 @@ def _written_to(out: Path) -> Iterator[None]:
         raise OutputError(f"--out {out}: {error.strerror or error}") from error
 
 
-def _pieces(
+def _classified(
     job: Job,
     shards: Iterator[Shard],
     results: Results,
     content: bytes,
     device: Device,
-    choices: ClassifyOptions,
+    options: ClassifyOptions,
     skipped: Skipped,
 ) -> Iterator[EncodedRows]:
     if job.engine == "ray":
         from service.offline.ray_engine import classify_on_ray
 
         return classify_on_ray(
-            shards, results.rows, results.last, skipped, content, device, choices, job.processes
+            shards, results.rows, results.last, skipped, content, device, options, job.processes
         )
     from service.offline.process_pool import classify_locally
 
     # Several processes would only wait for each other on one GPU.
     processes = job.processes or (1 if device == "cuda" else len(os.sched_getaffinity(0)))
     work = remaining_chunks(shards, results.rows, results.last, skipped)
-    return classify_locally(work, content, device, choices, processes)
+    return classify_locally(work, content, device, options, processes)
 
 
 def _made_of(settings: ServiceSettings, job: Job, content: bytes) -> dict[str, object]:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from service.errors import EngineError
 from service.malloc import tune_malloc_for_batch
 from service.offline.background_process import start
-from service.offline.classify_chunk import CUDA_BATCH, ClassifyOptions, EncodedRows, classify_block
+from service.offline.classify_chunk import CUDA_BATCH, ClassifyOptions, EncodedRows, classify_batch
 from service.offline.inputs.types import Chunk, ImageBatch
 from service.runtime.onnx_model import open_model
 from service.settings import Device
@@ -39,12 +39,12 @@ class _Worker(NamedTuple):
 
     process: multiprocessing.process.BaseProcess
     work: Connection
-    pieces: Connection
-    turns: deque[int]  # sequence numbers of its chunks
+    results_pipe: Connection
+    pending: deque[int]  # sequence numbers of its chunks
 
 
 def classify_locally(
-    work: Iterable[Work], content: bytes, device: Device, choices: ClassifyOptions, processes: int
+    work: Iterable[Work], content: bytes, device: Device, options: ClassifyOptions, processes: int
 ) -> Iterator[EncodedRows]:
     """Classify chunks in several processes; yield their rows in order.
 
@@ -52,7 +52,7 @@ def classify_locally(
         work: each chunk, and how many of its first images to skip.
         content: the bytes of the model file.
         device: a value of `FASHION_DEVICE`.
-        choices: the options for all images.
+        options: the options for all images.
         processes: number of processes.
 
     Raises:
@@ -64,7 +64,7 @@ def classify_locally(
     results = OrderedResults(workers)
     try:
         for worker in workers:  # they all start in parallel: each send waits for its reader
-            worker.work.send((content, device, choices))
+            worker.work.send((content, device, options))
         for item in work:
             message = pickle.dumps(item)
             while results.pending and results.pending_bytes + len(message) > HELD_BYTES:
@@ -84,7 +84,7 @@ def classify_locally(
             worker.work.close()  # this ends the process at once
         for worker in workers:
             worker.process.join()
-            worker.pieces.close()
+            worker.results_pipe.close()
 
 
 class OrderedResults:
@@ -110,9 +110,9 @@ class OrderedResults:
 
     def request(self, message: bytes) -> None:
         """Send a chunk, pickled as Work, to the process with the least work."""
-        worker = min(self._workers, key=lambda one: len(one.turns))
+        worker = min(self._workers, key=lambda one: len(one.pending))
         worker.work.send_bytes(message)
-        worker.turns.append(self._requested)
+        worker.pending.append(self._requested)
         self._sizes.append(len(message))
         self._requested += 1
 
@@ -139,44 +139,44 @@ def drop_first(batch: ImageBatch, count: int) -> ImageBatch:
 def _start() -> _Worker:
     context = multiprocessing.get_context("spawn")
     theirs, work = context.Pipe(duplex=False)
-    pieces, ours = context.Pipe(duplex=False)
+    results_pipe, ours = context.Pipe(duplex=False)
     if hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux
         with suppress(OSError):  # with many pipes each gets less; it still works, but slower
-            fcntl.fcntl(pieces.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            fcntl.fcntl(results_pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     process = context.Process(target=_classify_all, args=(theirs, ours), daemon=True)
     start(process)
     theirs.close()
     ours.close()  # so that reading ends when the process ends
-    return _Worker(process, work, pieces, deque())
+    return _Worker(process, work, results_pipe, deque())
 
 
 def _receive_some(workers: Iterable[_Worker]) -> Iterator[tuple[int, EncodedRows]]:
     """Wait for rows; yield those that have arrived with their sequence numbers."""
-    ready = wait([worker.pieces for worker in workers])
+    ready = wait([worker.results_pipe for worker in workers])
     for worker in workers:
-        if worker.pieces in ready:
-            found: tuple[int, int] | Exception = worker.pieces.recv()
+        if worker.results_pipe in ready:
+            found: tuple[int, int] | Exception = worker.results_pipe.recv()
             if isinstance(found, Exception):
                 raise found
-            yield worker.turns.popleft(), EncodedRows(*found, worker.pieces.recv_bytes())
+            yield worker.pending.popleft(), EncodedRows(*found, worker.results_pipe.recv_bytes())
 
 
-def _classify_all(work: Connection, pieces: Connection) -> None:
+def _classify_all(work: Connection, results_pipe: Connection) -> None:
     """Classify chunks in a worker process until the parent closes its pipe or ends."""
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()  # the common arguments, then Work
     threading.Thread(target=_receive, args=(work, waiting), daemon=True).start()
     try:
-        content, device, choices = waiting.get()
+        content, device, options = waiting.get()
         model = open_model(content, device, CUDA_BATCH)
         tune_malloc_for_batch()
         gc.freeze()  # objects that exist now stay, and need no collection
         while True:
             chunk, existing_rows = waiting.get()
-            piece = classify_block(model, drop_first(chunk.read(), existing_rows), choices)
-            pieces.send((piece.rows, piece.faults))
-            pieces.send_bytes(piece.content)  # pickling would copy it at both ends
+            encoded = classify_batch(model, drop_first(chunk.read(), existing_rows), options)
+            results_pipe.send((encoded.rows, encoded.errors))
+            results_pipe.send_bytes(encoded.content)  # pickling would copy it at both ends
     except Exception as error:  # for the parent to raise
-        pieces.send(error)
+        results_pipe.send(error)
 
 
 def _receive(work: Connection, waiting: "queue.SimpleQueue[Any]") -> None:

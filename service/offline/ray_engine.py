@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from service.errors import EngineError, InputError, ModelError, ServiceError
 from service.malloc import tune_malloc_for_batch
-from service.offline.classify_chunk import CUDA_BATCH, ClassifyOptions, EncodedRows, classify_block
+from service.offline.classify_chunk import CUDA_BATCH, ClassifyOptions, EncodedRows, classify_batch
 from service.offline.inputs.discovery import (
     check_no_rows_left,
     check_resume_point,
@@ -50,7 +50,7 @@ class Work(NamedTuple):
     rows: int
     last: str | None  # the name in the last of these rows
 
-    def spans(self, skipped: Skipped) -> Iterator[tuple[Chunk, int]]:
+    def chunks(self, skipped: Skipped) -> Iterator[tuple[Chunk, int]]:
         """Return its chunks that have no row yet; see `remaining_chunks`."""
         return remaining_chunks([self.shard], self.rows, self.last, skipped)
 
@@ -59,10 +59,10 @@ class Classifier:
     """A Ray actor: loads the model once, and classifies one shard after another."""
 
     def __init__(
-        self, content: bytes, device: Device, choices: ClassifyOptions, folder: str
+        self, content: bytes, device: Device, options: ClassifyOptions, folder: str
     ) -> None:
         """Take the arguments of `classify_on_ray`, and the folder for relative file names."""
-        self._given = content, device, choices, folder
+        self._given = content, device, options, folder
         self._model: OnnxModel | None = None
 
     def __call__(self, batch: Mapping[str, Sequence[bytes]]) -> Iterator[dict[str, list[bytes]]]:
@@ -79,8 +79,8 @@ class Classifier:
         skipped = Skipped()
         try:
             work = pickle.loads(batch["work"][0])  # noqa: S301 (our own)
-            for piece in self._pieces(work, skipped):
-                yield _packed(piece)
+            for encoded in self._classified(work, skipped):
+                yield _packed(encoded)
             yield _packed(skipped)
         except InputError as error:
             yield _packed(error)
@@ -90,20 +90,20 @@ class Classifier:
             needed = "a node needs the input files under the same paths as here"
             yield _packed(EngineError(f"on {node}: {error}; {needed}"))
 
-    def _pieces(self, work: Work, skipped: Skipped) -> Iterator[EncodedRows]:
-        content, device, choices, folder = self._given
+    def _classified(self, work: Work, skipped: Skipped) -> Iterator[EncodedRows]:
+        content, device, options, folder = self._given
         if self._model is None:
             os.chdir(folder)  # an actor starts where its node's Ray did
             self._model = open_model(content, device, CUDA_BATCH)
             tune_malloc_for_batch()
         if path := getattr(work.shard, "path", None):
             Path(path).stat()  # if it is missing here, the node has an error, not the row
-        for chunk, rows in work.spans(skipped):
-            yield classify_block(self._model, drop_first(chunk.read(), rows), choices)
+        for chunk, rows in work.chunks(skipped):
+            yield classify_batch(self._model, drop_first(chunk.read(), rows), options)
 
 
-def _packed(piece: EncodedRows | Skipped | ServiceError) -> dict[str, list[bytes]]:
-    return {"piece": [pickle.dumps(piece)]}
+def _packed(encoded: EncodedRows | Skipped | ServiceError) -> dict[str, list[bytes]]:
+    return {"piece": [pickle.dumps(encoded)]}
 
 
 def classify_on_ray(
@@ -113,7 +113,7 @@ def classify_on_ray(
     skipped: Skipped,
     content: bytes,
     device: Device,
-    choices: ClassifyOptions,
+    options: ClassifyOptions,
     processes: int | None = None,
 ) -> Iterator[EncodedRows]:
     """Classify shards on the cluster at `RAY_ADDRESS`, or on a local Ray if it is not set.
@@ -126,7 +126,7 @@ def classify_on_ray(
         content: the bytes of the model file.
         device: a value of `FASHION_DEVICE`; unless it is `cpu`, each actor gets a GPU if Ray has
             GPUs.
-        choices: the options for all images.
+        options: the options for all images.
         processes: number of actors; None for one per processor or GPU.
 
     Raises:
@@ -140,16 +140,16 @@ def classify_on_ray(
     with _joined(processes):
         from ray.exceptions import RayError
 
-        arguments = content, device, choices, str(Path.cwd())
+        arguments = content, device, options, str(Path.cwd())
         try:
             for row in _pipeline(works, arguments, device, processes).iter_rows():
-                piece = pickle.loads(row["piece"])  # noqa: S301 (our own)
-                if isinstance(piece, ServiceError):
-                    raise piece
-                if isinstance(piece, Skipped):
-                    skipped.update(piece)
+                encoded = pickle.loads(row["piece"])  # noqa: S301 (our own)
+                if isinstance(encoded, ServiceError):
+                    raise encoded
+                if isinstance(encoded, Skipped):
+                    skipped.update(encoded)
                 else:
-                    yield piece
+                    yield encoded
         except RayError as error:
             cause = getattr(error, "cause", None)  # what an actor raised
             reason = f"{type(cause).__name__}: {_lines(cause)[0]}" if cause else _lines(error)[-1]
@@ -182,7 +182,7 @@ def _rows_of_shard(shard: Shard, rows: int, last: str | None, skipped: Skipped) 
         InputError: the input has changed.
     """
     images = 0
-    for chunk in shard.spans(skipped):
+    for chunk in shard.chunks(skipped):
         if images + len(chunk) >= rows:
             check_resume_point(chunk, rows - images, last)
             return rows

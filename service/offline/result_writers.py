@@ -19,7 +19,12 @@ from service.offline.optional_pyarrow import pyarrow
 from service.offline.row_formats import ArrowEncoder, JSONLinesEncoder, arrow_schema
 from service.runtime.onnx_model import OnnxModel
 
-FEW_VALUES = ["label", "mode", "hint", "error"]  # columns that dictionary encoding makes small
+DICTIONARY_COLUMNS = [
+    "label",
+    "mode",
+    "hint",
+    "error",
+]  # columns that dictionary encoding makes small
 PART_ROWS, PART_SECONDS = 65_536, 30.0
 LINES_AT_ONCE = 2**20  # bytes
 JSON_SUFFIXES, PARQUET_SUFFIX = (".jsonl", ".ndjson"), ".parquet"
@@ -32,10 +37,10 @@ class Results(Protocol):
     last: str | None  # the name in the last row
 
     @property
-    def layout(self) -> RowEncoder:
+    def encoder(self) -> RowEncoder:
         """The row encoder that this writer needs."""
 
-    def write(self, piece: EncodedRows) -> None:
+    def write(self, encoded: EncodedRows) -> None:
         """Append rows."""
 
     def close(self) -> None:
@@ -63,13 +68,13 @@ def open_results(path: Path, model: OnnxModel, top_k: int | None) -> Callable[[]
 class JSONLinesFile:
     """A JSON lines file, with one line per row."""
 
-    def __init__(self, path: Path, layout: JSONLinesEncoder) -> None:
+    def __init__(self, path: Path, encoder: JSONLinesEncoder) -> None:
         """Open the file, and truncate it after its last complete line.
 
         Raises:
             InputError: the last complete line is not a row.
         """
-        self.layout = layout
+        self.encoder = encoder
         self._file: BinaryIO = path.open("r+b" if path.exists() else "w+b")
         self.rows, start, end = _whole_lines(self._file)
         self._file.seek(start)
@@ -81,11 +86,11 @@ class JSONLinesFile:
         self._file.truncate(end)
         self._file.seek(end)
 
-    def write(self, piece: EncodedRows) -> None:
+    def write(self, encoded: EncodedRows) -> None:
         """Append lines."""
-        self._file.write(piece.content)
+        self._file.write(encoded.content)
         self._file.flush()
-        self.rows += piece.rows
+        self.rows += encoded.rows
 
     def close(self) -> None:
         """Write all lines to disk and close the file."""
@@ -106,7 +111,7 @@ class ParquetFolder:
             InputError: a part is damaged or missing.
         """
         parquet = pyarrow().parquet
-        self.layout = ArrowEncoder()
+        self.encoder = ArrowEncoder()
         self._path, self._schema, self._parquet = path, schema, parquet
         path.mkdir(exist_ok=True)
         for torn in path.glob("part-*.parquet.tmp"):
@@ -124,11 +129,11 @@ class ParquetFolder:
         self._batches: list[Any] = []
         self._since = time.monotonic()
 
-    def write(self, piece: EncodedRows) -> None:
+    def write(self, encoded: EncodedRows) -> None:
         """Buffer rows, and write a part if there are enough."""
         pa = pyarrow()
-        self._batches.append(pa.ipc.read_record_batch(pa.py_buffer(piece.content), self._schema))
-        self.rows += piece.rows
+        self._batches.append(pa.ipc.read_record_batch(pa.py_buffer(encoded.content), self._schema))
+        self.rows += encoded.rows
         waiting = sum(map(len, self._batches))
         if waiting >= PART_ROWS or time.monotonic() - self._since > PART_SECONDS:
             self._write_part()
@@ -159,7 +164,9 @@ class ParquetFolder:
         torn = part.with_suffix(".parquet.tmp")
         with torn.open("wb") as file:
             table = pa.Table.from_batches(self._batches)
-            self._parquet.write_table(table, file, use_dictionary=FEW_VALUES, compression="zstd")
+            self._parquet.write_table(
+                table, file, use_dictionary=DICTIONARY_COLUMNS, compression="zstd"
+            )
             file.flush()
             os.fsync(file.fileno())
         torn.rename(part)

@@ -11,7 +11,7 @@ import orjson
 from numpy.typing import NDArray
 
 from service.inference.results import most_probable
-from service.offline.classify_chunk import Rows
+from service.offline.classify_chunk import ChunkResult
 from service.offline.optional_pyarrow import pyarrow
 from service.runtime.onnx_model import OnnxModel
 
@@ -34,18 +34,18 @@ class JSONLinesEncoder:
 
     top_k: int | None = None
 
-    def encode(self, model: OnnxModel, rows: Rows) -> bytes:
+    def encode(self, model: OnnxModel, rows: ChunkResult) -> bytes:
         """Return one line of JSON per row."""
         template, columns = self._columns(model, rows)
         lines = list(map(template.__mod__, zip(*columns, strict=True)))
-        for row, fault in sorted(rows.faults.items()):
-            lines.insert(row, orjson.dumps({"file": rows.names[row], "error": fault}) + b"\n")
+        for row, error in sorted(rows.errors.items()):
+            lines.insert(row, orjson.dumps({"file": rows.names[row], "error": error}) + b"\n")
         return b"".join(lines)
 
-    def _columns(self, model: OnnxModel, rows: Rows) -> tuple[bytes, list[Iterable[bytes]]]:
+    def _columns(self, model: OnnxModel, rows: ChunkResult) -> tuple[bytes, list[Iterable[bytes]]]:
         """Return the template of a line; for each of its placeholders, the values of all lines."""
         M, K = rows.probabilities.shape
-        names = [name for row, name in enumerate(rows.names) if row not in rows.faults]
+        names = [name for row, name in enumerate(rows.names) if row not in rows.errors]
         labels = [orjson.dumps(label) for label in model.labels]
         numbers = _numbers(rows.probabilities)  # M * K texts
         best = rows.probabilities.argmax(axis=1)  # (M,)
@@ -78,7 +78,7 @@ class JSONLinesEncoder:
 
 
 def _most_probable(
-    model: OnnxModel, rows: Rows, numbers: list[bytes], top_k: int
+    model: OnnxModel, rows: ChunkResult, numbers: list[bytes], top_k: int
 ) -> Iterator[bytes]:
     """Yield the most probable classes of each answer and their probabilities, as JSON."""
     for answer, values in enumerate(rows.probabilities):
@@ -113,11 +113,11 @@ def _inputs(shifts: NDArray[np.float64], hints: Mapping[int, str]) -> list[bytes
 class ArrowEncoder:
     """Arrow record batches of `arrow_schema`, in the Arrow IPC format."""
 
-    def encode(self, model: OnnxModel, rows: Rows) -> bytes:
+    def encode(self, model: OnnxModel, rows: ChunkResult) -> bytes:
         """Return the record batch as an IPC message."""
         pa = pyarrow()
         N = len(rows.names)
-        at = [row for row in range(N) if row not in rows.faults] if rows.faults else None
+        at = [row for row in range(N) if row not in rows.errors] if rows.errors else None
 
         def spread(values: Any, kind: Any) -> Any:
             """Return an array (N,): values at the rows with an answer, nulls elsewhere."""
@@ -149,7 +149,7 @@ class ArrowEncoder:
             columns |= {"shift": rows.shifts, "unusual": hint != "", "hint": hint}
         arrays = [pa.array(rows.names, pa.string())]
         arrays += [spread(values, schema.field(name).type) for name, values in columns.items()]
-        arrays.append(pa.array(_scatter(N, rows.faults, None), pa.string()))
+        arrays.append(pa.array(_scatter(N, rows.errors, None), pa.string()))
         batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
         return bytes(batch.serialize())
 

@@ -96,15 +96,15 @@ async def infer(request: Request) -> Response:
         max_bytes = data_plane.settings.max_body_bytes
         body = await read_body(request, max_bytes)
         header_length = header(request, LENGTH_NAME)
-        watch = timing(request.scope)
+        request_timing = timing(request.scope)
 
-        with watch.decoding():
+        with request_timing.decoding():
             if compressed:
                 body = await read_in_thread(inflate, body, encoding, max_bytes)
                 request.scope[INFLATED](len(body))
             parsed = await _parse(body, header_length, served.model.signature.image.shape)
         names = [output.name for output in parsed.outputs]
-        arrays = await served.infer(parsed.images, names, watch)  # (N, K) each
+        arrays = await served.infer(parsed.images, names, request_timing)  # (N, K) each
         if len(parsed.images) * len(served.model.labels) <= INLINE_RESPONSE_NUMBERS:
             return write_response(served.model, parsed, arrays)
         return await asyncio.to_thread(write_response, served.model, parsed, arrays)

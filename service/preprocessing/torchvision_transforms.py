@@ -7,16 +7,15 @@ Source: torchvision, `transforms/functional.py`: `_compute_resized_output_size`,
 """
 
 from contextlib import suppress
-from math import ceil, floor
+from math import ceil, floor, sqrt
 
 from PIL import ExifTags, Image
 
-from service.preprocessing.fashion_mnist import flatten, reduce_in_bands
+from service.preprocessing.fashion_mnist import GAMMA_EXPONENT, flatten, reduce_in_bands
 from service.signature import ImageSpec
 
-# A picture whose mode has to be converted is first reduced to so many times its final size, so that
-# the conversion takes little memory; a large JPEG is decoded at no less than so many times.
-WORKING_FACTOR, DRAFT_FACTOR = 4, 8
+DRAFT_FACTOR = 8  # a large JPEG is decoded at no less than so many times its final size
+CONVERTED_PIXELS = 2**22  # a picture whose mode is converted is first reduced to this; it is enough
 DIRECT = ("L", "RGB")  # modes that are resized without conversion
 
 # Each value of EXIF's Orientation (CIPA DC-008, section 4.6.5) as what makes the picture upright,
@@ -108,7 +107,7 @@ def _within(box: Box, reduced: int, size: Size) -> Box:
 
 def _resized(image: Image.Image, size: Size, box: Box) -> Image.Image:
     """Return the part `box` of an image resized, in a mode without transparency."""
-    if image.mode not in DIRECT or image.has_transparency_data:
+    if image.mode not in DIRECT or image.has_transparency_data or GAMMA_EXPONENT in image.info:
         image, box = _converted(image, size, box)
     return image.resize(size, Image.Resampling.BILINEAR, box)
 
@@ -120,16 +119,15 @@ def _converted(image: Image.Image, size: Size, box: Box) -> tuple[Image.Image, B
     reach_x, reach_y = (right - left) / size[0], (bottom - top) / size[1]
     first = max(0, floor(left - reach_x)), max(0, floor(top - reach_y))
     last = min(image.width, ceil(right + reach_x)), min(image.height, ceil(bottom + reach_y))
-    part = image.crop((*first, *last))
-    most = WORKING_FACTOR * size[0], WORKING_FACTOR * size[1]
-    working = min(part.width, most[0]), min(part.height, most[1])
-    scale_x, scale_y = working[0] / part.width, working[1] / part.height
-    if working != part.size:
-        part = reduce_in_bands(part, working)
-    moved = (
+    width, height = last[0] - first[0], last[1] - first[1]
+    most = max(CONVERTED_PIXELS, 4 * size[0] * size[1])
+    scale = min(1.0, sqrt(most / (width * height)))
+    working = max(1, round(scale * width)), max(1, round(scale * height))
+    part = flatten(reduce_in_bands(image, working, (*first, *last)))
+    scale_x, scale_y = working[0] / width, working[1] / height
+    return part, (
         (left - first[0]) * scale_x,
         (top - first[1]) * scale_y,
         min((right - first[0]) * scale_x, working[0]),
         min((bottom - first[1]) * scale_y, working[1]),
     )
-    return flatten(part), moved

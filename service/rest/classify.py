@@ -39,12 +39,12 @@ async def classify(request: Request) -> Response:
     with data_plane.served as served:  # to the end, for the next model may have another shape
         signature = served.model.signature
         content, (mode, top_k) = await read_upload(request, settings.max_body_bytes, signature)
-        watch, decoders = timing(request.scope), request.app.state.decoders
-        with watch.decoding():
+        request_timing, decoders = timing(request.scope), request.app.state.decoders
+        with request_timing.decoding():
             seen = await preprocess_async(
                 content, decoders, settings.max_image_pixels, signature.image, mode
             )
-        (answer,) = await served.classify([seen], watch, top_k)
+        (answer,) = await served.classify([seen], request_timing, top_k)
     return json_response(answer)
 
 
@@ -55,12 +55,12 @@ async def classify_batch(request: Request) -> Response:
     with data_plane.served as served:
         signature = served.model.signature
         uploads, (mode, top_k) = await read_uploads(request, settings.max_body_bytes, signature)
-        watch, decoders = timing(request.scope), request.app.state.decoders
-        with watch.decoding():
+        request_timing, decoders = timing(request.scope), request.app.state.decoders
+        with request_timing.decoding():
             seen = await preprocess_batch(
                 uploads, decoders, settings.max_image_pixels, signature.image, mode
             )
-        answer = await served.classify(seen, watch, top_k)
+        answer = await served.classify(seen, request_timing, top_k)
     return json_response(answer)
 
 

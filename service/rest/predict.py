@@ -36,13 +36,13 @@ async def predict(request: Request) -> Response:
         )
     with data_plane.served as served:
         body = await read_plain_body(request, data_plane.settings.max_body_bytes)
-        watch, spec = timing(request.scope), served.model.signature.image
-        with watch.decoding():
+        request_timing, spec = timing(request.scope), served.model.signature.image
+        with request_timing.decoding():
             if len(body) <= INLINE_PREDICT_BYTES:
                 images = read_images(body, spec)  # (N, C, H, W)
             else:
                 images = await read_in_thread(read_images, body, spec)
-        answer = await served.predict(images, watch)
+        answer = await served.predict(images, request_timing)
     return json_response(answer)
 
 

@@ -11,25 +11,26 @@ CPU = "CPUExecutionProvider"
 CUDA_FAILURE = re.compile(r"CU[A-Z]+ failure \d+: [^;]*[^; ]")  # of CUDA, cuBLAS or cuDNN
 
 
-def cpu_session(model: bytes) -> ort.InferenceSession:
-    """Return a session on the CPU.
+def cpu_session(model: bytes, threads: int = 1) -> ort.InferenceSession:
+    """Return a session on the CPU, a run of which uses so many threads.
 
     Raises:
         ModelError: the bytes are not an ONNX model.
     """
     try:
-        return ort.InferenceSession(model, session_options(), providers=[CPU])
+        return ort.InferenceSession(model, session_options(threads=threads), providers=[CPU])
     except Exception as error:  # ONNX Runtime's exceptions have no common base class
         raise ModelError(
             f"the model is not an ONNX model that can be run here: {one_line(error)}"
         ) from error
 
 
-def session_options(entries: Mapping[str, str] | None = None) -> ort.SessionOptions:
+def session_options(
+    entries: Mapping[str, str] | None = None, threads: int = 1
+) -> ort.SessionOptions:
     """Return the options of every session, with configuration entries of ONNX Runtime."""
     options = ort.SessionOptions()
-    # One image takes 36 us: to give parts of it to other threads takes longer.
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     for key, value in (entries or {}).items():
         options.add_session_config_entry(key, value)

@@ -40,7 +40,7 @@ class Supervisor(Arbiter):
             watcher.env[REPLACED] = str(-watcher.numprocesses)
             watcher.spawn_process = partial(_try_to_start, watcher.spawn_process)
             watcher.hooks["before_spawn"] = _before_spawn
-            watcher.hooks["after_spawn"] = _take_hangups
+            watcher.hooks["after_spawn"] = _unblock_sighup
 
     def start(self, cb: Callable[[Any], Any] | None = None) -> None:
         """Run until stopped; `say` replaces the line that BentoML would log."""
@@ -128,6 +128,6 @@ def _before_spawn(watcher: Any, **_: Any) -> bool:
     return True
 
 
-def _take_hangups(**_: Any) -> bool:
+def _unblock_sighup(**_: Any) -> bool:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     return True

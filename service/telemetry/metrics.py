@@ -1,5 +1,6 @@
 """The Prometheus metrics. Label values come from short lists, whatever clients send."""
 
+import json
 import os
 from collections import deque
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from service.telemetry.flusher import FLUSHER
-from service.telemetry.multiprocess import MULTIPROC_DIR_VARIABLE
+from service.telemetry.multiprocess import CLASS_BYTES, MULTIPROC_DIR_VARIABLE
 
 
 class BulkHistogram(Histogram):
@@ -90,7 +91,13 @@ BATCHES = BulkHistogram(
     "Images in one run of the model.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
 )
-PREDICTIONS = Counter("fashion_predictions", "Images classified, by predicted class.", ["label"])
+PREDICTIONS = Counter(
+    "fashion_predictions",
+    "Images classified, by predicted class; of the classes beyond the first thousand together.",
+    ["label"],
+)
+MOST_CLASSES, OTHER_CLASSES = 1000, "other classes"
+COUNTER_BYTES = 400  # of one class in the client's file, beside its name; rounded up
 REQUESTS_IN_FLIGHT = Gauge(
     "fashion_requests_in_hand",
     "In-flight requests, averaged over about 10 seconds.",
@@ -113,12 +120,37 @@ def set_model_info(model: ModelLabels, before: ModelLabels | None = None) -> Non
     MODEL_INFO.labels(*model).set(1)
 
 
+class _ClassCounters:
+    """The counters of the classes of all models that this worker has served.
+
+    A counter is never freed, and its file has a fixed size (`multiprocess.preallocate`). Once there
+    are too many, or their names are too long, further classes share one.
+    """
+
+    def __init__(self) -> None:
+        self._own: dict[str, Counter] = {}
+        self._bytes = 0
+
+    def find(self, label: str) -> Counter:
+        """Return the counter of a class."""
+        if label not in self._own:
+            size = COUNTER_BYTES + len(json.dumps(label))
+            if len(self._own) == MOST_CLASSES or self._bytes + size > CLASS_BYTES:
+                return PREDICTIONS.labels(OTHER_CLASSES)
+            self._bytes += size
+            self._own[label] = PREDICTIONS.labels(label)
+        return self._own[label]
+
+
+_COUNTERS = _ClassCounters()
+
+
 class RunCounter:
     """Count the runs of a model, their images and the predicted classes."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         """Count by labels (K,), the names of the model's classes."""
-        self._counters = [PREDICTIONS.labels(label) for label in labels]
+        self._counters = [_COUNTERS.find(label) for label in labels]
         self._runs: deque[NDArray[np.float32]] = deque()
 
     def add(self, found: NDArray[np.float32]) -> None:

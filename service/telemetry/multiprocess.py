@@ -23,8 +23,15 @@ if sys.platform != "win32":
 logger = logging.getLogger("bentoml.fashion_lenet")
 
 MULTIPROC_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-KINDS = ("counter", "gauge_livemax", "gauge_livemostrecent", "gauge_livesum", "histogram")
 BYTES = 256 * 1024  # all routes with all statuses take 70 KB
+CLASS_BYTES = 768 * 1024  # of counters for a model's classes, beside the others
+KINDS = {
+    "counter": BYTES + CLASS_BYTES,
+    "gauge_livemax": BYTES,
+    "gauge_livemostrecent": BYTES,
+    "gauge_livesum": BYTES,
+    "histogram": BYTES,
+}
 LOCK = "lock"
 
 
@@ -82,10 +89,10 @@ def preallocate() -> None:
     if MULTIPROC_DIR_VARIABLE not in os.environ:
         return
     folder = Path(os.environ[MULTIPROC_DIR_VARIABLE])
-    mine = [folder / f"{kind}_{os.getpid()}.db" for kind in KINDS]
+    mine = {folder / f"{kind}_{os.getpid()}.db": size for kind, size in KINDS.items()}
     try:
-        for path in mine:
-            _allocate(path)
+        for path, size in mine.items():
+            _allocate(path, size)
         for path in folder.glob("gauge_live*.db"):
             if not psutil.pid_exists(int(path.stem.rpartition("_")[2])):
                 path.unlink(missing_ok=True)  # another worker may do the same
@@ -96,7 +103,7 @@ def preallocate() -> None:
         logger.warning("Each worker counts for itself in /metrics: %s", error)
 
 
-def _allocate(path: Path) -> None:
+def _allocate(path: Path, size: int) -> None:
     with path.open("ab") as file:
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, BYTES)
+            os.posix_fallocate(file.fileno(), 0, size)

@@ -14,8 +14,8 @@ from tests.benchmarks.rehearsal import BENTOML, rehearse
 from tests.serving import ROOT
 
 ROWS = {
-    *("service", "service on the CPU", "service, sizes changing"),
-    *("torch, unfolded", "torch, folded"),
+    *("service", "service, the GPU alone", "service on the CPU", "service, sizes changing"),
+    *("CUDA graphs", "torch, unfolded", "torch, folded"),
 }
 
 
@@ -45,9 +45,14 @@ def test_the_tests_for_a_gpu_pass_on_the_cpu_in_its_place() -> None:
 def test_every_figure_is_there(tmp_path: Path) -> None:
     out = tmp_path / "gpu.json"
     sizes = ("--batches", "1,3", "--connections", "1,2", "--seconds", "0.02", "--images", "50")
-    rehearse("http.gpu", "--device", "cpu", *sizes, "--bentoml", str(BENTOML), "--out", str(out))
+    options = ("--device", "cpu", "--no-compile", "--bentoml", str(BENTOML), "--out", str(out))
+    printed = rehearse("http.gpu", *sizes, *options)
+    assert "| service, the GPU alone | " in printed
+    assert out.with_suffix(".png").stat().st_size > 10_000
     found = json.loads(out.read_text())
     assert {"device", "torch", "onnxruntime", "python"} <= found["on"].keys()
+    assert found["start"]["smallest_on_gpu"] >= 1
+    assert found["nodes"] == {"CPUExecutionProvider": 20}
     for differences in (found["differences"]["TF32 off"], found["differences"]["TF32 on"]):
         assert [row["batch"] for row in differences] == [1, 3]
         assert all(row["largest"] < 1e-4 and row["classes"] == 0 for row in differences)

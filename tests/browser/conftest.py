@@ -1,4 +1,4 @@
-"""A real server, Debian's Chromium, and a page that may neither complain nor call elsewhere."""
+"""Debian's Chromium, and a page that may neither complain nor call elsewhere."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,15 +10,9 @@ from PIL import Image, ImageOps
 from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
 
 from tests.browser.shown import SAMPLES
-from tests.serving import Server, serving
+from tests.serving import Server
 
 PERMISSIONS = ["clipboard-read", "clipboard-write"]
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("server"), FASHION_DEVICE="cpu") as server:
-        yield server
 
 
 # Not for the whole session: Playwright's event loop would run beside that of other tests.

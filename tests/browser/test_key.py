@@ -38,7 +38,8 @@ def test_it_asks_for_a_key_and_then_answers_what_was_asked(
 ) -> None:
     asked: list[str] = []
     locked.on("request", lambda request: asked.append(request.url))
-    expect(locked.get_by_label("API key")).to_have_count(0)
+    expect(locked.get_by_label("API key")).to_be_visible()  # the model is not for everybody
+    assert "Coat" not in locked.content()
     choose(locked, photo)
     await_answer(locked)
     expect(locked.locator("#error")).to_have_text("This service asks for an API key.")
@@ -59,22 +60,18 @@ def test_it_asks_for_a_key_and_then_answers_what_was_asked(
 def test_the_key_lasts_as_long_as_the_tab(
     locked: Page, context: BrowserContext, closed: Server
 ) -> None:
-    locked.get_by_role("button", name="Bag").click()
-    await_answer(locked)
     give(locked, KEY)
+    locked.get_by_role("button", name="Bag").click()
     expect(locked.locator("#verdict")).to_contain_text("Bag")
     locked.reload()
     locked.get_by_role("button", name="Coat").click()
     assert shown(locked).label == "Coat"
     another = context.new_page()
     another.goto(f"{closed.url}/ui")
-    another.get_by_role("button", name="Coat").click()
     expect(another.get_by_label("API key")).to_be_visible()
 
 
 def test_what_can_be_no_key_is_not_sent(locked: Page) -> None:
-    locked.get_by_role("button", name="Bag").click()
-    await_answer(locked)
     for key in ("short", "with spaces in the middle", "schl\u00fcssel-der-keiner-ist"):
         give(locked, key)
         expect(locked.get_by_label("API key")).to_be_visible()

@@ -56,7 +56,8 @@ FOCUSED = """() => {
 
 def test_it_has_a_language_a_title_and_headings_in_order(page: Page) -> None:
     assert page.locator("html").get_attribute("lang") == "en"
-    assert page.title() == "Fashion LeNet-BN: try it"
+    page.get_by_role("button", name="Bag").wait_for()  # the model has come
+    assert page.title() == "fashion_lenet: try it"
     page.get_by_role("button", name="Bag").click()
     shown(page)
     levels = page.locator("h1, h2, h3").evaluate_all("found => found.map(h => +h.tagName[1])")
@@ -90,7 +91,7 @@ def test_the_keyboard_reaches_every_control_and_shows_where_it_is(page: Page) ->
     samples = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"]
     samples += ["Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
     before, after = ["API documentation", "file"], ["pen", "clear", "mode", "copy", "download"]
-    assert reached == [*before, *samples, *after, "MIT licence"]
+    assert reached == [*before, *samples, *after]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -155,7 +156,7 @@ def test_the_policy_stops_inline_scripts_and_other_hosts(page: Page, complaints:
           return fetch("http://127.0.0.2:1/").catch(() => {});
         }"""
     )
-    assert page.title() == "Fashion LeNet-BN: try it"
+    assert page.title() == "fashion_lenet: try it"
     for directive in ("script-src 'self'", "style-src 'self'", "connect-src 'self'"):
         assert any(directive in text for text in complaints), complaints
     complaints.clear()
@@ -167,4 +168,4 @@ def test_it_works_below_a_proxys_path(page: Page) -> None:
         "all => all.map(e => e.getAttribute('src') ?? e.getAttribute('href'))"
     )
     assert links
-    assert all(link.startswith("./") for link in links)
+    assert all(link.startswith(("./", "blob:")) for link in links)

@@ -28,8 +28,9 @@ from tests.hostile.numbers import HEADER_LENGTH, IMAGE, INFER, asks, binary, of
 from tests.service.pictures import FASHION, encode, read_image, save
 from tests.service.preprocessing.variants import every_file
 from tests.serving import Server
+from tests.thorough import examples
 
-MANY = settings(max_examples=1000, derandomize=True)
+MANY = settings(max_examples=examples(300, thorough=1000), derandomize=True)
 FEW = settings(max_examples=150, derandomize=True)
 
 # As the service itself has it, where pytest would make errors of them.

@@ -1,4 +1,4 @@
-"""The real test set, the released model, and one server that the tests of HTTP share."""
+"""The real test set, the released model, and a client of the server that all share."""
 
 import gzip
 import warnings
@@ -17,7 +17,7 @@ with warnings.catch_warnings():  # importing BentoML warns of what it imports
 
 from service.settings import RELEASED_MODEL
 from tests.service.pictures import encode
-from tests.serving import ROOT, Server, serving
+from tests.serving import ROOT, Server
 
 IMAGES = ROOT / "tests" / "data" / "t10k-images-idx3-ubyte.gz"
 LABELS = ROOT / "tests" / "data" / "t10k-labels-idx1-ubyte.gz"
@@ -39,13 +39,6 @@ def labels() -> NDArray[np.uint8]:
 def session() -> ort.InferenceSession:
     """The released model, run by ONNX Runtime alone: what every answer is held against."""
     return ort.InferenceSession(RELEASED_MODEL, providers=["CPUExecutionProvider"])
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`bentoml serve`, as `make serve` runs it, on the CPU."""
-    with serving(tmp_path_factory.mktemp("server"), FASHION_DEVICE="cpu") as server:
-        yield server
 
 
 @pytest.fixture

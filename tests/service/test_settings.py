@@ -89,7 +89,7 @@ def test_variables_of_others_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     [
         *(("DEVICE", value) for value in ("gpu", "CUDA", "cuda:0")),
         *(("MAX_BODY_BYTES", value) for value in ("0", "-1", "ten", "1.5", "1073741825")),
-        *(("MAX_IMAGE_PIXELS", value) for value in ("783", "many", "1000000001")),
+        *(("MAX_IMAGE_PIXELS", value) for value in ("0", "many", "1000000001")),
         *(("WATCH", value) for value in ("maybe", "2")),
         *(("METRICS_PORT", value) for value in ("0", "65536", "many", "tcp://10.0.0.7:80")),
         *(("CORS_ORIGINS", value) for value in ("shop.example", "https://shop.example/")),

@@ -15,8 +15,8 @@ from service.offline.inputs.image_files import Skipped, Unreadable, is_file, is_
 from service.offline.inputs.parquet import PARQUET, Parquet
 from service.offline.inputs.tar import USTAR, USTAR_AT, Tar
 from service.offline.inputs.types import (
-    READING_FAULTS,
-    SPAN_FILES,
+    CHUNK_FILES,
+    READING_ERRORS,
     Chunk,
     ImageBatch,
     Shard,
@@ -35,10 +35,10 @@ class Files:
 
     paths: tuple[str, ...]
 
-    def spans(self, skipped: Skipped) -> Iterator[Chunk]:
+    def chunks(self, skipped: Skipped) -> Iterator[Chunk]:
         """Yield the files in order, in chunks; none is skipped."""
-        for start in range(0, len(self), SPAN_FILES):
-            yield Files(self.paths[start : start + SPAN_FILES])
+        for start in range(0, len(self), CHUNK_FILES):
+            yield Files(self.paths[start : start + CHUNK_FILES])
 
     def __len__(self) -> int:
         """Return the number of files."""
@@ -102,7 +102,7 @@ def remaining_chunks(
         InputError: the input has changed: it has fewer images, or another name at the last row.
     """
     for shard in shards:
-        for chunk in shard.spans(skipped):
+        for chunk in shard.chunks(skipped):
             if 0 < rows <= len(chunk):
                 check_resume_point(chunk, rows, last)
             if rows < len(chunk):
@@ -147,7 +147,7 @@ def shards_of_file(
         file, _ = open_decompressed(argument)
         with file:
             head = file.read(512)
-    except READING_FAULTS:
+    except READING_ERRORS:
         return None  # the reason is reported when it is read as an image
     if head.startswith(tuple(MAGICS.values())):
         return IDX.all(argument, spec)

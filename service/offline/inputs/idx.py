@@ -15,7 +15,7 @@ import numpy as np
 
 from service.offline.inputs.image_files import Skipped
 from service.offline.inputs.types import (
-    READING_FAULTS,
+    READING_ERRORS,
     Chunk,
     ImageBatch,
     LoadedChunk,
@@ -28,7 +28,7 @@ from service.signature import ImageSpec
 
 # Unsigned bytes with three axes (N, H, W), or four (N, C, H, W).
 MAGICS = {3: b"\0\0\x08\x03", 4: b"\0\0\x08\x04"}
-SPAN_BYTES, SHARD_BYTES = 2048 * 28 * 28, 2**16 * 28 * 28  # of images
+CHUNK_BYTES, SHARD_BYTES = 2048 * 28 * 28, 2**16 * 28 * 28  # of images
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class IDX:
             with file:
                 head = file.read(_head(spec).size)
                 size = 0 if compressed else file.seek(0, os.SEEK_END)
-        except READING_FAULTS as error:
+        except READING_ERRORS as error:
             yield UnreadableInput(path, str(error))
             return
         if compressed:
@@ -64,12 +64,12 @@ class IDX:
         elif there > count or rest:
             yield UnreadableInput(path, _more(count))
 
-    def spans(self, skipped: Skipped) -> Iterator[Chunk]:
+    def chunks(self, skipped: Skipped) -> Iterator[Chunk]:
         """Yield the images in chunks, in order, up to the end or to where the file is cut off."""
         if self.stop is None:
             yield from self._held()
             return
-        step = max(1, SPAN_BYTES // self.spec.bytes)
+        step = max(1, CHUNK_BYTES // self.spec.bytes)
         for start in range(self.start, self.stop, step):
             yield Images(self.path, self.spec, start, min(start + step, self.stop))
 
@@ -80,15 +80,15 @@ class IDX:
             with file:
                 count, fault = _count(file.read(_head(self.spec).size), self.spec)
                 for content in _contents(file, count, self.spec):
-                    block = _block(self.path, self.spec, index, content)
-                    yield LoadedChunk(block)
-                    index += len(block.names)
+                    batch = _batch(self.path, self.spec, index, content)
+                    yield LoadedChunk(batch)
+                    index += len(batch.names)
                 if index < count:
                     fault = _cut_off(index)
                 # The checksum is after the last image, and is compared when the file ends.
                 elif not fault and file.read(1):
                     fault = _more(count)
-        except READING_FAULTS as error:
+        except READING_ERRORS as error:
             fault = f"the file is broken or cut off after {index:,} images: {error}"
         if fault:
             yield UnreadableInput(self.path, fault)
@@ -114,9 +114,9 @@ class Images:
             with Path(self.path).open("rb") as file:
                 file.seek(_head(self.spec).size + self.start * self.spec.bytes)
                 content = file.read(len(self) * self.spec.bytes)
-            block = _block(self.path, self.spec, self.start, content)
-            if len(block.names) == len(self):
-                return block
+            batch = _batch(self.path, self.spec, self.start, content)
+            if len(batch.names) == len(self):
+                return batch
         except OSError as error:
             fault = error.strerror or str(error)
         names = [display_name(f"{self.path}#{index}") for index in range(self.start, self.stop)]
@@ -150,7 +150,7 @@ def _pixels(axes: Sequence[int]) -> str:
 def _contents(file: BufferedIOBase, count: int, spec: ImageSpec) -> Iterator[bytes]:
     """Yield `count` images in pieces of whole ones, including those before a read error."""
     content = bytearray()
-    left, span = count * spec.bytes, max(1, SPAN_BYTES // spec.bytes) * spec.bytes
+    left, span = count * spec.bytes, max(1, CHUNK_BYTES // spec.bytes) * spec.bytes
     try:
         while left and (read := file.read1(min(left, span))):
             content += read
@@ -158,7 +158,7 @@ def _contents(file: BufferedIOBase, count: int, spec: ImageSpec) -> Iterator[byt
             while len(content) >= span:
                 yield bytes(content[:span])
                 del content[:span]
-    except READING_FAULTS:
+    except READING_ERRORS:
         if len(content) >= spec.bytes:
             yield bytes(content)
         raise
@@ -174,7 +174,7 @@ def _more(images: int) -> str:
     return f"the file has more data after the {images:,} images that its header states"
 
 
-def _block(path: str, spec: ImageSpec, start: int, content: bytes) -> ImageBatch:
+def _batch(path: str, spec: ImageSpec, start: int, content: bytes) -> ImageBatch:
     count = len(content) // spec.bytes
     images = np.frombuffer(content, np.uint8, count * spec.bytes)
     name = display_name(path)

@@ -29,7 +29,7 @@ class Parquet:
     spec: ImageSpec  # of the model's images
     column: str | None = None  # None for the only possible one
 
-    def spans(self, skipped: Skipped) -> Iterator[Chunk]:
+    def chunks(self, skipped: Skipped) -> Iterator[Chunk]:
         """Yield the images in chunks, in order, up to where the file is broken; none is skipped.
 
         Raises:
@@ -59,8 +59,8 @@ class Packed:
 
     def read(self) -> ImageBatch:
         """Return the images."""
-        block: ImageBatch = pickle.loads(self.content)  # noqa: S301 (our own)
-        return block
+        batch: ImageBatch = pickle.loads(self.content)  # noqa: S301 (our own)
+        return batch
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from service.signature import ImageSpec
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SPAN_BYTES = 16 * 2**20
+CHUNK_BYTES = 16 * 2**20
 NOTHING = "the row is empty"
 
 
@@ -72,7 +72,7 @@ def files(array: "pa.Array") -> Iterator[Sequence[bytes | str]]:
         if place not in made:
             buffer = None if place is None else values[place].as_buffer()
             size = len(buffer) if buffer is not None and len(buffer) <= MAX_FILE_BYTES else 0
-            if run and held + size > SPAN_BYTES:
+            if run and held + size > CHUNK_BYTES:
                 yield run
                 run, made, held = [], {}, 0
             made[place] = _file(buffer)

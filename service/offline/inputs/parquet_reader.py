@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from service.errors import InputError
-from service.offline.inputs.parquet_columns import SPAN_BYTES, Column, choose_column, files, images
+from service.offline.inputs.parquet_columns import CHUNK_BYTES, Column, choose_column, files, images
 from service.offline.inputs.types import ImageBatch, display_name
 from service.offline.optional_pyarrow import pyarrow
 from service.signature import ImageSpec
@@ -26,7 +26,7 @@ from service.signature import ImageSpec
 MEMORY = 2**30  # bytes, beyond the memory of the process at its start
 TOO_MUCH = f"the next row takes more than {MEMORY:,} bytes of memory"
 MAX_BATCH_CPU_SECONDS = 60  # of processor time for the next batch
-SPAN_ROWS = 1024
+CHUNK_ROWS = 1024
 AT_ONCE = 2**20  # bytes per read of the file
 IN_DICTIONARY = 128 * 2**20  # largest row group, in bytes, that is read with its dictionary
 NUMBER_BYTES = 4  # of Parquet's INT32
@@ -50,10 +50,10 @@ def serve(path: str, column: str | None, spec: ImageSpec, answers: Connection) -
             pyarrow()
             _limit_memory()
             _limit_time()
-            for block in _blocks(path, column, spec):
+            for batch in _batches(path, column, spec):
                 _limit_time()
-                content = pickle.dumps(block)
-                answers.send(len(block.names))
+                content = pickle.dumps(batch)
+                answers.send(len(batch.names))
                 answers.send_bytes(content)
         except InputError as error:
             end = error
@@ -85,7 +85,7 @@ def _lower(kind: int, limit: int) -> None:
         resource.setrlimit(kind, (limit, hard))
 
 
-def _blocks(path: str, name: str | None, spec: ImageSpec) -> Iterator[ImageBatch]:
+def _batches(path: str, name: str | None, spec: ImageSpec) -> Iterator[ImageBatch]:
     """Yield the images of a column in batches.
 
     Raises:
@@ -141,4 +141,4 @@ def _cost(group: Any, column: Column) -> _Cost:
         chunk = group.column(index)
         if f"{chunk.path_in_schema}.".startswith(f"{column.path}."):
             size += max(chunk.total_uncompressed_size, NUMBER_BYTES * chunk.num_values)
-    return _Cost(size, max(1, min(SPAN_ROWS, SPAN_BYTES * group.num_rows // max(1, size))))
+    return _Cost(size, max(1, min(CHUNK_ROWS, CHUNK_BYTES * group.num_rows // max(1, size))))

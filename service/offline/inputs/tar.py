@@ -20,8 +20,8 @@ from service.offline.inputs.tar_members import (
     read_content,
 )
 from service.offline.inputs.types import (
-    READING_FAULTS,
-    SPAN_FILES,
+    CHUNK_FILES,
+    READING_ERRORS,
     Chunk,
     ImageBatch,
     UnreadableInput,
@@ -30,7 +30,7 @@ from service.offline.inputs.types import (
 )
 
 USTAR, USTAR_AT = b"ustar", 257  # POSIX.1-2017, pax, "ustar Interchange Format"
-SPAN_BYTES = 16 * 2**20  # of images in memory
+CHUNK_BYTES = 16 * 2**20  # of images in memory
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Tar:
 
     path: str
 
-    def spans(self, skipped: Skipped) -> Iterator[Chunk]:
+    def chunks(self, skipped: Skipped) -> Iterator[Chunk]:
         """Yield the images in chunks, in order, up to the end or to where the archive is broken."""
         found, fault = 0, ""
         run: list[_Picture] = []
@@ -49,10 +49,10 @@ class Tar:
                 run.append(picture)
                 found += 1
                 held += picture.size
-                if len(run) == SPAN_FILES or held >= SPAN_BYTES:
+                if len(run) == CHUNK_FILES or held >= CHUNK_BYTES:
                     yield Members(self.path, tuple(run))
                     run, held = [], 0
-        except (BrokenInput, *READING_FAULTS) as error:
+        except (BrokenInput, *READING_ERRORS) as error:
             reason = str(error) or type(error).__name__
             fault = f"the archive is broken or cut off after {found:,} pictures: {reason}"
         if run:

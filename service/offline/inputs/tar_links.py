@@ -15,7 +15,7 @@ from service.offline.inputs.tar_members import (
     members,
     read_content,
 )
-from service.offline.inputs.types import READING_FAULTS, display_name, open_decompressed
+from service.offline.inputs.types import READING_ERRORS, display_name, open_decompressed
 
 LINKS_BYTES = 64 * 2**20  # of link names
 CONTENTS_BYTES = 256 * 2**20  # of link targets in a compressed archive
@@ -96,7 +96,7 @@ class Links:
             with file:
                 for member in members(file):
                     yield partial(read_content, file, member) if compressed else None, member
-        except (BrokenInput, *READING_FAULTS):
+        except (BrokenInput, *READING_ERRORS):
             return  # reported when the images are read
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from service.offline.inputs.image_files import Skipped
 
-SPAN_FILES = 256
+CHUNK_FILES = 256
 
 # The first bytes of compressed files, and the classes that read them.
 COMPRESSED: Mapping[bytes, Callable[[str], BufferedIOBase]] = {
@@ -28,9 +28,9 @@ COMPRESSED: Mapping[bytes, Callable[[str], BufferedIOBase]] = {
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ": lzma.LZMAFile,
 }
-READING_FAULTS = (OSError, EOFError, zlib.error, lzma.LZMAError, MemoryError)
+READING_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, MemoryError)
 
-# Either the network's input (N, 1, 28, 28); or for each image its pixels (28, 28), its file, or
+# Either the network's input (N, C, H, W); or for each image its pixels (C, H, W), its file, or
 # the reason why it cannot be read.
 Pictures = NDArray[np.uint8] | Sequence[NDArray[np.uint8] | bytes | str]
 
@@ -55,7 +55,7 @@ class Chunk(Protocol):
 class Shard(Protocol):
     """A part of the input that can be read on its own; it can be sent to another machine."""
 
-    def spans(self, skipped: Skipped) -> Iterator[Chunk]:
+    def chunks(self, skipped: Skipped) -> Iterator[Chunk]:
         """Yield its chunks, the same ones in the same order each time.
 
         Args:
@@ -67,15 +67,15 @@ class Shard(Protocol):
 class LoadedChunk:
     """A chunk that is already in memory, because its file can only be read in order."""
 
-    block: ImageBatch
+    batch: ImageBatch
 
     def __len__(self) -> int:
         """Return the number of images."""
-        return len(self.block.names)
+        return len(self.batch.names)
 
     def read(self) -> ImageBatch:
         """Return the images."""
-        return self.block
+        return self.batch
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class UnreadableInput:
     name: str
     reason: str
 
-    def spans(self, skipped: Skipped) -> Iterator[Chunk]:
+    def chunks(self, skipped: Skipped) -> Iterator[Chunk]:
         """Yield itself."""
         yield self
 

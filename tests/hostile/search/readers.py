@@ -62,7 +62,7 @@ def large_input(path: Path) -> None:
         MemoryError: a file's fault is that there was no memory to read it.
     """
     for shard in find_shards([str(path)], Skipped(), FASHION):
-        for span in shard.spans(Skipped()):
+        for span in shard.chunks(Skipped()):
             for found in span.read().pictures:
                 if isinstance(found, str) and NO_MEMORY.search(found.replace(TOO_MUCH, "")):
                     raise MemoryError(found)  # which there would be without a limit

@@ -80,7 +80,7 @@ def test_a_process_ends_with_a_parent_that_ends_within_a_message() -> None:
     worker.work.close()
     worker.process.join(60)
     assert worker.process.exitcode == 0
-    worker.pieces.close()
+    worker.results_pipe.close()
 
 
 def test_spans_on_their_way_hold_a_bounded_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,4 +112,4 @@ def test_control_c_does_not_reach_a_process_from_its_first_moment_on() -> None:
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
     worker.work.close()
     worker.process.join(60)
-    worker.pieces.close()
+    worker.results_pipe.close()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.inference.results import classification
-from service.offline.classify_chunk import Rows
+from service.offline.classify_chunk import ChunkResult
 from service.offline.row_formats import ArrowEncoder, JSONLinesEncoder, arrow_schema
 from service.preprocessing.pipeline import UNCHANGED, Preprocessing
 from service.runtime.onnx_model import OnnxModel, load_model
@@ -42,7 +42,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> OnnxModel:
 
 
 @st.composite
-def some_rows(draw: st.DrawFn) -> Rows:
+def some_rows(draw: st.DrawFn) -> ChunkResult:
     names = draw(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=6))
     failed = draw(st.sets(st.integers(0, max(0, len(names) - 1)), max_size=len(names)))
     M = len(names) - len(failed)
@@ -50,7 +50,7 @@ def some_rows(draw: st.DrawFn) -> Rows:
     probabilities = draw(st.lists(numbers, min_size=10 * M, max_size=10 * M))
     shifts = draw(st.none() | st.lists(st.integers(0, 9000), min_size=M, max_size=M))
     unusual = {n: "a \u201chint\u201d, 1%" for n, shift in enumerate(shifts or ()) if shift > 1000}
-    return Rows(
+    return ChunkResult(
         names,
         dict.fromkeys(sorted(failed, reverse=True), 'no "answer", 1 %b'),
         np.array(probabilities, np.float32).reshape(M, 10),  # (M, 10)
@@ -60,12 +60,12 @@ def some_rows(draw: st.DrawFn) -> Rows:
     )
 
 
-def expected(model: OnnxModel, rows: Rows, top_k: int | None = None) -> list[dict[str, Any]]:
+def expected(model: OnnxModel, rows: ChunkResult, top_k: int | None = None) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     answer = 0
     for row, name in enumerate(rows.names):
-        if row in rows.faults:
-            found.append({"file": name, "error": rows.faults[row]})
+        if row in rows.errors:
+            found.append({"file": name, "error": rows.errors[row]})
             continue
         done = rows.preprocessing[answer]
         line = {"file": name, **classification(model, rows.probabilities[answer], done, top_k)}
@@ -82,7 +82,9 @@ def expected(model: OnnxModel, rows: Rows, top_k: int | None = None) -> list[dic
 
 
 @given(rows=some_rows(), top_k=st.none() | st.integers(1, 10))
-def test_lines_are_the_answers_of_classify(model: OnnxModel, rows: Rows, top_k: int | None) -> None:
+def test_lines_are_the_answers_of_classify(
+    model: OnnxModel, rows: ChunkResult, top_k: int | None
+) -> None:
     content = JSONLinesEncoder(top_k).encode(model, rows)
     lines = [json.loads(line) for line in content.split(b"\n")[:-1]]
     wanted = expected(model, rows, top_k)
@@ -94,7 +96,7 @@ def test_lines_are_the_answers_of_classify(model: OnnxModel, rows: Rows, top_k: 
 
 
 @given(rows=some_rows())
-def test_record_batches_have_the_same(model: OnnxModel, rows: Rows) -> None:
+def test_record_batches_have_the_same(model: OnnxModel, rows: ChunkResult) -> None:
     content = ArrowEncoder().encode(model, rows)
     schema = arrow_schema(model.labels, model.name, model.version)
     table = pa.ipc.read_record_batch(pa.py_buffer(content), schema).to_pylist()
@@ -118,7 +120,7 @@ def test_record_batches_have_the_same(model: OnnxModel, rows: Rows) -> None:
 
 def test_numbers_have_the_digits_of_float32(model: OnnxModel) -> None:
     probabilities: NDArray[np.float32] = np.full((1, 10), 0.1, np.float32)  # (1, 10)
-    rows = Rows(["a"], {}, probabilities, [UNCHANGED], None, {})
+    rows = ChunkResult(["a"], {}, probabilities, [UNCHANGED], None, {})
     assert (
         JSONLinesEncoder().encode(model, rows).count(b":0.1,") == 10
     )  # confidence, and nine of ten

@@ -19,6 +19,14 @@ from numpy.typing import NDArray
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.telemetry.metrics import (
+    COUNTER_BYTES,
+    MOST_CLASSES,
+    OTHER_CLASSES,
+    PREDICTIONS,
+    _ClassCounters,
+)
+from service.telemetry.multiprocess import CLASS_BYTES
 from tests.service.pictures import encode
 from tests.serving import Server, serving, wait_until
 
@@ -222,3 +230,15 @@ def test_reloads_of_each_outcome_are_there_before_the_first(server: Server) -> N
         if sample.name.endswith("_total")
     }
     assert set(found) == {"changed", "unchanged", "kept"}
+
+
+def test_classes_beyond_a_thousand_or_with_long_names_share_a_counter() -> None:
+    short, long = _ClassCounters(), _ClassCounters()
+    other = PREDICTIONS.labels(OTHER_CLASSES)
+    found = [short.find(f"class {index}") for index in range(MOST_CLASSES + 2)]
+    assert [counter is other for counter in found] == [False] * MOST_CLASSES + [True] * 2
+    assert short.find("class 7") is found[7]
+    names = [f"{index}".rjust(200, "\N{GRINNING FACE}") for index in range(MOST_CLASSES)]
+    own = [name for name in names if long.find(name) is not other]
+    assert 0 < sum(COUNTER_BYTES + len(json.dumps(name)) for name in own) <= CLASS_BYTES
+    assert len(own) < MOST_CLASSES

@@ -24,7 +24,7 @@ from service.errors import InputError
 from service.offline.inputs.discovery import Files, find_shards, remaining_chunks
 from service.offline.inputs.image_contents import MAX_FILE_BYTES
 from service.offline.inputs.image_files import Skipped
-from service.offline.inputs.types import SPAN_FILES, ImageBatch, Shard
+from service.offline.inputs.types import CHUNK_FILES, ImageBatch, Shard
 from tests.service.pictures import FASHION
 
 Row = tuple[str, Any]
@@ -32,7 +32,7 @@ Row = tuple[str, Any]
 
 def blocks(shards: Iterator[Shard]) -> Iterator[ImageBatch]:
     for shard in shards:
-        for span in shard.spans(Skipped()):
+        for span in shard.chunks(Skipped()):
             block = span.read()
             assert len(span) == len(block.names) == len(block.pictures) > 0
             yield block
@@ -102,7 +102,7 @@ def test_a_name_that_is_no_unicode_is_shown_as_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 @pytest.mark.parametrize("layout", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_an_archive_is_its_pictures(mode: str, layout: int, tmp_path: Path) -> None:
-    members = [(f"d/{n:03}.png", bytes([n % 256]) * n) for n in range(2 * SPAN_FILES + 5)]
+    members = [(f"d/{n:03}.png", bytes([n % 256]) * n) for n in range(2 * CHUNK_FILES + 5)]
     long = [("x" * 90 + "/" + "y" * 90 + ".jpg", b"long")]
     path = tmp_path / "some"
     with tarfile.open(path, mode, format=layout) as archive:  # type: ignore[call-overload]

@@ -31,7 +31,7 @@ from service.offline.inputs.parquet import Parquet
 from tests.service.pictures import FASHION
 
 if __name__ == "__main__":
-    for span in Parquet(sys.argv[1], FASHION).spans(Skipped()):
+    for span in Parquet(sys.argv[1], FASHION).chunks(Skipped()):
         block = span.read()
         for name, picture in zip(block.names, block.pictures):
             print(name.rpartition("/")[2], picture if isinstance(picture, str) else len(picture))
@@ -112,7 +112,7 @@ def test_memory_is_bounded_whatever_a_file_claims(
 
 
 def spans(path: Path) -> Iterator[Chunk]:
-    return Parquet(str(path), FASHION).spans(Skipped())
+    return Parquet(str(path), FASHION).chunks(Skipped())
 
 
 def readers() -> set[psutil.Process]:
@@ -157,7 +157,7 @@ def test_any_name_of_a_file_will_do(
     path = write(tmp_path / "some", pa.array([b"x"]))
     path.rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    (span,) = Parquet(name, FASHION).spans(Skipped())
+    (span,) = Parquet(name, FASHION).chunks(Skipped())
     assert span.read().pictures == [b"x"]
 
 
