@@ -65,7 +65,7 @@ def test_a_process_that_is_killed_once_all_is_sent_is_told() -> None:
             process.kill()
 
     content = RELEASED_MODEL.read_bytes()
-    with pytest.raises(EngineError, match="^a worker process has ended"):
+    with pytest.raises(EngineError, match=r"^a worker process has ended"):
         list(classify_locally(work(), content, "cpu", CHOICES, PROCESSES))
 
 
