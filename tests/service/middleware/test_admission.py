@@ -1,6 +1,7 @@
 """Which requests are admitted, and what becomes of those that are not, are slow, or are left."""
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -249,3 +250,14 @@ def test_an_upload_that_is_cut_short_leaves_nothing_behind(host: Host) -> None:
         eventually(lambda: (host.limiter.exempted, host.admission.bodies.bytes) == (0, 0))
         with connected(port, post("/echo")) as connection:
             assert read_answer(connection)[0] == 200
+
+
+def test_nothing_of_an_answered_request_is_kept_until_its_time_is_up(host: Host) -> None:
+    def kept() -> int:
+        gc.collect()
+        return sum(type(found) is admission._Admitted for found in gc.get_objects())
+
+    with hosted(host.serve(timeout_seconds=3600)) as port:
+        with connected(port, post("/echo", b"a" * 100_000)) as connection:
+            assert read_answer(connection)[0] == 200
+        eventually(lambda: kept() == 0)

@@ -98,12 +98,14 @@ class Disk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, full: bool = False) -> None:
         self.seen: list[list[str]] = []
+        self.files: list[int] = []  # the inodes that reached it
         self.folder, self.full = folder, full
         monkeypatch.setattr(os, "fsync", self.note)
 
     def note(self, descriptor: int) -> None:
         if self.full:
             raise OSError(errno.ENOSPC, "No space left on device")
+        self.files.append(os.fstat(descriptor).st_ino)
         found = self.folder.rglob("*")
         self.seen.append(sorted(f"{path.name}" for path in found if path.stat().st_size))
 
@@ -129,6 +131,7 @@ def test_a_part_has_its_name_once_it_is_on_the_disk(
     folder.close()
     assert disk.seen == [["part-00000.parquet.tmp"]]
     assert [path.name for path in tmp_path.iterdir()] == ["part-00000.parquet"]
+    assert [path.stat().st_ino for path in tmp_path.iterdir()] == disk.files  # renamed, not copied
     assert ParquetFolder(tmp_path, schema).last == "y"
 
 
@@ -139,6 +142,7 @@ def test_a_manifest_has_its_name_once_it_is_on_the_disk(
     claim_output(tmp_path / "rows.jsonl", {"mode": "auto"}, resume=False)
     assert disk.seen == [["rows.jsonl.manifest.json.tmp"]]
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl.manifest.json"]
+    assert [path.stat().st_ino for path in tmp_path.iterdir()] == disk.files
 
 
 def test_what_does_not_reach_the_disk_has_no_name(

@@ -399,5 +399,7 @@ def test_an_input_that_has_changed_is_noticed() -> None:
     shards = [Files(("a", "b", "c"))]
     with pytest.raises(InputError, match="expected x for the last row, got b; start again"):
         list(remaining_chunks(shards, 2, "x", Skipped()))
+    with pytest.raises(InputError, match="expected x for the last row, got c; start again"):
+        list(remaining_chunks(shards, 3, "x", Skipped()))
     with pytest.raises(InputError, match="it has fewer images than there are rows \\(1 fewer\\)"):
         list(remaining_chunks(shards, 4, "d", Skipped()))
