@@ -257,7 +257,7 @@ def test_nothing_of_an_answered_request_is_kept_until_its_time_is_up(host: Host)
         gc.collect()
         return sum(type(found) is admission._Admitted for found in gc.get_objects())
 
-    with hosted(host.serve(timeout_seconds=3600)) as port:
+    with host.hosted(timeout_seconds=3600) as port:
         with connected(port, post("/echo", b"a" * 100_000)) as connection:
             assert read_answer(connection)[0] == 200
         eventually(lambda: kept() == 0)
