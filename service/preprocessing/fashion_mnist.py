@@ -10,15 +10,21 @@ from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageChops, ImageFilter, ImageOps
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter, ImageOps
+
+from service.preprocessing.background import background_of
 
 WORKING_FACTOR = 8  # a photograph is first reduced to so many times H or W: the rest is fast
+NEARLY = 1.5  # times that side: reducing such a photograph would take longer than it saves
 BAND_PIXELS = 2**20  # pixels of an image that are converted at a time
 
 # Bilevel pixels and palette indices cannot be averaged, and transparency affects the average. An
 # image of these modes is converted before it is reduced.
 CONVERTED = ("1", "P", "PA", "LA", "RGBA")
 
+SEARCH_FACTOR = 3  # the background is found on an image of this many times the result's size
+SMALL = 0.6  # of the image's side: a smaller garment is looked at again, from nearer
 TRIM_TOLERANCE = 13  # 5 % of 255, as in the paper
 WHITE = (255, 255, 255)
 BACKGROUND = (
@@ -31,7 +37,7 @@ class FashionMnistImage(NamedTuple):
     """A photograph converted as in the data set."""
 
     image: Image.Image  # W x H in 8-bit grey, background dark, object light
-    negated: bool  # its background was light
+    negated: bool  # always, as photographs are
     trimmed: bool  # edges of the background's colour were removed
 
 
@@ -44,30 +50,67 @@ def to_fashion_mnist(image: Image.Image, width: int, height: int) -> FashionMnis
     """Return a photograph of one object, converted as in the data set.
 
     The paper's photographs have a white background, and all are negated. Here the background is
-    the border's colour, and the image is negated only if the background is light.
+    found, by the image's own alpha where it has one, else by `service.preprocessing.background`; it
+    becomes 0, and what is before it is negated, whatever the background's brightness.
 
     Args:
         image: decoded and upright, of any size, in any of Pillow's modes of 8 bits.
         width: of the result, in pixels.
         height: of the result, in pixels.
     """
-    grey = flatten(downscale(image, working_side(width, height))).convert("L")
-    background = _background(grey)
-    trimmed = _trim(grey, background)
+    reduced = downscale(image, working_side(width, height))
+    grey = flatten(reduced).convert("L")
+    background = _transparent(reduced)
+    if background is None:
+        background = _found_background(grey, SEARCH_FACTOR * max(width, height))
+        left, top, right, below = _box(background)
+        if max(right - left, below - top) < SMALL * max(grey.size):  # look again, from nearer
+            margin = max(1, (right - left + below - top) // 10)
+            near = (left - margin, top - margin, right + margin, below + margin)
+            grey = grey.crop(_within(near, grey.size))
+            background = _found_background(grey, SEARCH_FACTOR * max(width, height))
+    else:  # on white, whatever page a PNG names
+        reduced.info.pop(BACKGROUND, None)
+        grey = flatten(reduced).convert("L")
+    garment = ImageOps.invert(grey)
+    garment.paste(0, mask=Image.fromarray(background))
+    box = _box(background)
+    trimmed = garment.crop(box)
     small = trimmed.resize(_fitted(trimmed.size, width, height), Image.Resampling.LANCZOS).filter(
         ImageFilter.SHARPEN
     )
-    canvas = Image.new("L", (width, height), background)
+    canvas = Image.new("L", (width, height), 0)
     canvas.paste(small, ((width - small.width) // 2, (height - small.height) // 2))
-    light = background > 127
-    return FashionMnistImage(
-        ImageOps.invert(canvas) if light else canvas, light, trimmed.size != grey.size
-    )
+    return FashionMnistImage(canvas, True, trimmed.size != reduced.size)
+
+
+def _found_background(grey: Image.Image, side: int) -> NDArray[np.bool_]:
+    size = _fitted(grey.size, side, side) if max(grey.size) > side else grey.size
+    return background_of(grey, size)
+
+
+def _box(background: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Return the box of what is not background; of an image that is nothing else, all of it."""
+    box = Image.fromarray(~background).getbbox()
+    return box or (0, 0, background.shape[1], background.shape[0])
+
+
+def _within(box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    left, top, right, below = box
+    return max(left, 0), max(top, 0), min(right, size[0]), min(below, size[1])
+
+
+def _transparent(image: Image.Image) -> NDArray[np.bool_] | None:
+    """Return where an image is transparent (H, W); None if it is nowhere."""
+    if not image.has_transparency_data:
+        return None
+    alpha = np.asarray(image.convert("RGBA").getchannel("A"))  # (H, W)
+    return None if alpha.min() > 127 else alpha <= TRIM_TOLERANCE
 
 
 def downscale(image: Image.Image, side: int) -> Image.Image:
     """Return a large image with its longest edge reduced to `side`."""
-    if max(image.size) <= side:
+    if max(image.size) <= NEARLY * side:
         return image
     size = _fitted(image.size, side, side)
     if image.mode in CONVERTED:
@@ -116,22 +159,6 @@ def _in_srgb(image: Image.Image, info: dict[str | tuple[int, int], Any]) -> Imag
     corrected = image.point(curve * min(bands, 3) + list(range(256)) * (bands == 4))
     corrected.info.pop(GAMMA_EXPONENT, None)
     return corrected
-
-
-def _background(grey: Image.Image) -> int:
-    """Return the median of the border's pixels, 0 to 255."""
-    pixels = np.asarray(grey)  # (H, W)
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    return int(np.median(border))
-
-
-def _trim(grey: Image.Image, background: int) -> Image.Image:
-    """Return the image without edges that are only background; an empty image stays whole."""
-    plain = Image.new("L", grey.size, background)
-    difference = ImageChops.difference(grey, plain).point(
-        lambda value: 255 * (value > TRIM_TOLERANCE)
-    )
-    return grey.crop(difference.getbbox())
 
 
 def _fitted(size: tuple[int, int], width: int, height: int) -> tuple[int, int]:

@@ -39,7 +39,9 @@ class Preprocessing(TypedDict):
         Literal["raw", "photo", "resize", "center-crop"],
         Field(description="what auto decided, or what was asked for; else the model's pipeline"),
     ]
-    negated: Annotated[bool, Field(description="the background was light")]
+    negated: Annotated[
+        bool, Field(description="background made 0, object negated: all photographs")
+    ]
     trimmed: Annotated[bool, Field(description="edges of the background's colour were cut away")]
 
 

@@ -29,7 +29,8 @@ export function showError(message) {
  */
 export function showAnswer(file, onDisk, { answer, times, seen, device, query }) {
   element("error").textContent = "";
-  element("verdict").textContent = `${answer.label}, ${percent.format(answer.confidence)}`;
+  const caution = answer.input?.unusual ? " (unusual)" : "";
+  element("verdict").textContent = `${answer.label}${caution}, ${percent.format(answer.confidence)}`;
   showPicture(element("given"), file);
   showPicture(element("seen"), seen);
   element("not-shown").hidden = true;
@@ -68,7 +69,7 @@ function preparation({ mode, negated, trimmed }) {
   if (mode === "raw") return "Preparation: raw, nothing negated or trimmed.";
   if (mode === "resize") return "Preparation: squeezed to the model's size.";
   if (mode === "center-crop") return "Preparation: resized, and cut to its centre.";
-  const negation = negated ? "negated, since its background is light" : "not negated, since its background is dark";
+  const negation = negated ? "negated, its background removed" : "not negated";
   return `Preparation: photo, ${trimmed ? "edges trimmed" : "nothing to trim"}, ${negation}.`;
 }
 

@@ -61,7 +61,7 @@ def test_a_chosen_file(page: Page, server: Server, photo: Path) -> None:
     choose(page, photo)
     check(page, server, photo)
     assert shown(page).preparation == (
-        "Preparation: photo, edges trimmed, negated, since its background is light."
+        "Preparation: photo, edges trimmed, negated, its background removed."
     )
 
 

@@ -76,7 +76,7 @@ def test_a_batch_of_photographs_says_what_was_done_to_each(
     assert [one["preprocessing"] for one in answer.json()] == [
         UNCHANGED,
         {"mode": "photo", "negated": True, "trimmed": True},
-        {"mode": "photo", "negated": False, "trimmed": True},
+        {"mode": "photo", "negated": True, "trimmed": True},
     ]
 
 
