@@ -1,5 +1,6 @@
 """What `python -m export inspect` says of a model: ours, anyone's, and none."""
 
+import copy
 import hashlib
 import json
 from pathlib import Path
@@ -19,22 +20,29 @@ from training.data.dataset import Split
 from training.data.fashion_mnist import LABELS
 
 
-@pytest.fixture
-def proto(
-    network: nn.Sequential, folded_model: onnx.ModelProto, images: Tensor, real: Split
+@pytest.fixture(scope="module")
+def whole(
+    original: nn.Sequential, folded_bytes: bytes, images: Tensor, real: Split
 ) -> onnx.ModelProto:
     """A model with all its metadata."""
-    equivalence = compare(network, folded_model.SerializeToString(), images[:50])
+    model = onnx.load_from_string(folded_bytes)
+    equivalence = compare(original, folded_bytes, images[:50])
     attach(
-        folded_model,
+        model,
         version="2.3.4-rc.1",
         labels=LABELS,
         provenance=provenance(metadata(), "abc123", {"onnx": "1.20"}),
         equivalence=equivalence,
-        golden_samples=golden_samples(network, images, real.labels[:300], equivalence),
-        input_statistics=measure(network, images).to_json(),
+        golden_samples=golden_samples(original, images, real.labels[:300], equivalence),
+        input_statistics=measure(original, images).to_json(),
     )
-    return folded_model
+    return model
+
+
+@pytest.fixture
+def proto(whole: onnx.ModelProto) -> onnx.ModelProto:
+    """Each test's own."""
+    return copy.deepcopy(whole)
 
 
 @pytest.fixture
