@@ -30,7 +30,7 @@ COMPRESSED: Mapping[bytes, Callable[[str], BufferedIOBase]] = {
 }
 READING_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, MemoryError)
 
-# Either the network's input (N, 1, 28, 28); or for each image its pixels (28, 28), its file, or
+# Either the network's input (N, C, H, W); or for each image its pixels (C, H, W), its file, or
 # the reason why it cannot be read.
 Pictures = NDArray[np.uint8] | Sequence[NDArray[np.uint8] | bytes | str]
 
