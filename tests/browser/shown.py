@@ -42,7 +42,7 @@ def shown(page: Page) -> Shown:
     expect(page.locator("#error")).to_be_empty()
     expect(page.locator("#details")).to_be_visible()
     return Shown(
-        label=page.inner_text("#verdict").rpartition(",")[0],
+        label=page.inner_text("#verdict").rpartition(",")[0].removesuffix(" (unusual)"),
         bars=page.locator("#bars tr").evaluate_all(
             "rows => Object.fromEntries(rows.map(row =>"
             " [row.querySelector('th').textContent, row.querySelector('progress').value]))"

@@ -70,6 +70,7 @@ def test_a_picture_that_is_unusual(page: Page, tmp_path: Path) -> None:
         ImageOps.invert(image.convert("L")).save(tmp_path / "negated.png")
     choose(page, tmp_path / "negated.png")
     shown(page)
+    expect(page.locator("#verdict")).to_contain_text(" (unusual), ")
     expect(page.locator("#unusual")).to_have_text(
         re.compile(r"^Unusual for this model \(shift [\d.]+\): looks negated: light background\?$")
     )
