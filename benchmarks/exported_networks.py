@@ -18,7 +18,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from export.folding.fold import Normalization, fold_with_report
+from export.folding.fold import fold_with_report
+from export.folding.normalization import Normalization
 from export.folding.tracing import float64_copy
 from export.onnx_file.emission import emit
 from export.onnx_file.outputs import OPTIMISATIONS, session

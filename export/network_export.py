@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from export.errors import ExportError, NetworkError
-from export.folding.fold import Normalization, fold_with_report
+from export.folding.fold import fold_with_report
+from export.folding.normalization import Normalization
 from export.folding.tracing import EXAMPLES, unwrap
 from export.metadata.network_samples import network_samples
 from export.metadata.properties import attach

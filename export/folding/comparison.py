@@ -1,14 +1,10 @@
 """Compare a folded network with the original, both in float64, on a few inputs."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, fx, nn
 
 from export.errors import FoldError
-
-if TYPE_CHECKING:
-    from export.folding.fold import Normalization
+from export.folding.normalization import Normalization
 
 SEED = 0
 BATCHES = (3, 1)
@@ -23,7 +19,7 @@ def check_same(
     original: nn.Module,
     folded: fx.GraphModule,
     example: Tensor,
-    normalization: "Normalization | None",
+    normalization: Normalization | None,
 ) -> None:
     """Check that a folded network gives the original's outputs, to `LIMIT` of the largest one.
 

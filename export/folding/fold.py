@@ -28,9 +28,8 @@ from export.folding.layers import (
     set_weight_and_bias,
     weight_and_bias,
 )
+from export.folding.normalization import Normalization
 from export.folding.tracing import EXAMPLES, float64_copy, trace
-
-BYTE = 255.0
 
 
 @dataclass(frozen=True)
@@ -57,25 +56,6 @@ class LeftOver:
     def __str__(self) -> str:
         """Return the reason on one line."""
         return f"{self.norm} stays as one affine map a channel: {self.reason}"
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """What an image's bytes become: (byte / 255 - mean) / std, one number a channel.
-
-    Without mean and std it is byte / 255.
-    """
-
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-
-    def factors(self, channels: int) -> tuple[Tensor, Tensor]:
-        """Return 255 mean and 1 / (255 std), (C,) float64 each."""
-        mean, std = (
-            torch.tensor(value * channels if len(value) == 1 else value, dtype=torch.float64)
-            for value in (self.mean, self.std)
-        )
-        return BYTE * mean, 1 / (BYTE * std)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from export.folding.fold import Normalization, fold
+from export.folding.fold import fold
+from export.folding.normalization import Normalization
 from export.folding.tracing import EXAMPLES, is_batch_norm
 from export.onnx_file.emission import EmittedModel, Style, emit
 from training.data.dataset import SIDE

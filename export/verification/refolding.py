@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from export.errors import ExportError
-from export.folding.fold import Normalization, fold
+from export.folding.fold import fold
+from export.folding.normalization import Normalization
 from export.network.loading import Network
 from export.onnx_file.emission import PRODUCER, Style, emit
 from export.proof.refolding import graph_differences

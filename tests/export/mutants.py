@@ -10,7 +10,8 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from export.folding.fold import Normalization, fold
+from export.folding.fold import fold
+from export.folding.normalization import Normalization
 from export.onnx_file.emission import emit
 from export.onnx_file.lenet import emit_lenet, lenet_style
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, fx, nn
 
-from export.folding.fold import Normalization, fold
+from export.folding.fold import fold
+from export.folding.normalization import Normalization
 from export.folding.tracing import is_batch_norm
 from training.batch_norm import EPS, BatchNorm
 from training.data.dataset import STEMS

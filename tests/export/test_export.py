@@ -17,7 +17,7 @@ from torch import nn
 
 from export.errors import EquivalenceError, ExportError, FoldError
 from export.export import export
-from export.folding.fold import Normalization
+from export.folding.normalization import Normalization
 from export.onnx_file.emission import EmittedModel
 from export.onnx_file.lenet import emit_lenet
 from export.settings import ExportSettings

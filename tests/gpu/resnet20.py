@@ -9,7 +9,8 @@ import torch
 from onnx import helper
 from torch import Tensor, nn
 
-from export.folding.fold import Normalization, fold
+from export.folding.fold import fold
+from export.folding.normalization import Normalization
 from export.onnx_file.emission import emit
 from tests.export.verification.networks import Block
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.folding.fold import Normalization, fold
+from export.folding.fold import fold
+from export.folding.normalization import Normalization
 from tests.export.mutants import fold_unchecked
 from tests.export.networks import (
     assert_untouched,

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
-from export.folding.fold import Folding, Normalization, fold_with_report
+from export.folding.fold import Folding, fold_with_report
+from export.folding.normalization import Normalization
 from tests.export.networks import assert_untouched, state
 from training.batch_norm import BatchNorm
 

@@ -9,7 +9,8 @@ import torch
 from onnx import numpy_helper
 
 from export import faults, verify_network
-from export.folding.fold import Normalization, fold
+from export.folding.fold import fold
+from export.folding.normalization import Normalization
 from export.network.loading import network
 from export.onnx_file.emission import EmittedModel, emit
 from export.verification.refolding import refold, rounding_differences
