@@ -133,5 +133,6 @@ def _median(values: Array, known: NDArray[np.bool_], axis: int) -> Array:
     else:
         with np.errstate(all="ignore"):
             masked = np.ma.masked_array(values, ~known)
-            medians = np.ma.median(masked, axis=axis).filled(1.0)  # type: ignore[no-untyped-call]
+            # Not all of the supported NumPys have types for it.
+            medians = np.ma.median(masked, axis=axis).filled(1.0)  # type: ignore[no-untyped-call,unused-ignore]
     return np.where(np.isfinite(medians) & (medians != 0), medians, 1.0)

@@ -75,7 +75,7 @@ def _values(image: Image.Image) -> NDArray[Any]:
 
 def _scaled(values: NDArray[np.int32 | np.float32]) -> NDArray[np.uint8]:
     # The extrema are both NaN if a pixel is.
-    white = white_point(values.min(), values.max(), values.dtype)
+    white = white_point(float(values.min()), float(values.max()), values.dtype)
     scaled = np.empty(values.shape, np.uint8)
     for few, into in zip(_pieces(values), _pieces(scaled), strict=True):
         into[:] = np.rint(few * np.float32(255 / white))

@@ -56,8 +56,8 @@ class GoldenSamples:
                 hardly fail.
         """
         content = json.loads(text)
-        images = np.frombuffer(base64.b64decode(content["images"], validate=True), np.uint8)
-        images = images.reshape(-1, *signature.image.shape)  # (G, C, H, W)
+        pixels = np.frombuffer(base64.b64decode(content["images"], validate=True), np.uint8)
+        images = pixels.reshape(-1, *signature.image.shape)  # (G, C, H, W)
         classes = len(signature.labels)
         logits = np.array(content["logits"], np.float64)  # (G, K)
         if not 0 < len(images) <= MOST_SAMPLES or logits.shape != (len(images), classes):
