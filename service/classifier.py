@@ -9,7 +9,7 @@ from typing import Annotated
 
 import bentoml
 import numpy as np
-from bentoml.validators import ContentType, Shape
+from bentoml.validators import ContentType
 
 from service.inference.results import Classification, Predictions
 from service.preprocessing.decoding import Job, decode
@@ -21,7 +21,8 @@ from service.telemetry.request_timing import RequestTiming
 
 Picture = Annotated[Path, ContentType("image/*")]
 # Not NDArray[np.uint8]: in newer NumPy it is an alias, which BentoML does not accept as an array.
-Images = Annotated[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], Shape((-1, -1, -1, -1))]
+# No shape: the model decides it, and BentoML's client takes no more than one unknown length.
+Images = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 take_over()  # `bentoml serve` imports this module, and then what starts a server
 

@@ -51,7 +51,7 @@ def parquet(path: Path) -> None:
 
     thread = Thread(target=drain)
     thread.start()
-    serve(str(path), None, theirs)
+    serve(str(path), None, FASHION, theirs)
     thread.join()
 
 

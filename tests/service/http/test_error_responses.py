@@ -1,10 +1,9 @@
 """Every error of a real server: JSON with one `error`, the right status and headers."""
 
 import json
-import os
 import re
+import shutil
 import socket
-import threading
 from collections.abc import Iterator
 
 import httpx
@@ -18,7 +17,7 @@ from service.rest import classify, health, predict, ui
 from service.settings import RELEASED_MODEL
 from tests.service.models import with_wrong_golden_samples
 from tests.service.pictures import encode
-from tests.serving import ROOT, SERVE, Server, start
+from tests.serving import Server, serving, wait_until
 
 SECONDS = 600
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -161,39 +160,16 @@ def test_what_is_no_http_is_refused_in_json(server: Server) -> None:
 
 @pytest.fixture(scope="module")
 def not_ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`bentoml serve` whose model passes the check at the start, and fails in the worker.
-
-    The model is a pipe: who reads it first gets the released model, who reads it next another.
-    """
+    """`bentoml serve` whose model passes the check at the start, and fails in the next worker."""
     folder = tmp_path_factory.mktemp("not_ready")
-    wrong = with_wrong_golden_samples(folder / "wrong.onnx").read_bytes()
     model = folder / "model.onnx"
-    os.mkfifo(model)
-    server = start(folder, SERVE, ROOT, {"FASHION_MODEL": str(model), "FASHION_DEVICE": "cpu"})
-
-    def feed() -> None:
-        model.write_bytes(RELEASED_MODEL.read_bytes())
-        wait_for_log(server, "Serving model ")  # so it has been read to its end
-        model.write_bytes(wrong)
-
-    feeder = threading.Thread(target=feed, daemon=True)
-    feeder.start()
-    try:
-        wait_for_log(server, "Not ready: ")
+    shutil.copy(RELEASED_MODEL, model)
+    with serving(folder, FASHION_MODEL=str(model), FASHION_DEVICE="cpu") as server:
+        with_wrong_golden_samples(folder / "wrong.onnx").replace(model)
+        (worker,) = server.workers()
+        worker.kill()
+        wait_until(lambda: "Not ready: " in server.log(), server)
         yield server
-        server.stop()
-    finally:
-        server.process.kill()
-        feeder.join(SECONDS)
-
-
-def wait_for_log(server: Server, text: str) -> None:
-    for _ in range(SECONDS * 20):
-        if text in server.log():
-            return
-        assert server.process.poll() is None, server.log()
-        threading.Event().wait(0.05)
-    raise AssertionError(f"no {text!r} in the log:\n{server.log()}")
 
 
 @pytest.mark.parametrize(

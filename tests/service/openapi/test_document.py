@@ -48,7 +48,7 @@ CHECKS = [
 ]
 
 
-@schemathesis.serializer("image/bmp", "image/tiff")
+@schemathesis.serializer("image/avif", "image/bmp", "image/tiff")
 def as_it_is(context: schemathesis.SerializationContext, value: Any) -> bytes:
     """Write what schemathesis itself does not know how to."""
     return serialize_binary(value)

@@ -55,14 +55,12 @@ class Session:
                     os.read(self._terminal, 4096)
 
     def server(self) -> psutil.Process:
-        """The server's parent process."""
-        started = f"--port {self.port}"
-        (process,) = (
+        """The server's parent process: it listens, and so do its children."""
+        return next(
             process
             for process in psutil.Process(self._pid).children(recursive=True)
-            if " ".join(process.cmdline()).endswith(started)
+            if any(listener.laddr.port == self.port for listener in process.net_connections("tcp"))
         )
-        return process
 
 
 @contextmanager
