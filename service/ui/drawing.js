@@ -1,7 +1,7 @@
-// The canvas: a light pen on the dark background that Fashion-MNIST has.
+// The canvas: a dark pen on white, as most photographs of goods are.
 
-const BACKGROUND = "#000";
-const PEN = "#e0e0e0";
+const BACKGROUND = "#fff";
+const PEN = "#202020";
 
 /**
  * Let the user draw.
