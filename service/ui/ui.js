@@ -51,9 +51,11 @@ async function modelShown() {
 
 /** Show the model, and nothing else before there is a picture. */
 async function start() {
+  const errorBefore = element("error").textContent;
   try {
     await modelShown();
-    if (picture === null) showNothing();
+    // What went wrong meanwhile, such as a drop of no file, stays.
+    if (picture === null && element("error").textContent === errorBefore) showNothing();
   } catch (error) {
     if (picture === null) showFailure(error);
   }
