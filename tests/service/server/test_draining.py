@@ -68,7 +68,7 @@ def test_a_server_that_drains_is_not_ready_and_answers_all_the_same(
         uploading(server, picture) as begun_before,
         traffic(server, picture) as seen,
     ):
-        wait_until(lambda: len(listeners(server)) == 2, server)
+        wait_until(lambda: server.log().count(" initialized") == 2, server)
         start = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         wait_until(lambda: httpx.get(f"{server.url}/readyz").status_code == 503, server)
