@@ -1,6 +1,7 @@
 """The image file formats that are served: a new one is a line here and in the docs."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
 
 class Format(NamedTuple):
@@ -45,7 +46,6 @@ MEDIA_TYPES = tuple(one.media_type for one in FORMATS)
 SUFFIXES = tuple(suffix for one in FORMATS for suffix in one.suffixes)
 SERVED = ", ".join(one.name for one in FORMATS[:-1]) + f" or {FORMATS[-1].name}"  # for a sentence
 
-
 AS_JPEG_OR_PNG = "save it as JPEG or PNG"
 
 
@@ -57,6 +57,8 @@ class UnsupportedFormat(NamedTuple):
     brands: tuple[bytes, ...] = ()
     remedy: str = AS_JPEG_OR_PNG
 
+
+AnyFormat = TypeVar("AnyFormat", Format, UnsupportedFormat)
 
 UNSUPPORTED = (
     UnsupportedFormat(
@@ -79,24 +81,20 @@ UNSUPPORTED = (
 
 def format_of(content: bytes) -> Format | None:
     """Return the format of a file by its first bytes; None if it is not served."""
-    brands = _brands(content)
-    return next(
-        (
-            one
-            for one in FORMATS
-            if content.startswith(one.beginnings) or not brands.isdisjoint(one.brands)
-        ),
-        None,
-    )
+    return _by_first_bytes(content, FORMATS)
 
 
 def unsupported_format_of(content: bytes) -> UnsupportedFormat | None:
     """Return the known format of a file that is not served, by its first bytes."""
+    return _by_first_bytes(content, UNSUPPORTED)
+
+
+def _by_first_bytes(content: bytes, formats: Sequence[AnyFormat]) -> AnyFormat | None:
     brands = _brands(content)
     return next(
         (
             one
-            for one in UNSUPPORTED
+            for one in formats
             if content.startswith(one.beginnings) or not brands.isdisjoint(one.brands)
         ),
         None,
