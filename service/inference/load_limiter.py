@@ -36,7 +36,7 @@ class LoadLimiter:
 
     def rejection(self) -> Overloaded | None:
         """Return the error for the current request if the load, with it, exceeds the limit."""
-        load = sum(map(len, self._transports)) - self.exempted
+        load = self.in_flight - self.exempted
         if load <= self._limit:
             return None
         return Overloaded(
