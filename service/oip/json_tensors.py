@@ -25,9 +25,7 @@ def image_shape(shape: Any, image: Shape) -> tuple[int, ...]:
         InvalidInput: it is a different shape, or not a shape.
     """
     whole = isinstance(shape, list) and all(type(axis) is int for axis in shape)
-    if not whole or len(shape) != 1 + len(image) or tuple(shape[1:]) != image:
-        raise _wrong_shape(shape, image)
-    if shape[0] < 1:
+    if not whole or tuple(shape[1:]) != image or shape[0] < 1:
         raise _wrong_shape(shape, image)
     return tuple(shape)
 
