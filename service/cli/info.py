@@ -1,6 +1,5 @@
 """The facts that `info` shows about a model and its runtime."""
 
-import hashlib
 import json
 import platform
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ def describe(path: Path, model: OnnxModel) -> dict[str, str]:
     return {
         "model": f"{model.name} {model.version}",
         "path": str(path.resolve()),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": model.sha256,
         "input": _input(model.signature.image),
         "labels": _labels(model.labels),
         **_provenance(model),

@@ -1,6 +1,5 @@
 """`python -m service classify --out`: classify a large input; a stopped run can resume."""
 
-import hashlib
 import os
 import signal
 import sys
@@ -79,7 +78,7 @@ def run(settings: ServiceSettings, job: Job, counter: Counter) -> Done:
         raise InputError("-: standard input cannot be read again for --resume: name a file")
     open_them = open_results(job.out, model, job.top_k)
     with _written_to(job.out):
-        claim_output(job.out, _made_of(settings, job, content), job.resume)
+        claim_output(job.out, _made_of(settings, job, model.sha256), job.resume)
     tune_malloc_for_batch()
     with _ended_by_sigterm(), _opened(job.out, open_them) as results:
         options = ClassifyOptions(
@@ -140,11 +139,11 @@ def _classified(
     return classify_locally(work, content, device, options, processes)
 
 
-def _made_of(settings: ServiceSettings, job: Job, content: bytes) -> dict[str, object]:
+def _made_of(settings: ServiceSettings, job: Job, model_sha256: str) -> dict[str, object]:
     """Return everything that the rows depend on, for the manifest."""
     return {
         "inputs": inputs(job.arguments),
-        "model_sha256": hashlib.sha256(content).hexdigest(),
+        "model_sha256": model_sha256,
         "max_image_pixels": settings.max_image_pixels,
         "watch": settings.watch,
         "column": None if job.column is None else display_name(job.column),
