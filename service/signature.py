@@ -13,6 +13,7 @@ from typing import Literal, Self
 Pipeline = Literal["fashion-mnist", "resize", "center-crop"]
 
 CHANNELS = (1, 3)  # grey, RGB
+SHOWN_LABELS = 20
 LONGEST_SIDE = 4096  # pixels; a decoder process has memory for one such image in RGB
 
 
@@ -96,3 +97,10 @@ class ModelSignature:
 
     image: ImageSpec
     labels: tuple[str, ...]  # K
+
+    @property
+    def label_list(self) -> str:
+        """The labels as text: of many, the first ones and how many more there are."""
+        shown = ", ".join(self.labels[:SHOWN_LABELS])
+        more = len(self.labels) - SHOWN_LABELS
+        return f"{shown} and {more:,} more" if more > 0 else shown

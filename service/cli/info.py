@@ -2,7 +2,6 @@
 
 import json
 import platform
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import onnxruntime as ort
 from service.runtime.onnx_model import OnnxModel
 from service.signature import ImageSpec
 
-SHOWN_LABELS = 20
 PACKAGES = ("bentoml", "numpy", "pillow")
 
 
@@ -22,7 +20,7 @@ def describe(path: Path, model: OnnxModel) -> dict[str, str]:
         "path": str(path.resolve()),
         "sha256": model.sha256,
         "input": _input(model.signature.image),
-        "labels": _labels(model.labels),
+        "labels": model.signature.label_list,
         **_provenance(model),
         "device": f"{model.device} ({model.execution_provider})",
         "python": platform.python_version(),
@@ -34,12 +32,6 @@ def describe(path: Path, model: OnnxModel) -> dict[str, str]:
 def _input(spec: ImageSpec) -> str:
     pipeline = spec.pipeline if spec.resize is None else f"{spec.pipeline} of {spec.resize}"
     return f"uint8, N x {spec}; pictures by {pipeline}"
-
-
-def _labels(labels: Sequence[str]) -> str:
-    if len(labels) <= SHOWN_LABELS:
-        return ", ".join(labels)
-    return f"{', '.join(labels[:SHOWN_LABELS])} and {len(labels) - SHOWN_LABELS:,} more"
 
 
 def _provenance(model: OnnxModel) -> dict[str, str]:

@@ -11,7 +11,6 @@ from service.runtime.onnx_model import OnnxModel
 from service.signature import ModelSignature
 
 LARGEST_EXAMPLE = 4096  # numbers: a description with more is slow to load and to read
-SHOWN_CLASSES = 20
 EXAMPLE_TOP_K = 3
 
 
@@ -83,11 +82,9 @@ class ModelFacts:
         """What the service is for, as a sentence."""
         if not self.signature:
             return "Says which class a picture belongs to."
-        labels = self.signature.labels
-        named = ", ".join(labels[:SHOWN_CLASSES])
-        more = len(labels) - SHOWN_CLASSES
-        also = f" and {more:,} more" if more > 0 else ""
-        return f"Says which of {len(labels):,} classes a picture belongs to: {named}{also}."
+        count = len(self.signature.labels)
+        labels = self.signature.label_list
+        return f"Says which of {count:,} classes a picture belongs to: {labels}."
 
 
 NO_MODEL = ModelFacts("model", "1.0.0", None)
