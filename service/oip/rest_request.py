@@ -23,7 +23,8 @@ from service.oip.json_tensors import (
     images_from_json,
     shorten,
 )
-from service.runtime.signature import INPUT, LOGITS, PROBABILITIES
+from service.oip.protocol import INPUT_DATATYPE, OUTPUTS
+from service.runtime.signature import INPUT
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
@@ -32,8 +33,6 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 HEAD_CACHE_SIZE, HEAD_CACHE_BYTES = 128, 1024
 
 LENGTH = re.compile("[0-9]{1,18}")
-DATATYPE = "UINT8"
-OUTPUTS = (LOGITS, PROBABILITIES)
 
 
 @dataclass(frozen=True)
@@ -141,9 +140,9 @@ def _input(content: Mapping[str, Any], image: Shape) -> tuple[tuple[int, ...], i
     entry = _only_input(content)
     where = f"the input {INPUT!r}"
     datatype = _required(entry, "datatype", str, where)
-    if datatype != DATATYPE:
+    if datatype != INPUT_DATATYPE:
         raise InvalidInput(
-            f"the datatype of {INPUT!r}: expected {DATATYPE}, got {shorten(datatype)}"
+            f"the datatype of {INPUT!r}: expected {INPUT_DATATYPE}, got {shorten(datatype)}"
         )
     shape = image_shape(_required(entry, "shape", list, where), image)
     parameters = _optional(entry, "parameters", dict, where, {})

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from service.http.responses import Answer
 from service.inference.results import most_probable
+from service.oip.protocol import OUTPUT_DATATYPE
 from service.oip.rest_request import HEADER_LENGTH, InferenceRequest, RequestedOutput
 from service.runtime.onnx_model import OnnxModel
 
@@ -57,7 +58,7 @@ def _describe(
     """Return one output with its data, or append the data to the binary tensors."""
     data: Any
     if output.classes is None:
-        kind, shape, data = "FP32", list(array.shape), array.ravel()  # (N * K,)
+        kind, shape, data = OUTPUT_DATATYPE, list(array.shape), array.ravel()  # (N * K,)
     else:
         rows = [_best(row, output.classes, labels) for row in array]
         kind, shape, data = "BYTES", [len(rows), len(rows[0])], list(chain.from_iterable(rows))

@@ -4,7 +4,6 @@ Source: `specification/protocol/inference_rest.md` of kserve/open-inference-prot
 """
 
 import asyncio
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,17 +19,14 @@ from service.http.scope import INFLATED
 from service.inference.data_plane import DataPlane
 from service.inference.served_model import ServedModel
 from service.oip.json_tensors import Shape
-from service.oip.protocol import EXTENSIONS, PLATFORM
+from service.oip.protocol import EXTENSIONS, describe_model
 from service.oip.rest_request import (
-    DATATYPE,
     HEADER_LENGTH,
     LENGTH,
-    OUTPUTS,
     InferenceRequest,
     parse_request,
 )
 from service.oip.rest_response import write_response
-from service.runtime.signature import INPUT
 from service.telemetry.request_timing import timing
 from service.version import SERVER, SERVER_VERSION
 
@@ -73,16 +69,7 @@ async def model_ready(request: Request) -> Response:
 async def model_metadata(request: Request) -> Response:
     """Serve `GET /v2/models/NAME[/versions/VERSION]`: the model's inputs and outputs."""
     model = _named(request, request.app.state.data_plane).model
-    outputs = [_tensor(name, "FP32", len(model.labels)) for name in OUTPUTS]
-    return json_response(
-        {
-            "name": model.name,
-            "versions": [model.version],
-            "platform": PLATFORM,
-            "inputs": [_tensor(INPUT, DATATYPE, *model.signature.image.shape)],
-            "outputs": outputs,
-        }
-    )
+    return json_response(describe_model(model.name, model.version, model.signature))
 
 
 async def infer(request: Request) -> Response:
@@ -134,10 +121,6 @@ def _check_media_type(content_type: str) -> None:
         raise UnsupportedType(
             f"Content-Type {kind[:60]} is not served: send {' or '.join(MEDIA_TYPES)}"
         )
-
-
-def _tensor(name: str, datatype: str, *axes: int) -> dict[str, Any]:
-    return {"name": name, "datatype": datatype, "shape": [-1, *axes]}
 
 
 MODEL, VERSION = "/v2/models/{name}", "/versions/{version}"

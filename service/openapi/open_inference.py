@@ -5,8 +5,14 @@ Schemas as in the protocol's `inference_rest.md`, and Triton's extensions "Binar
 """
 
 from service.errors import InvalidInput, NotFound, NotReady, TooLarge, UnsupportedType
-from service.oip.protocol import EXTENSIONS, PLATFORM
-from service.oip.rest_request import HEADER_LENGTH, OUTPUTS
+from service.oip.protocol import (
+    EXTENSIONS,
+    INPUT_DATATYPE,
+    OUTPUT_DATATYPE,
+    OUTPUTS,
+    describe_model,
+)
+from service.oip.rest_request import HEADER_LENGTH
 from service.openapi.classification import REFUSALS
 from service.openapi.components import (
     BINARY,
@@ -20,6 +26,7 @@ from service.openapi.components import (
     reference,
 )
 from service.openapi.model_facts import ModelFacts
+from service.runtime.signature import INPUT, PROBABILITIES
 from service.version import SERVER, SERVER_VERSION
 
 TAG = "Open Inference Protocol v2"
@@ -66,8 +73,8 @@ def schemas(model: ModelFacts) -> OpenAPIObject:
         ),
         "InputTensor": _object(
             "name datatype shape",
-            name={"type": "string", "enum": ["image"]},
-            datatype={"type": "string", "enum": ["UINT8"]},
+            name={"type": "string", "enum": [INPUT]},
+            datatype={"type": "string", "enum": [INPUT_DATATYPE]},
             shape=_list(WHOLE, minItems=4, maxItems=4)
             | {"description": f"{', '.join(map(str, axes))}; N is at least 1"},
             data=_list({})
@@ -95,7 +102,7 @@ def schemas(model: ModelFacts) -> OpenAPIObject:
         "OutputTensor": _object(
             "name datatype shape",
             name=TEXT,
-            datatype={"type": "string", "enum": ["FP32", "BYTES"]},
+            datatype={"type": "string", "enum": [OUTPUT_DATATYPE, "BYTES"]},
             shape=SHAPE,
             data=_list({}),
             parameters=FREE,
@@ -108,26 +115,18 @@ SERVER_METADATA = {"name": SERVER, "version": SERVER_VERSION, "extensions": list
 
 def _metadata(model: ModelFacts) -> OpenAPIObject | None:
     """Return an example of a model's metadata."""
-    if model.classes is None:
+    if model.signature is None:
         return None
-    return {
-        "name": model.name,
-        "versions": [model.version],
-        "platform": PLATFORM,
-        "inputs": [{"name": "image", "datatype": "UINT8", "shape": [-1, *model.axes]}],
-        "outputs": [
-            {"name": name, "datatype": "FP32", "shape": [-1, model.classes]} for name in OUTPUTS
-        ],
-    }
+    return describe_model(model.name, model.version, model.signature)
 
 
 def _request(model: ModelFacts) -> OpenAPIObject | None:
     if model.image is None:
         return None
-    tensor = {"name": "image", "datatype": "UINT8", "shape": [1, *model.axes]}
+    tensor = {"name": INPUT, "datatype": INPUT_DATATYPE, "shape": [1, *model.axes]}
     return {
         "inputs": [tensor | {"data": [model.image]}],
-        "outputs": [{"name": "probabilities"}],
+        "outputs": [{"name": PROBABILITIES}],
     }
 
 
@@ -135,7 +134,7 @@ def _response(model: ModelFacts) -> OpenAPIObject | None:
     if model.predictions is None:
         return None
     (probabilities,) = model.predictions["probabilities"]
-    tensor = {"name": "probabilities", "datatype": "FP32", "shape": [1, model.classes]}
+    tensor = {"name": PROBABILITIES, "datatype": OUTPUT_DATATYPE, "shape": [1, model.classes]}
     return {
         "model_name": model.name,
         "model_version": model.version,
