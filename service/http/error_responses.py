@@ -1,23 +1,39 @@
 """Error responses: always JSON, `{"error": ...}`, with the HTTP status of the error."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import RequestError
-from service.http.responses import json_response
+from service.http.responses import Answer, json_response
 from service.telemetry.request_id import SCOPE_KEY as REQUEST_ID
 
 MAX_SHOWN_PATH = 200  # characters of an unknown path in an error
 
 
+def error_response(error: RequestError) -> Answer:
+    """Return the response to a RequestError, for middleware that rejects a request."""
+    return json_response({"error": str(error)}, error.status, error.headers)
+
+
+def store_route(scope: Scope, routes: Iterable[Route]) -> None:
+    """Store a rejected request's route in its scope for the metrics, because no router runs."""
+    for route in routes:
+        match, found = route.matches(scope)
+        if match is Match.FULL:
+            scope.update(found)
+            return
+
+
 async def request_error(request: Request, error: RequestError) -> Response:
     """Return the response to a RequestError."""
-    return json_response({"error": str(error)}, error.status, error.headers)
+    return error_response(error)
 
 
 async def http_exception(request: Request, error: HTTPException) -> Response:

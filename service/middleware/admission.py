@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from functools import partial
 from random import random
 
-from starlette.routing import Match, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Overloaded, RequestError, RequestTimeout, Timeout
-from service.http.responses import json_response
+from service.http.error_responses import error_response, store_route
 from service.http.scope import INFLATED, ON_DISCONNECT
 from service.inference.load_limiter import LoadLimiter
 from service.middleware.body_budget import Body, BodyBudget
@@ -66,18 +66,10 @@ class AdmissionMiddleware:
         Clients that ignore Retry-After would otherwise cost more than those that are served.
         """
         with self.exempt:
-            self._name_route(scope)
+            store_route(scope, self.routes)
             await _send(error, send, more_body=True)
             if await _hold_connection(scope, receive):
                 await send({"type": "http.response.body"})
-
-    def _name_route(self, scope: Scope) -> None:
-        """Store the route in scope for the metrics, because no router runs."""
-        for route in self.routes:
-            match, found = route.matches(scope)
-            if match is Match.FULL:
-                scope.update(found)
-                return
 
 
 class _Admitted:
@@ -198,7 +190,7 @@ async def _wait_for_disconnect(scope: Scope, seconds: float) -> bool:
 
 async def _send(error: RequestError, send: Send, more_body: bool = False) -> None:
     """Send an error; with more_body the response stays open although its body is complete."""
-    response = json_response({"error": str(error)}, error.status, error.headers)
+    response = error_response(error)
     await send(
         {
             "type": "http.response.start",

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable
 
 from pydantic import SecretStr
-from starlette.routing import Match, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import Unauthorized
-from service.http.responses import json_response
+from service.http.error_responses import error_response, store_route
 
 BEARER = b"bearer "
 READING = frozenset(("GET", "HEAD"))
@@ -49,18 +49,9 @@ class APIKeyMiddleware:
         if self._is_one(given):
             await self.app(scope, receive, send)
             return
-        self._name_route(scope)
-        refusal = _refusal(given)
-        answer = json_response({"error": str(refusal)}, refusal.status, refusal.headers)
+        store_route(scope, self.routes)
+        answer = error_response(_refusal(given))
         await answer(scope, receive, send)
-
-    def _name_route(self, scope: Scope) -> None:
-        """Store the route in scope for the metrics, because no router runs."""
-        for route in self.routes:
-            match, found = route.matches(scope)
-            if match is Match.FULL:
-                scope.update(found)
-                return
 
     def _is_one(self, given: Iterable[bytes]) -> bool:
         """Return whether a given key is valid; compare all keys, so that the time is constant."""
