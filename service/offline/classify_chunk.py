@@ -35,7 +35,7 @@ class ChunkResult(NamedTuple):
     # For the rows with an answer, in the same order:
     probabilities: NDArray[np.float32]  # (M, K)
     preprocessing: Sequence[Preprocessing]
-    shifts: NDArray[np.float64] | None  # (M,); None if inputs are not scores
+    shifts: NDArray[np.float64] | None  # (M,); None if inputs are not scored
     hints: Mapping[int, str]  # answer index to the hint, only for unusual images
 
 
@@ -70,7 +70,7 @@ def classify_batch(model: OnnxModel, batch: ImageBatch, options: ClassifyOptions
     preprocessed, errors = _preprocess_all(batch.pictures, options, spec)
     images, preprocessing = _stack(preprocessed, spec)
     scores = _score(model, images) if options.watch else (None, {})
-    probabilities = _probabilities(model, images)  # (M, K)
+    probabilities = classify_in_batches(model, images)  # (M, K)
     rows = ChunkResult(batch.names, errors, probabilities, preprocessing, *scores)
     return EncodedRows(len(batch.names), len(errors), options.encoder.encode(model, rows))
 
@@ -124,7 +124,8 @@ def _stack(
     return images, [preprocessing for _, preprocessing in preprocessed]
 
 
-def _probabilities(model: OnnxModel, images: Images) -> NDArray[np.float32]:
+def classify_in_batches(model: OnnxModel, images: Images) -> NDArray[np.float32]:
+    """Return the probabilities (M, K) of images (M, C, H, W), in runs that the memory allows."""
     size = model.batch_size(CPU_BATCH if model.device == "cpu" else CUDA_BATCH)
     runs = [model.classify(images[i : i + size]) for i in range(0, len(images), size)]
     return np.concatenate([np.zeros((0, len(model.labels)), np.float32), *runs])  # (M, K)

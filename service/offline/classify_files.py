@@ -12,7 +12,7 @@ import numpy as np
 from service.drift.statistics import squared_norms
 from service.errors import InputError
 from service.inference.results import Classification, classifications
-from service.offline.classify_chunk import CPU_BATCH, preprocess_or_reason
+from service.offline.classify_chunk import CPU_BATCH, classify_in_batches, preprocess_or_reason
 from service.offline.inputs.image_contents import read_picture
 from service.preprocessing.pipeline import MODES, Mode, PreprocessedImage
 from service.runtime.onnx_model import OnnxModel
@@ -81,7 +81,7 @@ def _see(file: str, max_pixels: int, spec: ImageSpec, mode: Mode) -> Preprocesse
 def _classify(
     model: OnnxModel, batch: Sequence[tuple[str, PreprocessedImage | str]], top_k: int | None
 ) -> list[Result]:
-    """Classify the decoded images of a batch in one inference."""
+    """Classify the decoded images of a batch together."""
     seen = [picture for _, picture in batch if not isinstance(picture, str)]
     answers = iter(_answers(model, seen, top_k) if seen else ())
     return [
@@ -97,7 +97,8 @@ def _answers(
     preprocessings = [preprocessing for _, preprocessing in seen]
     statistics = model.input_statistics
     shifts = squared_norms(statistics.whitened(images)).tolist() if statistics else None  # N
-    return classifications(model, images, model.classify(images), preprocessings, shifts, top_k)
+    probabilities = classify_in_batches(model, images)  # (N, K)
+    return classifications(model, images, probabilities, preprocessings, shifts, top_k)
 
 
 def _in_threads(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
