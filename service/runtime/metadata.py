@@ -107,7 +107,12 @@ class ModelMetadata:
         if PREPROCESSING in metadata:  # models exported without it are served too
             image = _parse(metadata, PREPROCESSING, lambda text: ImageSpec.parse(shape, text))
         signature = ModelSignature(image, labels)
-        golden = _parse(metadata, GOLDEN_SAMPLES, lambda text: GoldenSamples.parse(text, signature))
+        golden = _parse(
+            metadata,
+            GOLDEN_SAMPLES,
+            lambda text: GoldenSamples.parse(text, signature),
+            LONGEST_SAMPLES,
+        )
         statistics = None
         if INPUT_STATISTICS in metadata:
             images = golden.images
@@ -115,13 +120,17 @@ class ModelMetadata:
         return cls(name, version, signature, golden, statistics)
 
 
-def _parse(metadata: Mapping[str, str], key: str, parse: Callable[[str], Parsed]) -> Parsed:
-    """Return one entry of a model's metadata, parsed."""
+def _parse(
+    metadata: Mapping[str, str],
+    key: str,
+    parse: Callable[[str], Parsed],
+    longest: int = LONGEST_TEXT,
+) -> Parsed:
+    """Return one entry of a model's metadata, of at most `longest` characters, parsed."""
     if key not in metadata:
         raise ModelError(f"the model's metadata has no {key}: `python -m export` writes it")
     text = metadata[key]
     try:
-        longest = LONGEST_SAMPLES if key == GOLDEN_SAMPLES else LONGEST_TEXT
         if len(text) > longest:
             raise ValueError(f"expected at most {longest:,} characters, got {len(text):,}")
         # By default NumPy only warns of overflow and invalid values.
