@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 
-from service.preprocessing.background import background_of
+from service.preprocessing.background import TOLERANCE, background_of
 
 WORKING_FACTOR = 8  # a photograph is first reduced to so many times H or W: the rest is fast
 NEARLY = 1.5  # times that side: reducing such a photograph would take longer than it saves
@@ -25,7 +25,6 @@ CONVERTED = ("1", "P", "PA", "LA", "RGBA")
 
 SEARCH_FACTOR = 3  # the background is found on an image of this many times the result's size
 SMALL = 0.6  # of the image's side: a smaller garment is looked at again, from nearer
-TRIM_TOLERANCE = 13  # 5 % of 255, as in the paper
 WHITE = (255, 255, 255)
 BACKGROUND = (
     "fashion_lenet.background"  # key in an image's info for its own background, if it has one
@@ -105,7 +104,7 @@ def _transparent(image: Image.Image) -> NDArray[np.bool_] | None:
     if not image.has_transparency_data:
         return None
     alpha = np.asarray(image.convert("RGBA").getchannel("A"))  # (H, W)
-    return None if alpha.min() > 127 else alpha <= TRIM_TOLERANCE
+    return None if alpha.min() > 127 else alpha <= TOLERANCE
 
 
 def downscale(image: Image.Image, side: int) -> Image.Image:

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# W3C, Portable Network Graphics (third edition), sections 5.2, 5.3 and 11.2.
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GREY, DEFLATE, ADAPTIVE, NOT_INTERLACED = 0, 0, 0, 0
+from service.preprocessing.readers.png_chunks import GREY, SIGNATURE
+
+# W3C, Portable Network Graphics (third edition), sections 5.3 and 11.2.
+DEFLATE, ADAPTIVE, NOT_INTERLACED = 0, 0, 0
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

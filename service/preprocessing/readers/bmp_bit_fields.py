@@ -14,7 +14,7 @@ from PIL import Image, ImageFile
 from service.errors import InvalidInput
 
 BIT_FIELDS, ALPHA_BIT_FIELDS = 3, 6
-INFO_HEADER, HEADER_WITH_MASKS, HEADER_WITH_ALPHA = 40, 52, 56  # bytes
+INFO_HEADER, HEADER_WITH_ALPHA = 40, 56  # bytes
 MASKS = 54  # where they stand in the file
 PIECE = 2**20  # pixels converted at a time
 

@@ -1,8 +1,8 @@
 """The chunks of a PNG: which of them matter, and what they say of transparency.
 
-Source: PNG specification, third edition, sections 5.3, 11.3.2.1 (tRNS) and 11.3.4.1 (bKGD). Pillow
-refuses a file for a wrong checksum in metadata, or for much metadata, and takes a transparent grey
-of few bits for one of eight; browsers do not.
+Source: PNG specification, third edition, sections 5.2, 5.3, 11.3.2.1 (tRNS) and 11.3.4.1 (bKGD).
+Pillow refuses a file for a wrong checksum in metadata, or for much metadata, and takes a
+transparent grey of few bits for one of eight; browsers do not.
 """
 
 import struct
