@@ -29,12 +29,9 @@ from service.preprocessing.readers.png_transparency import (
     load_with_transparent_colour,
     note_transparent_samples,
 )
-from service.preprocessing.readers.tiff_samples import (
-    SamplesTiff,
-    describe_tiff,
-    is_known,
-    read_samples,
-)
+from service.preprocessing.readers.tiff_directory import describe_tiff, is_known, read_directory
+from service.preprocessing.readers.tiff_image import SamplesTiff
+from service.preprocessing.readers.tiff_samples import read_samples
 from service.preprocessing.time_limited_reader import TimeLimitedReader
 
 # Pillow would warn, and above twice this number raise, before we compare with our own limit.
@@ -171,9 +168,10 @@ def _open(content: bytes, kind: Format) -> Image.Image:
     if has_bit_fields(content):
         return BitFieldsBmp(TimeLimitedReader(content))
     if kind.name == "TIFF":
-        if read_samples(content):
-            return SamplesTiff(TimeLimitedReader(content))
-        if not is_known(content):
+        directory = read_directory(content)
+        if directory and (samples := read_samples(directory)):
+            return SamplesTiff(content, directory, samples)
+        if not is_known(content, directory):
             raise _unsupported(content, kind, "")
     try:
         return Image.open(TimeLimitedReader(content), formats=[kind.pillow])
