@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.runtime.onnx_session import DRIVER
+from service.runtime.cuda import DRIVER
 from tests.container.images import PICTURE, Container, Image, await_ready, classify, is_ready
 from tests.podman import podman_with
 from tests.service.models import write_model

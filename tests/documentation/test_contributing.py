@@ -1,6 +1,7 @@
 """CONTRIBUTING.md: its commands, the files it names, and which tests run alone."""
 
 import ast
+import importlib
 import re
 import shlex
 import subprocess
@@ -20,6 +21,9 @@ COMMANDS = [
     if "pytest" in line
 ]
 TESTS = ROOT / "tests"
+LEFT_OUT = sorted(
+    path for room in ("container", "gpu") for path in (TESTS / room).glob("test_*.py")
+)
 CONTRACTS = sorted((TESTS / "contracts").glob("test_*.py"))
 
 
@@ -46,6 +50,11 @@ def test_make_test_runs_all_the_others_twice_over() -> None:
     assert [command[command.index("-m", 3) + 1] for command in COMMANDS[2:]] == [
         *("not serial", "serial")
     ]
+
+
+@pytest.mark.parametrize("path", LEFT_OUT, ids=lambda path: path.stem)
+def test_what_make_test_leaves_out_can_be_imported(path: Path) -> None:
+    importlib.import_module(f"tests.{path.parent.name}.{path.stem}")
 
 
 def test_the_files_it_names_are_there() -> None:
