@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -112,7 +113,7 @@ def serving(
     ready_seconds: float = READY_SECONDS,
     **settings: str,
 ) -> Iterator[Server]:
-    """Run a server until the block ends.
+    """Run a server until the block ends, from when all of its workers have started.
 
     Args:
         folder: for its log and BentoML's files; no two servers may share it.
@@ -125,6 +126,8 @@ def serving(
     server = start(folder, command, directory, settings)
     try:
         _await_ready(server, ready_seconds)
+        workers = int(settings.get("FASHION_WORKERS", "1"))  # any of which may be the ready one
+        wait_until(lambda: sum(map(_has_started, server.workers())) == workers, server)
         yield server
         if server.process.poll() is None:
             server.stop()
@@ -165,6 +168,16 @@ def _await_ready(server: Server, seconds: float) -> None:
         if time.monotonic() > deadline:
             raise AssertionError(f"not ready in {seconds} s:\n{server.log()}")
         time.sleep(POLL_SECONDS)
+
+
+def _has_started(worker: psutil.Process) -> bool:
+    """Whether a worker handles SIGHUP, which it does once its model is loaded and checked."""
+    try:
+        status = Path(f"/proc/{worker.pid}/status").read_text()
+    except OSError:  # it has ended
+        return False
+    (caught,) = re.findall(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)
+    return bool(int(caught, 16) >> (signal.SIGHUP - 1) & 1)
 
 
 def _end(server: Server) -> None:
