@@ -7,10 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-import torch
-
 from tests.benchmarks.rehearsal import BENTOML, rehearse
+from tests.service.runtime.drivers import no_gpu
 from tests.serving import ROOT
 
 ROWS = {
@@ -19,7 +17,7 @@ ROWS = {
 }
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has an NVIDIA GPU")
+@no_gpu
 def test_without_a_gpu_there_is_one_line_that_says_why() -> None:
     printed = rehearse("http.gpu")
     assert printed.startswith("No GPU table: FASHION_DEVICE is cuda, but there is no NVIDIA driver")
@@ -60,8 +58,6 @@ def test_every_figure_is_there(tmp_path: Path) -> None:
     for row in found["in_process"].values():
         assert row.keys() == {"1", "3"}
         assert all(0 < pace["p50_us"] <= pace["p99_us"] for pace in row.values())
-    if shutil.which("wrk") is None:
-        pytest.skip("wrk is not installed: nothing over HTTP")
     loads = [load for row in found["over_http"].values() for load in row.values()]
-    assert len(loads) == 4
+    assert len(loads) == (4 if shutil.which("wrk") else 0)
     assert all(load["failures"] == 0 and load["requests"] > 0 for load in loads)
