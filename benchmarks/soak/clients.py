@@ -10,20 +10,11 @@ from typing import Any
 from benchmarks.http.load import INFER
 from benchmarks.soak.connection import Answer, Connection, Tally
 from benchmarks.soak.requests import Good
-from tests.hostile import (
-    forms,
-    gif_bmp_webp,
-    jpeg,
-    numbers,
-    other_files,
-    paths_and_headers,
-    png,
-    tiff,
-)
+from tests.hostile import png
 from tests.hostile.cases import Case
+from tests.hostile.kinds import KINDS
 from tests.hostile.test_growth import bad_body, random_path
 
-KINDS = (png, jpeg, gif_bmp_webp, tiff, other_files, forms, numbers, paths_and_headers)
 OVERLOADED = 429  # may come to anyone who asks during a burst
 LARGE_PICTURE = "PNG of 32 million pixels in 30 kB"
 OVERSIZED = 30 * 2**20  # bytes

@@ -5,21 +5,12 @@ from itertools import chain
 
 import pytest
 
-from tests.hostile import (
-    forms,
-    gif_bmp_webp,
-    jpeg,
-    numbers,
-    other_files,
-    paths_and_headers,
-    png,
-    tiff,
-)
+from tests.hostile import png
 from tests.hostile.cases import Case, picture
 from tests.hostile.connection import exchange
+from tests.hostile.kinds import KINDS
 from tests.serving import Server
 
-KINDS = (png, jpeg, gif_bmp_webp, tiff, other_files, forms, numbers, paths_and_headers)
 CASES = list(chain.from_iterable(kind.CASES for kind in KINDS))
 GOOD = picture("a good one", png.GOOD, 200)
 LONGEST_ERROR = 1000  # characters: an error repeats no more of what was sent
