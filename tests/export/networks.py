@@ -6,7 +6,7 @@ No training set is needed: statistics are fitted layer by layer on test images.
 import copy
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -74,6 +74,20 @@ def _uniform(
 ) -> Tensor:
     unit = torch.rand(shape, generator=generator, dtype=torch.float64)
     return lowest + (highest - lowest) * unit
+
+
+class Plain(nn.Module):
+    """A module whose forward is the given function of it and its input."""
+
+    def __init__(self, forward: Callable[..., Tensor], **layers: nn.Module) -> None:
+        super().__init__()
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+        self._forward = forward
+        self.eval()
+
+    def forward(self, X: Tensor) -> Tensor:
+        return self._forward(self, X)
 
 
 def folded_layers(network: nn.Sequential) -> nn.Sequential:

@@ -1,7 +1,5 @@
 """Which layer absorbs a batch norm, in networks whose layers read each other in every way."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,25 +8,11 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from export.folding.fold import Folding, fold_with_report
 from export.folding.normalization import Normalization
-from tests.export.networks import assert_untouched, state
+from tests.export.networks import Plain, assert_untouched, state
 from training.batch_norm import BatchNorm
 
 X = torch.linspace(-1, 1, 2 * 3 * 16, dtype=torch.float64).reshape(2, 3, 4, 4)
 ROWS = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(3, 4)
-
-
-class Plain(nn.Module):
-    """A module whose forward is the given function of it and its input."""
-
-    def __init__(self, forward: Callable[..., Tensor], **layers: nn.Module) -> None:
-        super().__init__()
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-        self._forward = forward
-        self.eval()
-
-    def forward(self, X: Tensor) -> Tensor:
-        return self._forward(self, X)
 
 
 def randomized(network: nn.Module, seed: int = 0) -> nn.Module:

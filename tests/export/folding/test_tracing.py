@@ -1,7 +1,5 @@
 """What cannot be traced or folded is refused: which layer, and why."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,7 +7,7 @@ from torch.nn.utils import prune
 
 from export.errors import FoldError
 from export.folding.fold import fold
-from tests.export.networks import assert_untouched, state
+from tests.export.networks import Plain, assert_untouched, state
 from training.batch_norm import BatchNorm
 from training.lenet import lenet_bn
 
@@ -18,20 +16,6 @@ IMAGES = torch.zeros(2, 1, 28, 28)
 
 def network_of(*layers: nn.Module) -> nn.Sequential:
     return nn.Sequential(*layers).eval()
-
-
-class Plain(nn.Module):
-    """A module whose forward is the given function of it and its input."""
-
-    def __init__(self, forward: Callable[..., Tensor], **layers: nn.Module) -> None:
-        super().__init__()
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-        self._forward = forward
-        self.eval()
-
-    def forward(self, X: Tensor) -> Tensor:
-        return self._forward(self, X)
 
 
 def test_train_mode_is_refused() -> None:
