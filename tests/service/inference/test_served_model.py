@@ -162,6 +162,12 @@ def test_a_model_goes_with_its_last_request_and_waits_for_no_collection(watch: b
         gc.enable()
 
 
+async def other_tasks() -> None:
+    """Wait until the event loop has no other task than this one."""
+    while asyncio.all_tasks() != {asyncio.current_task()}:
+        await asyncio.sleep(0)
+
+
 def test_a_retired_model_is_closed_when_its_last_user_lets_go() -> None:
     images = np.zeros((1, 1, 28, 28), np.uint8)
     model = served(RELEASED_MODEL, [])
@@ -174,8 +180,7 @@ def test_a_retired_model_is_closed_when_its_last_user_lets_go() -> None:
             await asyncio.sleep(0)  # for a close that has begun
             await model.infer(images, [PROBABILITIES], RequestTiming())
             is_open.append(hasattr(model.model, "session"))
-        while asyncio.all_tasks() != {asyncio.current_task()}:
-            await asyncio.sleep(0)
+        await other_tasks()
         is_open.append(hasattr(model.model, "session"))
         return is_open
 
@@ -187,8 +192,7 @@ def test_a_retired_model_without_users_is_closed_at_once() -> None:
 
     async def run() -> None:
         model.retire()
-        while asyncio.all_tasks() != {asyncio.current_task()}:
-            await asyncio.sleep(0)
+        await other_tasks()
 
     asyncio.run(run())
     assert not hasattr(model.model, "session")
