@@ -123,15 +123,13 @@ def test_what_is_no_data(tmp_path: Path) -> None:
         ({"images": pixels(2, (1, 4, 6))}, "are 1x4x6: expected 3x4x6, as --image says"),
         ({"images": pixels(2), "labels": np.arange(3)}, "labels have shape (3,), expected (2,)"),
         ({"images": pixels(2), "labels": np.ones(2)}, "are float64 (2,): expected integers (2,)"),
-        ({"images": np.array([None])}, "Object arrays cannot be loaded"),
+        ({"images": np.array([None])}, "are object (1,): expected uint8 (N, C, H, W)"),
     ],
 )
 def test_an_npz_that_does_not_fit(
     arrays: dict[str, np.ndarray], message: str, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "d.npz", **arrays)
-    if "Object" in message:
-        message = "are object (1,): expected uint8 (N, C, H, W)"
     assert message in refusal(tmp_path / "d.npz")
 
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
@@ -70,9 +69,9 @@ def test_one_that_fails_is_logged_and_keeps_no_other_from_its_turn(
 
 
 @contextmanager
-def running(flusher: MetricsFlusher) -> Iterator[Any]:
+def running(flusher: MetricsFlusher) -> Iterator[None]:
     task = asyncio.create_task(flusher.run())
     try:
-        yield task
+        yield
     finally:
         task.cancel()
