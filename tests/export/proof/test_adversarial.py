@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from export.onnx_file.outputs import Outputs, folded_outputs, reference_outputs
-from export.proof.adversarial import adversarial_images, attack
+from export.proof.adversarial import FEW_IMAGES, adversarial_images, attack
 from export.proof.deviation import margins
 from export.proof.refolding import refold
 from tests.export.mutants import emitted, fold_unchecked, replace, swapped_classes
@@ -32,6 +32,23 @@ def test_each_kind_is_what_its_name_says() -> None:
     for board, square in zip(boards[::2, 0], (1, 2, 4, 7, 14), strict=True):
         assert board[0].tolist() == [255 * (column // square % 2) for column in range(28)]
         assert torch.equal(board, board.T)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 17, 40), (1, 5, 3), (3, 224, 224)])
+def test_images_of_every_shape(shape: tuple[int, int, int]) -> None:
+    kinds = adversarial_images(shape)
+    for images in kinds.values():
+        assert images.dtype == torch.uint8
+        assert tuple(images.shape[1:]) == shape
+    hot = kinds["one hot pixel"]
+    assert torch.equal(hot.flatten(1).long().sum(dim=1), torch.full((len(hot),), 255))
+    small = shape[0] * shape[1] * shape[2] <= 28 * 28
+    assert len(hot) == (shape[0] * shape[1] * shape[2] if small else FEW_IMAGES)
+    boards = kinds["checkerboard"].long()
+    assert len(boards) == 10
+    for light, dark in boards.split(2):
+        assert torch.equal(light + dark, torch.full_like(light, 255))
+    assert [int(kinds[f"all {value}"].unique()) for value in (0, 255)] == [0, 255]
 
 
 def test_the_same_images_every_time() -> None:
