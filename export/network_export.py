@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from export.errors import ExportError, NetworkError
 from export.folding.fold import fold_with_report
 from export.folding.normalization import Normalization
-from export.folding.tracing import EXAMPLES, unwrap
+from export.folding.tracing import EXAMPLES
 from export.metadata.network_samples import network_samples
 from export.metadata.properties import attach
 from export.network.data import Images, ImageTensor
@@ -119,7 +119,7 @@ def export_network(
         RunError: the file cannot be written.
     """
     data = ImageTensor(images, image_labels)
-    net = as_network(unwrap(model), InputFormat.of(data.shape, mean, std))
+    net = as_network(model, InputFormat.of(data.shape, mean, std))
     names = tuple(map(str, range(net.num_classes))) if labels is None else tuple(labels)
     description = Description(names, name, model_version, preprocessing)
     return _export(net, data, Path(out), description)

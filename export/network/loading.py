@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from export.errors import NetworkError
+from export.folding.tracing import unwrap
 from export.network.input_format import InputFormat
 
 NAMED = 5  # keys named in a message; the others are counted
@@ -23,7 +24,6 @@ NAMED = 5  # keys named in a message; the others are counted
 NESTED = ("state_dict", "model_state_dict", "model")
 # What DataParallel and torch.compile put before every key.
 PREFIXES = ("module.", "_orig_mod.")
-WRAPPERS = ("module", "_orig_mod")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def build(import_string: str, arguments: Mapping[str, Any]) -> nn.Module:
         raise NetworkError(f"{import_string}({given}) raises {one_line(error)}") from error
     if not isinstance(made, nn.Module):
         raise NetworkError(f"{import_string} returns {_article(made)}: expected a torch.nn.Module")
-    return unwrapped(made)
+    return unwrap(made)
 
 
 def _factory(import_string: str) -> Callable[..., Any]:
@@ -86,13 +86,6 @@ def _factory(import_string: str) -> Callable[..., Any]:
             "torch.nn.Module"
         )
     return found  # type: ignore[no-any-return]
-
-
-def unwrapped(module: nn.Module) -> nn.Module:
-    """Return the network inside DataParallel, DistributedDataParallel and torch.compile."""
-    while type(module).__name__ in ("DataParallel", "DistributedDataParallel", "OptimizedModule"):
-        module = next(getattr(module, name) for name in WRAPPERS if hasattr(module, name))
-    return module
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -191,7 +184,7 @@ def network(module: nn.Module, input_format: InputFormat) -> Network:
         NetworkError: a part is in train mode; a weight is not finite; the module does not take
             (N, C, H, W) float32 or does not return logits (N, K) with K at least 2.
     """
-    module = copy.deepcopy(unwrapped(module)).cpu().float()
+    module = copy.deepcopy(unwrap(module)).cpu().float()
     for name, part in module.named_modules():
         if part.training:
             raise NetworkError(
