@@ -1,22 +1,16 @@
 """Export a network of the user's: fold, emit, prove, and only then write."""
 
 import json
-import platform
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import onnx
-import torch
 from torch import Tensor, nn
 
 from export.errors import ExportError, NetworkError
-from export.folding.fold import fold_with_report
-from export.folding.normalization import Normalization
-from export.folding.tracing import EXAMPLES
 from export.metadata.network_samples import network_samples
 from export.metadata.properties import attach
 from export.network.data import Images, ImageTensor
@@ -27,11 +21,12 @@ from export.network.reading import class_names, read_data, read_network
 from export.onnx_file.emission import EmittedModel, emit
 from export.origin import sha256
 from export.proof.equivalence import refuse
-from export.proof.file import versions
+from export.proof.file import circumstances, report_text, versions
 from export.settings import PROOF, ExportSettings
 from export.verification.candidate import open_candidate
 from export.verification.measurement import CONTIGUOUS, DEFAULT, DISABLED
 from export.verification.progress import progress_bar
+from export.verification.refolding import fold_network
 from export.verification.report import as_json, describe
 from export.verification.verification import (
     DATA,
@@ -153,10 +148,7 @@ def _export(net: Network, images: Images, out: Path, description: Description) -
     _check(net, description)
     check_folder(out.parent)
     input_format = net.input_format
-    example = torch.zeros(EXAMPLES, *input_format.shape)
-    folding = fold_with_report(
-        net.module, example, Normalization(input_format.mean, input_format.std)
-    )
+    folding = fold_network(net)
     emitted = emit(folding.network)
     found = _verify(net, emitted, images)
     refuse(faults(found))
@@ -252,8 +244,6 @@ def _text(content: bytes, proof: Proof) -> str:
         **as_json(proof.verification),
         "batch_norms": {"folded": proof.folded, "left": list(proof.folding)},
         "model_sha256": sha256(content),
-        "versions": versions(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{platform.system()} {platform.machine()}",
+        **circumstances(),
     }
-    return json.dumps(report, indent=2, allow_nan=False) + "\n"
+    return report_text(report)

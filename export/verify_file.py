@@ -1,9 +1,6 @@
 """Hold anyone's ONNX file against a PyTorch network: `verify --network`, and the same in Python."""
 
-import json
-import platform
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -15,7 +12,7 @@ from export.network.reading import class_names, read_data, read_network
 from export.onnx_file.reading import read_bytes
 from export.onnx_file.session import computed_on
 from export.origin import sha256
-from export.proof.file import versions
+from export.proof.file import circumstances, report_text
 from export.settings import VerifySettings
 from export.verification.candidate import open_candidate
 from export.verification.measurement import CONTIGUOUS, DEFAULT, DISABLED, Measurement
@@ -87,12 +84,9 @@ def verify_file(settings: VerifySettings) -> Verification:
             "network": settings.network,
             "model_sha256": sha256(content),
             "weights_sha256": sha256(settings.checkpoint.read_bytes()),
-            "versions": versions(),
-            "date": datetime.now(UTC).date().isoformat(),
-            "machine": f"{platform.system()} {platform.machine()}",
+            **circumstances(),
         }
-        text = json.dumps(report, indent=2, allow_nan=False) + "\n"
-        write_atomically(settings.json_report, text)
+        write_atomically(settings.json_report, report_text(report))
     if settings.plot is not None:
         _plot(settings.plot, found.measured[DATA])
     return found

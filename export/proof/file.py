@@ -36,11 +36,23 @@ def proof_text(model: bytes, origin: Origin, test: Split, proof: Proof) -> str:
         "checkpoint_sha256": origin.sha256,
         "test_set": dict(test.digests),
         **as_json(proof),
+        **circumstances(),
+    }
+    return report_text(report)
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """Return a report as the text of a JSON file."""
+    return json.dumps(finite(report), indent=2, allow_nan=False) + "\n"
+
+
+def circumstances() -> dict[str, Any]:
+    """Return when, where and with which versions a proof is computed."""
+    return {
         "versions": versions(),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
-    return json.dumps(finite(report), indent=2, allow_nan=False) + "\n"
 
 
 def versions() -> dict[str, str]:

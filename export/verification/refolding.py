@@ -9,13 +9,25 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from export.errors import ExportError
-from export.folding.fold import fold
+from export.folding.fold import Folding, fold_with_report
 from export.folding.normalization import Normalization
+from export.folding.tracing import EXAMPLES
 from export.network.loading import Network
 from export.onnx_file.emission import PRODUCER, Style, emit
 from export.proof.refolding import graph_differences
 
 Weights = Mapping[str, NDArray[np.floating]]
+
+
+def fold_network(network: Network) -> Folding:
+    """Return a network of the user's, folded; the result takes an image's bytes.
+
+    Raises:
+        FoldError: it cannot be traced or folded.
+    """
+    takes = network.input_format
+    example = torch.zeros(EXAMPLES, *takes.shape)
+    return fold_with_report(network.module, example, Normalization(takes.mean, takes.std))
 
 
 def refold(network: Network, proto: onnx.ModelProto) -> tuple[Weights | None, tuple[str, ...]]:
@@ -26,11 +38,8 @@ def refold(network: Network, proto: onnx.ModelProto) -> tuple[Weights | None, tu
     """
     if (proto.producer_name, proto.graph.name) != (PRODUCER, Style().name):
         return None, ()
-    takes = network.input_format
     try:
-        right = emit(
-            fold(network.module, torch.zeros(2, *takes.shape), Normalization(takes.mean, takes.std))
-        )
+        right = emit(fold_network(network).network)
     except ExportError as error:
         return None, (f"its producer is {PRODUCER}, which refuses this network: {error}",)
     found = tuple(f"A: {text}" for text in graph_differences(proto, right.model))
