@@ -22,7 +22,8 @@ from export.folding.fold import fold_with_report
 from export.folding.normalization import Normalization
 from export.folding.tracing import float64_copy
 from export.onnx_file.emission import emit
-from export.onnx_file.outputs import OPTIMISATIONS, session
+from export.onnx_file.outputs import OPTIMISATIONS
+from export.onnx_file.session import open_session
 
 CLASSES = 10
 SEED = 0
@@ -147,7 +148,7 @@ def measure(name: str) -> str:
         }
     content = emitted.model.SerializeToString()
     for level, optimisation in OPTIMISATIONS.items():
-        run: ort.InferenceSession = session(content, optimisation)
+        run: ort.InferenceSession = open_session(content, optimisation)
         found[level] = run.run(["logits"], {"image": images.numpy()})[0]
     errors = {key: np.abs(value - right).max() / largest for key, value in found.items()}
     cells = [f"{errors[key]:.1e}" for key in ("float64", "default", "disabled", "eval mode")]

@@ -39,3 +39,9 @@ class ModelError(ExportError):
 
 class EquivalenceError(ExportError):
     """The folded network is not the network it came from."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return an exception as "KeyError: 'x'", without line breaks."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

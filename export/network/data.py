@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from export.errors import ImagesError
-from export.network.loading import one_line
+from export.errors import ImagesError, one_line
 from training.data.dataset import STEMS
 from training.data.idx import parse_idx, read_content
 

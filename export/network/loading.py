@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from export.errors import NetworkError
+from export.errors import NetworkError, one_line
 from export.folding.tracing import unwrap
 from export.network.input_format import InputFormat
 
@@ -220,12 +220,6 @@ def _num_classes(module: nn.Module, input_format: InputFormat) -> int:
             "logits (2, K), for K classes, 2 or more"
         )
     return shape[1]
-
-
-def one_line(error: BaseException) -> str:
-    """Return an exception as "KeyError: 'x'", without line breaks."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _some(names: Iterable[Any]) -> str:

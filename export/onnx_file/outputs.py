@@ -80,23 +80,9 @@ def folded_outputs(onnx_model: bytes, images: Tensor) -> dict[str, Outputs]:
         ModelError: ONNX Runtime cannot compute it.
     """
     return {
-        name: Outputs(*compute(session(onnx_model, level), [LOGITS, PROBABILITIES], images))
+        name: Outputs(*compute(open_session(onnx_model, level), [LOGITS, PROBABILITIES], images))
         for name, level in OPTIMISATIONS.items()
     }
-
-
-def session(onnx_model: bytes, level: ort.GraphOptimizationLevel) -> ort.InferenceSession:
-    """Return an ONNX Runtime session for a model, on the CPU or in a block of `computed_on`.
-
-    Raises:
-        ModelError: ONNX Runtime cannot compute it.
-    """
-    try:
-        return open_session(onnx_model, level)
-    except ModelError:
-        raise
-    except Exception as error:  # ONNX Runtime's exceptions have no common base class
-        raise ModelError(f"ONNX Runtime cannot load the model: {error}") from error
 
 
 def compute(
@@ -111,6 +97,6 @@ def compute(
         parts = [
             session.run(outputs, {INPUT: batch.numpy()}) for batch in torch.split(images, BATCH)
         ]
-    except Exception as error:  # as above
+    except Exception as error:  # ONNX Runtime's exceptions have no common base class
         raise ModelError(f"ONNX Runtime cannot compute the model: {error}") from error
     return [np.concatenate(part) for part in zip(*parts, strict=True)]

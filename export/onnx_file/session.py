@@ -9,7 +9,7 @@ from typing import Literal
 
 import onnxruntime as ort
 
-from export.errors import ModelError
+from export.errors import ModelError, one_line
 
 Device = Literal["cpu", "cuda"]
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -33,15 +33,19 @@ def open_session(model: bytes | str, level: ort.GraphOptimizationLevel) -> ort.I
     """Return a session for a model's bytes, or the path of its file.
 
     Raises:
-        ModelError: the device is a GPU, and does not compute every node.
-        Exception: ONNX Runtime's, which have no common base class.
+        ModelError: ONNX Runtime cannot load it; or the device is a GPU, and does not compute every
+            node.
     """
     options = ort.SessionOptions()
     options.graph_optimization_level = level
     options.intra_op_num_threads = 1  # as in the service
     options.log_severity_level = ERRORS_ONLY
     if _device.get() == "cpu":
-        return ort.InferenceSession(model, options, providers=[CPU])
+        try:
+            return ort.InferenceSession(model, options, providers=[CPU])
+        except Exception as error:  # ONNX Runtime's exceptions have no common base class
+            name = model if isinstance(model, str) else "the model"
+            raise ModelError(f"ONNX Runtime cannot load {name}: {one_line(error)}") from error
     os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
     with redirect_stdout(sys.stderr):  # it prints what is missing
         ort.preload_dlls()

@@ -9,7 +9,8 @@ import torch
 
 from export.errors import ModelError
 from export.onnx_file.emission import LOGITS
-from export.onnx_file.outputs import OPTIMISATIONS, compute, session
+from export.onnx_file.outputs import OPTIMISATIONS, compute
+from export.onnx_file.session import open_session
 
 KEY = "golden_samples"
 
@@ -35,7 +36,7 @@ def golden_differences(proto: onnx.ModelProto) -> list[str]:
     except (LookupError, TypeError, ValueError) as error:
         raise ModelError(f"the model's metadata {KEY} cannot be read: {error}") from error
     images = torch.from_numpy(pixels.copy())  # (G, C, H, W)
-    opened = session(proto.SerializeToString(), OPTIMISATIONS["default"])
+    opened = open_session(proto.SerializeToString(), OPTIMISATIONS["default"])
     worst = 0.0
     for size in (1, len(images)):
         parts = [compute(opened, [LOGITS], part)[0] for part in torch.split(images, size)]

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.onnx_file.lenet import chain
-from export.onnx_file.outputs import BATCH, OPTIMISATIONS, compute, session
+from export.onnx_file.outputs import BATCH, OPTIMISATIONS, compute
+from export.onnx_file.session import open_session
 from export.proof.deviation import largest_error
 from training.batch_norm import BatchNorm
 
@@ -78,7 +79,7 @@ def compare_layers(
     chosen = [index for index, node in enumerate(nodes) if node.output[0] in present]
     outputs = [nodes[index].output[0] for index in chosen]
     figures = np.zeros((len(chosen), 3))  # max_error, magnitude, eval_mode_error
-    exposed = session(_expose(proto, outputs), OPTIMISATIONS["disabled"])
+    exposed = open_session(_expose(proto, outputs), OPTIMISATIONS["disabled"])
     exact = copy.deepcopy(model).double()
     for batch in torch.split(images, BATCH):
         found = compute(exposed, outputs, batch) if outputs else []

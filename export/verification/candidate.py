@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.errors import ModelError
-from export.network.loading import Network, one_line
+from export.errors import ModelError, one_line
+from export.network.loading import Network
 from export.onnx_file.outputs import OPTIMISATIONS
 from export.onnx_file.session import open_session
 
@@ -82,7 +82,7 @@ def open_candidate(path: Path, network: Network, output: str | None = None) -> C
     """
     if not path.is_file():
         raise ModelError(f"cannot read the model {path}: it is not a file; name a model.onnx")
-    sessions = {name: _session(path, level) for name, level in OPTIMISATIONS.items()}
+    sessions = {name: open_session(str(path), level) for name, level in OPTIMISATIONS.items()}
     first = sessions["default"]
     taken = _input(path, first.get_inputs(), network)
     batch = taken.shape[0] if taken.shape and isinstance(taken.shape[0], int) else None
@@ -102,15 +102,6 @@ def load_graph(path: Path) -> onnx.ModelProto:
         return onnx.load(path)
     except Exception as error:  # protobuf's, onnx's and the system's
         raise ModelError(f"onnx cannot read {path}: {one_line(error)}") from error
-
-
-def _session(path: Path, level: ort.GraphOptimizationLevel) -> ort.InferenceSession:
-    try:
-        return open_session(str(path), level)
-    except ModelError:
-        raise
-    except Exception as error:  # ONNX Runtime's exceptions have no common base class
-        raise ModelError(f"ONNX Runtime cannot load {path}: {one_line(error)}") from error
 
 
 def _input(path: Path, inputs: Sequence[Any], network: Network) -> Any:

@@ -12,9 +12,9 @@ from export.onnx_file.outputs import (
     OPTIMISATIONS,
     compute,
     folded_outputs,
-    session,
     trained_outputs,
 )
+from export.onnx_file.session import open_session
 from tests.export.mutants import emitted
 
 
@@ -32,7 +32,7 @@ def test_a_model_that_onnx_runtime_cannot_load(network: nn.Sequential) -> None:
     model = emitted(network)
     model.opset_import[0].version = 999
     with pytest.raises(ModelError, match="ONNX Runtime cannot load the model: "):
-        session(model.SerializeToString(), ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
+        open_session(model.SerializeToString(), ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
 
 
 def test_a_model_that_fails_as_it_runs() -> None:
@@ -46,6 +46,6 @@ def test_a_model_that_fails_as_it_runs() -> None:
     )
     opset = [helper.make_opsetid("", 17)]
     model: onnx.ModelProto = helper.make_model(graph, opset_imports=opset, ir_version=8)
-    ready = session(model.SerializeToString(), OPTIMISATIONS["default"])
+    ready = open_session(model.SerializeToString(), OPTIMISATIONS["default"])
     with pytest.raises(ModelError, match="ONNX Runtime cannot compute the model: "):
         compute(ready, ["rows"], torch.zeros(1, 1, 28, 28, dtype=torch.uint8))

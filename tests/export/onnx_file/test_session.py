@@ -7,7 +7,7 @@ import onnxruntime as ort
 import pytest
 
 from export.errors import ModelError
-from export.onnx_file.outputs import OPTIMISATIONS, session
+from export.onnx_file.outputs import OPTIMISATIONS
 from export.onnx_file.session import CPU, CUDA, CUDA_OPTIONS, computed_on, open_session
 
 MODEL = Path("models/fashion_lenet/model.onnx")
@@ -36,7 +36,7 @@ def test_sessions_are_on_the_cpu_but_in_a_block(monkeypatch: pytest.MonkeyPatch)
 def test_without_a_gpu_the_error_says_who_knows_more() -> None:
     """ONNX Runtime itself refuses: this process has no GPU in any case."""
     with computed_on("cuda"), pytest.raises(ModelError) as caught:
-        session(MODEL.read_bytes(), LEVEL)
+        open_session(MODEL.read_bytes(), LEVEL)
     message = str(caught.value)
     assert message.startswith("--device cuda: the GPU cannot compute all of the model")
     assert "`python -m service info --device cuda` says what is missing" in message
