@@ -187,3 +187,6 @@ class GraphBuilder:
 def rank(node: Any) -> int:
     """Return the number of axes of a traced value."""
     return len(shape_of(node))
+
+
+Emit = Callable[[GraphBuilder, fx.Node], str]  # of a traced node; returns its value's name

@@ -1,16 +1,13 @@
 """Emit operators that treat each number by itself, or two tensors number by number."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from torch import fx
 
 from export.folding.functional_graph import args, aten
 from export.folding.layers import argument
-from export.onnx_file.builder import GraphBuilder
-
-Emit = Callable[[GraphBuilder, fx.Node], str]
+from export.onnx_file.builder import Emit, GraphBuilder
 
 
 def _unary(operator: str) -> Emit:

@@ -1,6 +1,6 @@
 """Emit convolutions, linear layers, and the norms that are computed from each image."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,54 +8,35 @@ from torch import fx
 
 from export.folding.functional_graph import args, aten, shape_of
 from export.folding.layers import argument
-from export.onnx_file.builder import GraphBuilder, rank
-
-Emit = Callable[[GraphBuilder, fx.Node], str]
+from export.onnx_file.builder import Emit, GraphBuilder, rank
 
 
 def convolution(builder: GraphBuilder, node: fx.Node) -> str:
     """Emit conv1d, 2d or 3d."""
     spatial = rank(node) - 2
-    strides, padding, dilations = (
-        numbers(argument(node, position, name, default), spatial)
-        for position, name, default in (
-            (3, "stride", 1),
-            (4, "padding", 0),
-            (5, "dilation", 1),
-        )
+    strides, dilations = (
+        numbers(argument(node, position, name, 1), spatial)
+        for position, name in ((3, "stride"), (5, "dilation"))
     )
-    kernel = list(shape_of(args(node)[1])[2:])
-    return builder.add(
-        "Conv",
-        _weighted(builder, node),
-        kernel_shape=kernel,
-        strides=strides,
-        pads=[*padding, *padding],
-        dilations=dilations,
-        group=argument(node, 6, "groups", 1),
-    )
-
-
-def padded_convolution(builder: GraphBuilder, node: fx.Node) -> str:
-    """Emit a convolution with padding "same" or "valid"; "same" puts the odd zero at the end."""
-    spatial = rank(node) - 2
-    strides = numbers(argument(node, 3, "stride", 1), spatial)
-    dilations = numbers(argument(node, 5, "dilation", 1), spatial)
     kernel = [int(size) for size in shape_of(args(node)[1])[2:]]
-    extents = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
-    if argument(node, 4, "padding", "valid") == "valid":
-        extents = [0] * spatial
-    begins = [extent // 2 for extent in extents]
-    ends = [extent - begin for extent, begin in zip(extents, begins, strict=True)]
     return builder.add(
         "Conv",
         _weighted(builder, node),
         kernel_shape=kernel,
         strides=strides,
-        pads=[*begins, *ends],
+        pads=_pads(argument(node, 4, "padding", 0), kernel, dilations),
         dilations=dilations,
         group=argument(node, 6, "groups", 1),
     )
+
+
+def _pads(padding: object, kernel: Sequence[int], dilations: Sequence[int]) -> list[int]:
+    """Return the zeros before and after each axis; "same" puts the odd zero at the end."""
+    if padding == "same":
+        extents = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
+        begins = [extent // 2 for extent in extents]
+        return begins + [extent - begin for extent, begin in zip(extents, begins, strict=True)]
+    return 2 * numbers(0 if padding == "valid" else padding, len(kernel))
 
 
 def transposed_convolution(builder: GraphBuilder, node: fx.Node) -> str:
@@ -167,9 +148,9 @@ OPERATORS: dict[object, Emit] = {
     aten.conv1d.default: convolution,
     aten.conv2d.default: convolution,
     aten.conv3d.default: convolution,
-    aten.conv1d.padding: padded_convolution,
-    aten.conv2d.padding: padded_convolution,
-    aten.conv3d.padding: padded_convolution,
+    aten.conv1d.padding: convolution,
+    aten.conv2d.padding: convolution,
+    aten.conv3d.padding: convolution,
     aten.conv_transpose1d.default: transposed_convolution,
     aten.conv_transpose2d.input: transposed_convolution,
     aten.conv_transpose3d.input: transposed_convolution,

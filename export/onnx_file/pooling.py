@@ -1,6 +1,6 @@
 """Emit pooling and means over axes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,8 @@ from torch import fx
 
 from export.folding.functional_graph import args, aten, shape_of
 from export.folding.layers import argument
-from export.onnx_file.builder import GraphBuilder, rank
+from export.onnx_file.builder import Emit, GraphBuilder, rank
 from export.onnx_file.layers import numbers
-
-Emit = Callable[[GraphBuilder, fx.Node], str]
 
 
 def _max_pool(builder: GraphBuilder, node: fx.Node) -> str:

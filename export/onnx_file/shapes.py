@@ -1,7 +1,7 @@
 """Emit operators that move numbers and compute none."""
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,7 @@ from torch import fx
 
 from export.folding.functional_graph import args, aten, shape_of
 from export.folding.layers import argument
-from export.onnx_file.builder import GraphBuilder, rank
-
-Emit = Callable[[GraphBuilder, fx.Node], str]
+from export.onnx_file.builder import Emit, GraphBuilder, rank
 
 
 def _reshape(builder: GraphBuilder, node: fx.Node) -> str:
@@ -27,10 +25,6 @@ def _reshape(builder: GraphBuilder, node: fx.Node) -> str:
     if free == [0] and before[0] == after[0]:
         sizes[0] = 0
     return builder.add("Reshape", [source, builder.integers("shape", sizes)])
-
-
-def _squeeze(builder: GraphBuilder, node: fx.Node) -> str:
-    return _reshape(builder, node)
 
 
 def _permute(builder: GraphBuilder, node: fx.Node) -> str:
