@@ -122,7 +122,7 @@ def fold_with_report(
 
 def _fold_norms(flow: FunctionalGraph) -> tuple[tuple[Step, ...], tuple[LeftOver, ...]]:
     norms = batch_norms(flow)
-    results: dict[str, Step | LeftOver] = {}
+    results: dict[fx.Node, Step | LeftOver] = {}
     waiting: dict[fx.Node, Obstacle] = {}
     for node in flow.calls():
         map_ = norms.get(node) or constant_map(flow, node)
@@ -132,26 +132,22 @@ def _fold_norms(flow: FunctionalGraph) -> tuple[tuple[Step, ...], tuple[LeftOver
         if isinstance(layer, fx.Node):
             step = _absorb(flow, node, map_, layer, "after")
             if node in norms:
-                results[_key(node)] = step
+                results[node] = step
         elif node in norms:
             waiting[node] = layer
     for node, before in reversed(waiting.items()):
         layer = layer_after(flow, node)
         if isinstance(layer, fx.Node):
-            results[_key(node)] = _absorb(flow, node, norms[node], layer, "before")
+            results[node] = _absorb(flow, node, norms[node], layer, "before")
         else:
             reason = f"{before.reason}; and {layer.reason}"
-            results[_key(node)] = LeftOver(norms[node].name, reason)
+            results[node] = LeftOver(norms[node].name, reason)
             leave_in_place(flow, node, norms[node])
-    ordered = [results[_key(node)] for node in norms]
+    ordered = [results[node] for node in norms]
     return (
         tuple(item for item in ordered if isinstance(item, Step)),
         tuple(item for item in ordered if isinstance(item, LeftOver)),
     )
-
-
-def _key(node: fx.Node) -> str:
-    return node.name
 
 
 def _absorb(

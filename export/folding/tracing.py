@@ -183,15 +183,13 @@ def _as_torchs(norm: BatchNorm) -> nn.Module:
 @contextmanager
 def _silent() -> Iterator[None]:
     """Drop what torch.export prints and logs: the exception says all, on one line."""
-    logger = logging.getLogger("torch")
-    before = logger.disabled
+    before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             yield
     finally:
-        logging.disable(logging.NOTSET)
-        logger.disabled = before
+        logging.disable(before)
 
 
 def _why_untraceable(model: nn.Module, error: Exception) -> str:

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from export.errors import ImagesError, one_line
-from training.data.dataset import STEMS
+from training.data.dataset import STEMS, present_file
 from training.data.idx import parse_idx, read_content
 
 SUFFIXES = frozenset(
@@ -254,10 +254,7 @@ def read_images(path: Path, shape: Shape, limit: int) -> Images:
 def _idx_files(folder: Path, limit: int) -> ImageTensor | None:
     """Return the images of IDX files, (N, H, W); None if there are no such files."""
     for stems in (STEMS["test"], STEMS["train"]):
-        paths = [
-            next((p for p in (folder / f"{stem}.gz", folder / stem) if p.is_file()), None)
-            for stem in stems
-        ]
+        paths = [present_file(folder, stem) for stem in stems]
         if paths[0] is None:
             continue
         images = parse_idx(read_content(paths[0]), str(paths[0]))  # (N, H, W)

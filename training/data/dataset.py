@@ -57,15 +57,20 @@ def read_split(directory: Path, name: SplitName, num_classes: int) -> Split:
     return Split(images.unsqueeze(1), labels.to(torch.int64), digests)  # (N, 1, 28, 28), (N,)
 
 
+def present_file(directory: Path, stem: str) -> Path | None:
+    """Return the path of a file of the data set, gzipped or plain; None if there is neither."""
+    paths = (directory / f"{stem}.gz", directory / stem)
+    return next((path for path in paths if path.is_file()), None)
+
+
 def find_file(directory: Path, stem: str) -> Path:
     """Return the path of a file of the data set, gzipped or plain.
 
     Raises:
         DatasetError: the folder holds neither.
     """
-    for path in (directory / f"{stem}.gz", directory / stem):
-        if path.is_file():
-            return path
+    if (path := present_file(directory, stem)) is not None:
+        return path
     if not directory.is_dir():
         raise DatasetError(f"{directory} is not a folder: name the one with the data set's files")
     raise DatasetError(

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from training.data.dataset import STEMS, Split, SplitName, read_split
+from training.data.dataset import STEMS, Split, SplitName, present_file, read_split
 from training.errors import DatasetError
 
 LABELS = (
@@ -77,15 +77,11 @@ def find_directory(name: SplitName, *, offline: bool = False) -> Path:
     if chosen:
         return Path(chosen)
     for place in PLACES:
-        if all(_holds(place, stem) for stem in STEMS[name]):
+        if all(present_file(place, stem) for stem in STEMS[name]):
             return place
     if offline:
         raise _nowhere("downloading was not asked for")
     return _download()
-
-
-def _holds(place: Path, stem: str) -> bool:
-    return (place / stem).is_file() or (place / f"{stem}.gz").is_file()
 
 
 def _download() -> Path:
