@@ -1,5 +1,7 @@
 """One export from a checkpoint to a proven model: fold, emit, prove, and only then write."""
 
+from dataclasses import asdict
+
 import onnx
 
 from export.metadata.input_statistics import measure
@@ -38,7 +40,7 @@ def export(settings: ExportSettings) -> Proof:
         version=settings.model_version,
         labels=origin.labels,
         provenance=provenance(origin.metadata, origin.sha256, versions()),
-        equivalence=proof.equivalence,
+        equivalence=asdict(proof.equivalence),
         golden_samples=golden_samples(origin.model, test.images, test.labels, proof.equivalence),
         input_statistics=measure(origin.model, train.images).to_json() if train else None,
     )

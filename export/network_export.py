@@ -208,8 +208,8 @@ def _verify(net: Network, emitted: EmittedModel, images: Images) -> Verification
             )
 
 
-def _figures(found: Verification) -> str:
-    """Return the main figures as JSON, for the model."""
+def _figures(found: Verification) -> dict[str, Any]:
+    """Return the main figures, for the model."""
     measured = found.measured[DATA]
     runs = {
         name: {
@@ -220,16 +220,14 @@ def _figures(found: Verification) -> str:
         }
         for name, run in measured.runs.items()
     }
-    return json.dumps(
-        {
-            "images": measured.images,
-            "graph_error": None if found.graph is None else found.graph.error,
-            "eval_mode": runs[CONTIGUOUS],
-            "folded": {name: runs[name] for name in (DEFAULT, DISABLED)},
-            "smallest_margin": float(measured.margins.min()),
-            "undecided": found.undecided(),
-        }
-    )
+    return {
+        "images": measured.images,
+        "graph_error": None if found.graph is None else found.graph.error,
+        "eval_mode": runs[CONTIGUOUS],
+        "folded": {name: runs[name] for name in (DEFAULT, DISABLED)},
+        "smallest_margin": float(measured.margins.min()),
+        "undecided": found.undecided(),
+    }
 
 
 def _pipeline(preprocessing: str, input_format: InputFormat) -> str:

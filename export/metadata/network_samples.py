@@ -1,13 +1,11 @@
 """Golden samples of a network of the user's: a few of its images, and the logits to expect."""
 
-import base64
 import copy
-import json
 
 import torch
 
 from export.errors import ImagesError
-from export.metadata.properties import GOLDEN_ALLOWANCE
+from export.metadata.properties import samples_text
 from export.network.data import Images
 from export.network.loading import Network
 from export.onnx_file.outputs import one_thread
@@ -37,13 +35,7 @@ def network_samples(network: Network, images: Images, own_error: float) -> str:
     exact = copy.deepcopy(network.module).double()
     with torch.no_grad(), one_thread():
         logits = exact(network.input_format.normalise(chosen, torch.float64))  # (G, K)
-    return json.dumps(
-        {
-            "images": base64.b64encode(chosen.numpy().tobytes()).decode(),
-            "logits": logits.tolist(),
-            "tolerance": GOLDEN_ALLOWANCE * own_error,
-        }
-    )
+    return samples_text(chosen, logits.numpy(), own_error)
 
 
 def _choose(network: Network, images: Images) -> list[int]:

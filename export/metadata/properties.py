@@ -6,7 +6,7 @@ labels          JSON list, one name per class, class 0 first
 provenance      JSON object: recipe, seed, epochs, test_accuracy, dataset (SHA-256 of each
                 uncompressed IDX file), checkpoint_sha256, versions
 equivalence     JSON object: the figures of `export.proof.equivalence.Equivalence`
-golden_samples  JSON object: images (base64 of uint8 (G, 1, 28, 28)), logits (G lists of K
+golden_samples  JSON object: images (base64 of uint8 (G, C, H, W)), logits (G lists of K
                 floats, of float64 eval mode) and tolerance, the largest |difference| of a
                 logit with which a device may still serve
 preprocessing   JSON object: {"pipeline": "fashion-mnist"}, {"pipeline": "resize"} or
@@ -20,10 +20,12 @@ byte-identical file.
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from typing import Any
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.errors import ExportError
@@ -53,11 +55,22 @@ def golden_samples(
     """
     first = [int((labels == label).nonzero()[0]) for label in torch.unique(labels)]
     chosen = images[first]  # (G, 1, 28, 28)
+    return samples_text(chosen, reference_logits(model, chosen), equivalence.eval_mode.max_error)
+
+
+def samples_text(images: Tensor, logits: NDArray[np.float64], own_error: float) -> str:
+    """Return golden samples as JSON.
+
+    Args:
+        images: (G, C, H, W) uint8.
+        logits: (G, K), of float64 eval mode.
+        own_error: eval mode's largest error in float32; the tolerance is ten times that.
+    """
     return json.dumps(
         {
-            "images": base64.b64encode(chosen.numpy().tobytes()).decode(),
-            "logits": reference_logits(model, chosen).tolist(),
-            "tolerance": GOLDEN_ALLOWANCE * equivalence.eval_mode.max_error,
+            "images": base64.b64encode(images.numpy().tobytes()).decode(),
+            "logits": logits.tolist(),
+            "tolerance": GOLDEN_ALLOWANCE * own_error,
         }
     )
 
@@ -88,7 +101,7 @@ def attach(
     version: str,
     labels: Sequence[str],
     provenance: str,
-    equivalence: Equivalence | str,
+    equivalence: Mapping[str, Any],
     golden_samples: str,
     preprocessing: str | None = None,
     input_statistics: str | None = None,
@@ -107,9 +120,7 @@ def attach(
         "version": version,
         "labels": json.dumps(list(labels)),
         "provenance": provenance,
-        "equivalence": equivalence
-        if isinstance(equivalence, str)
-        else json.dumps(asdict(equivalence)),
+        "equivalence": json.dumps(equivalence),
         "golden_samples": golden_samples,
     }
     if preprocessing is not None:

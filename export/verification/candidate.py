@@ -52,8 +52,7 @@ class Candidate:
 
     def _run(self, session: ort.InferenceSession, given: Tensor) -> NDArray[np.floating]:
         size = self.batch or len(given)
-        if len(given) < size:  # the last batch of a model whose batch is fixed
-            given = torch.cat([given, given[:1].expand(size - len(given), -1, -1, -1)])
+        given = filled(given, size)  # the last batch of a model whose batch is fixed
         try:
             (logits,) = session.run([self.output], {self.input: given.numpy()})
         except Exception as error:  # ONNX Runtime's exceptions have no common base class
@@ -90,6 +89,15 @@ def open_candidate(path: Path, network: Network, output: str | None = None) -> C
     return Candidate(
         path, taken.name, taken.type == BYTES, batch, given, network.num_classes, sessions
     )
+
+
+def filled(images: Tensor, size: int) -> Tensor:
+    """Return images (N, C, H, W), of which the first is repeated at the end until there are size.
+
+    More than size are returned as they are.
+    """
+    missing = max(size - len(images), 0)
+    return torch.cat([images, images[:1].expand(missing, -1, -1, -1)]) if missing else images
 
 
 def load_graph(path: Path) -> onnx.ModelProto:
@@ -150,10 +158,8 @@ def _fits(output: Any, num_classes: int) -> bool:
     if output.type not in FLOATS:
         return False
     sizes = output.shape
-    return (
-        not sizes
-        or (len(sizes) == 2 and sizes[1] in (num_classes, None))
-        or (len(sizes) == 2 and isinstance(sizes[1], str))
+    return not sizes or (
+        len(sizes) == 2 and (not isinstance(sizes[1], int) or sizes[1] == num_classes)
     )
 
 

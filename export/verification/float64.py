@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from export.interpreter.graph import Float64Graph
 from export.network.input_format import InputFormat
 from export.network.loading import Network
-from export.verification.candidate import Candidate
+from export.verification.candidate import Candidate, filled
 from export.verification.measurement import Inputs, exact_sums
 
 EXACT = 1e-9  # right graphs: 1.2e-13 at most; one weight off by a thousandth: 3e-6 at least
@@ -72,7 +72,7 @@ def graph_deviation(
         right = exact(given.exact)  # (N, K)
         feed = given.images if candidate.takes_bytes else given.exact
         size = candidate.batch or len(feed)
-        whole = feed[: len(feed) // size * size] if len(feed) >= size else _fill(feed, size)
+        whole = feed[: len(feed) // size * size] if len(feed) >= size else filled(feed, size)
         parts = [
             graph.run({candidate.input: part}, candidate.output)
             for part in torch.split(whole, size)
@@ -85,10 +85,6 @@ def graph_deviation(
             some = images[:DRAWN_IMAGES]
             rounding = _rounding(exact, network.input_format, some, candidate) / largest
     return GraphDeviation(len(right), float((found - right).abs().max()) / largest, rounding)
-
-
-def _fill(feed: Tensor, size: int) -> Tensor:
-    return torch.cat([feed, feed[:1].expand(size - len(feed), -1, -1, -1)])
 
 
 def _rounding(

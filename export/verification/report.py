@@ -70,11 +70,11 @@ def _criteria(found: Verification) -> Iterator[str]:
 
 def as_json(found: Verification) -> dict[str, Any]:
     """Return every figure, ready for a JSON file."""
-    told = faults(found)
+    failures = faults(found)
     graph = found.graph
     report = {
-        "verdict": "FAIL" if told else "PASS",
-        "faults": told,
+        "verdict": "FAIL" if failures else "PASS",
+        "faults": failures,
         "graph": None if graph is None else {**asdict(graph), "limit": graph.limit},
         "unknown_operator": found.unknown,
         "deviation_starts": None if found.start is None else asdict(found.start),

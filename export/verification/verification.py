@@ -138,10 +138,15 @@ def images_of_all_kinds(images: Images) -> int:
 
 def faults(found: Verification) -> list[str]:
     """Return a message for each failure; an empty list is a pass."""
-    told = [*_graph_faults(found), *_error_faults(found), *_class_faults(found), *found.differences]
-    if told and found.start is not None:
-        told.append(f"the deviation starts in {found.start}")
-    return told
+    failures = [
+        *_graph_faults(found),
+        *_error_faults(found),
+        *_class_faults(found),
+        *found.differences,
+    ]
+    if failures and found.start is not None:
+        failures.append(f"the deviation starts in {found.start}")
+    return failures
 
 
 def _graph_faults(found: Verification) -> Iterator[str]:

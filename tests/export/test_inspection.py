@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import onnx
@@ -32,7 +33,7 @@ def whole(
         version="2.3.4-rc.1",
         labels=LABELS,
         provenance=provenance(metadata(), "abc123", {"onnx": "1.20"}),
-        equivalence=equivalence,
+        equivalence=asdict(equivalence),
         golden_samples=golden_samples(original, images, real.labels[:300], equivalence),
         input_statistics=measure(original, images).to_json(),
     )

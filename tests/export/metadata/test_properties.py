@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -136,7 +137,7 @@ def test_a_version_that_is_not_semantic_is_refused(
             version="1.0",
             labels=LABELS,
             provenance="{}",
-            equivalence=equivalence,
+            equivalence=asdict(equivalence),
             golden_samples="{}",
         )
     assert not folded_model.metadata_props
@@ -152,7 +153,7 @@ def test_attaching_metadata_leaves_the_graph_as_it_was_proved(
         version="2.3.4",
         labels=LABELS,
         provenance="{}",
-        equivalence=equivalence,
+        equivalence=asdict(equivalence),
         golden_samples="[]",
     )
     assert folded_model.graph.SerializeToString() == graph
