@@ -107,7 +107,7 @@ def export_network(
 
     Raises:
         NetworkError: the network is no classifier of such images, or is in train mode.
-        ImagesError: the images are no such tensor.
+        ImagesError: the images have another dtype or shape.
         FoldError: it cannot be traced or folded.
         GraphError: an operator has no ONNX counterpart here.
         EquivalenceError: the proof fails.

@@ -53,7 +53,7 @@ def verify_network(
 
     Raises:
         NetworkError: the network is no classifier of such images, or is in train mode.
-        ImagesError: the images are no such tensor.
+        ImagesError: the images have another dtype or shape.
         ModelError: the file cannot be computed, or has another interface.
     """
     data = ImageTensor(images)

@@ -234,7 +234,7 @@ def _unlift(program: ExportedProgram) -> tuple[fx.Graph, dict[str, Tensor]]:
 def _tensor(program: ExportedProgram, target: str) -> Tensor:
     found = program.constants.get(target, program.state_dict.get(target))
     if not isinstance(found, Tensor):
-        raise FoldError(f"the network holds {target}, which is no tensor: expected tensors only")
+        raise FoldError(f"the network holds {target}, which is not a tensor: expected tensors only")
     return found.detach()
 
 

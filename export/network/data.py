@@ -60,7 +60,7 @@ class ImageTensor(Images):
         """Hold (N, C, H, W) uint8 images, N at least 1, and their labels (N,).
 
         Raises:
-            ImagesError: they are no such tensors.
+            ImagesError: a tensor has another dtype or shape.
         """
         if images.dtype != torch.uint8 or images.dim() != 4 or len(images) == 0:
             raise ImagesError(
@@ -147,7 +147,7 @@ class NpzFile(Images):
         """Read the arrays' headers, and the labels.
 
         Raises:
-            ImagesError: it is no such file.
+            ImagesError: the file is not a .npz with such arrays.
         """
         self._path = path
         labels = None
@@ -165,7 +165,7 @@ class NpzFile(Images):
                     with arrays.open("labels.npy") as file:
                         labels = npy.read_array(file, allow_pickle=False)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise ImagesError(f"{path} is no .npz of NumPy: {one_line(error)}") from error
+            raise ImagesError(f"{path} is not a .npz of NumPy: {one_line(error)}") from error
         if dtype != np.uint8 or len(shape) != 4 or columns_first or shape[0] == 0:
             raise ImagesError(
                 f"the images of {path} are {dtype} {shape}: expected uint8 (N, C, H, W), in C order"
@@ -233,7 +233,7 @@ def read_images(path: Path, shape: Shape, limit: int) -> Images:
         limit: at least 1.
 
     Raises:
-        ImagesError: there is no such data set, or its images have another shape.
+        ImagesError: the data set does not exist, or its images have another shape.
         IdxError: a file is not a complete IDX array.
     """
     found: Images
@@ -252,7 +252,7 @@ def read_images(path: Path, shape: Shape, limit: int) -> Images:
 
 
 def _idx_files(folder: Path, limit: int) -> ImageTensor | None:
-    """Return the images of IDX files, (N, H, W); None if there are no such files."""
+    """Return the images of IDX files, (N, H, W); None if the folder has none."""
     for stems in (STEMS["test"], STEMS["train"]):
         paths = [present_file(folder, stem) for stem in stems]
         if paths[0] is None:

@@ -43,7 +43,7 @@ def build(import_string: str, arguments: Mapping[str, Any]) -> nn.Module:
         arguments: keyword arguments for the factory.
 
     Raises:
-        NetworkError: there is no such module or factory, or it returns no module.
+        NetworkError: the module or factory does not exist, or does not return a module.
     """
     factory = _factory(import_string)
     try:
@@ -63,7 +63,8 @@ def _factory(import_string: str) -> Callable[..., Any]:
             f"--network {import_string}: expected MODULE:FACTORY, such as "
             "torchvision.models:resnet18"
         )
-    if (folder := str(Path.cwd())) not in sys.path:  # as `python -m` has it
+    # A module of the user's stands in the working directory; `fashion-lenet` does not search that.
+    if (folder := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, folder)
     try:
         found: Any = importlib.import_module(module_name)
@@ -128,7 +129,7 @@ def _read_pickle_free(path: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # torch's own have no common base class
         raise NetworkError(
-            f"{path} is no complete file of torch.save: {one_line(error)}"
+            f"{path} is not a complete file of torch.save: {one_line(error)}"
         ) from error
     for key in NESTED:
         if isinstance(found, dict) and isinstance(found.get(key), dict):

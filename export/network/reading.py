@@ -14,7 +14,7 @@ def read_network(options: NetworkOptions, weights: Path) -> Network:
     """Return the network that the options name, with its weights; options.network is given.
 
     Raises:
-        NetworkError: there is no such network, or its weights do not fit.
+        NetworkError: the network cannot be built, or its weights do not fit.
     """
     input_format = InputFormat.of(options.shape, options.means, options.stds)
     found = load_weights(weights)  # before a user's code runs

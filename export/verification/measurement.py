@@ -30,7 +30,7 @@ SECOND_LOOK = 64  # images for the second layout, and for the file without optim
 VALUES_IN_BATCH = 2**21  # of all images in a batch together: 13 of 3 x 224 x 224
 MOST_IN_BATCH = 1000
 
-Progress = Callable[[int], None]  # is told how many images more are done
+Progress = Callable[[int], None]  # called with how many more images are done
 
 
 @dataclass(frozen=True)

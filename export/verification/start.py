@@ -1,9 +1,9 @@
 """Find where a wrong graph starts to deviate from the network.
 
-Both are computed in float64. A node's value is right if the network has it too, or if a right
-value is computed from it: folding removes values, and names are anyone's own, but what is left has
-to be found again. The deviation starts in the first node that is not right, of those whose inputs
-are.
+Both are computed in float64. A node's value is correct if the network computes the same value, or
+if a correct value is computed from it: folding removes values and an exporter chooses the names,
+but every value that is left must be one of the network's. The deviation starts in the first node
+whose inputs are correct and whose value is not.
 """
 
 from collections import defaultdict

@@ -91,7 +91,7 @@ def verify_candidate(
         images: of the network's shape.
         unrounded: the folded weights in float64, of an export; a file that says that we wrote it
             is folded again.
-        progress: is told how many images more are done.
+        progress: is called with how many more images are done.
 
     Raises:
         ModelError: ONNX Runtime cannot compute the file.
