@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from service.runtime.cuda import missing_part
 from service.runtime.loading import within_time
 from service.runtime.onnx_model import load_model
 from service.server import lifeline
+from service.server.grpc_port import reserve
 from service.server.listening import Address, cannot_listen, check_tls
 from service.server.supervisor import install_supervisor
 from service.settings import ServiceSettings, describe_faults, unknown_variables
@@ -77,11 +78,13 @@ def serve_http(*args: Any, **kwargs: Any) -> Any:
         BentoMLContainer.prometheus_multiproc_dir.set(str(folder))
         if settings.metrics_port is not None:
             _serve_metrics(address, settings.metrics_port, folder)
+        held = _reserve_grpc_port(settings, address, tls)
     lifeline.hold()
     install_supervisor(
         partial(_say_what_serves, settings, model, "https" if tls.get("ssl_certfile") else "http")
     )
-    return bentomls_serve_http(*args, **{**kwargs, "host": address.host, "port": address.port})
+    with held:
+        return bentomls_serve_http(*args, **{**kwargs, "host": address.host, "port": address.port})
 
 
 def try_model(settings: ServiceSettings) -> str:
@@ -143,6 +146,23 @@ def _serve_metrics(address: Address, port: int, folder: Path) -> None:
         raise cannot_listen(f"FASHION_METRICS_PORT={port}", error) from error
 
 
+def _reserve_grpc_port(
+    settings: ServiceSettings, address: Address, tls: dict[str, Any]
+) -> AbstractContextManager[object]:
+    """Return a context in which the port for gRPC is the server's, if it has one.
+
+    Raises:
+        StartError: the port cannot be used.
+    """
+    if settings.grpc_port is None:
+        return nullcontext()
+    others = {
+        "the port of the service": address.port,
+        "FASHION_METRICS_PORT too": settings.metrics_port,
+    }
+    return reserve(address, settings.grpc_port, others, tls)
+
+
 def _tls(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the TLS options as BentoML reads them: from flags, else from its configuration."""
     names = (
@@ -173,6 +193,8 @@ def _say_what_serves(settings: ServiceSettings, model: str, scheme: str, address
         "keys" if settings.api_key else "no key",
         url,
     )
+    if settings.grpc_port is not None:
+        logger.info("gRPC, without HTTP: %s", Address(address.host, settings.grpc_port))
 
 
 @contextmanager
