@@ -6,8 +6,8 @@ import pytest
 from bentoml.exceptions import BentoMLConfigException
 from pydantic import SecretStr, ValidationError
 
-from service.server.startup import read_settings
 from service.runtime.repository import default_file
+from service.server.startup import read_settings
 from service.settings import RELEASED_MODEL, ServiceSettings, unknown_variables
 
 KEY, ORIGIN = "settings-key-0123456789", "https://shop.example"
