@@ -152,9 +152,13 @@ lock: $(DEV)/.installed
 	printf '%s\n' fastapi httptools litserve numpy onnxruntime-gpu orjson pillow python-multipart uvicorn uvloop | $(COMPILE_ANY) --upgrade - -o requirements/peers.lock
 	printf '%s\n' mlserver numpy onnxruntime-gpu pillow | $(COMPILE_ANY) --upgrade - -o requirements/mlserver.lock
 
-# The Open Inference Protocol's messages, from their description; tests hold them up to date.
+# The Open Inference Protocol's messages, from their description; a test holds them up to date. They get
+# a pool of their own: a client's messages in the same process, as Triton's, have the same names.
+PROTO := service/grpc/open_inference
+OUT ?= .
 proto: $(DEV)/.installed
-	$(DEV)/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. service/grpc/open_inference.proto
+	$(DEV)/bin/python -m grpc_tools.protoc --proto_path=. --python_out="$(OUT)" --pyi_out="$(OUT)" $(PROTO).proto
+	sed -i 's/_descriptor_pool\.Default()/_descriptor_pool.DescriptorPool()/' "$(OUT)/$(PROTO)_pb2.py"
 
 clean:
 	rm -rf .venv build dist

@@ -7,7 +7,7 @@ that a call passes costs a twentieth of it.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Any
@@ -22,7 +22,7 @@ from service.grpc.status import CODES, Failed, Unimplemented, retry_hint
 from service.inference.load_limiter import LoadLimiter
 from service.middleware.admission import MAX_BUFFERED_BODIES, timeout_error
 from service.middleware.authentication import APIKeys
-from service.middleware.body_budget import Body, BodyBudget
+from service.middleware.body_budget import SMALL_BODY_BYTES, Body, BodyBudget
 from service.middleware.instrumentation import CLIENT_WENT_AWAY
 from service.settings import ServiceSettings
 from service.telemetry.access_log import TRACE_ID, AccessLog
@@ -37,7 +37,19 @@ logger = logging.getLogger("bentoml.fashion_lenet")
 Record = Callable[[str, Mapping[str, Any], Any, RequestTiming, Exception | str | None], str | None]
 
 CACHED_PEERS = 128
+NO_MESSAGE = "the call has no message, or one larger than FASHION_MAX_BODY_BYTES allows"
 MAX_SHOWN_METHOD = 200  # characters of an unknown method in an error
+
+OTHER = "other"  # the route of calls of methods that there are not
+
+
+async def _refuse(content: bytes, timing: RequestTiming) -> bytes:
+    raise Unimplemented("there is no such method")
+
+
+UNKNOWN = Method(_refuse)
+
+UNCOUNTED: AbstractContextManager[None] = nullcontext()  # for a call that is no load anyway
 
 
 class Calls(grpc.GenericRpcHandler):
@@ -94,9 +106,15 @@ class Calls(grpc.GenericRpcHandler):
             return grpc.stream_stream_rpc_method_handler(partial(self._stream, found))
         if error is None:
             error = self._admit(method, path)
-        call = _Call(self, path if found else "other", path, headers, method, error)
+        call = _Call(self, path if found else OTHER, path, headers, method or UNKNOWN, error)
         # The call reads its message itself, once it may be sent.
         return grpc.stream_unary_rpc_method_handler(call.run)
+
+    def too_many_uploads(self) -> Overloaded:
+        """Return the error for a call whose message would be one too many to receive."""
+        return Overloaded(
+            f"this worker receives {self.most_uploads:,} messages, the maximum: try again"
+        )
 
     async def end_streams(self) -> None:
         """End all streams, whose clients would otherwise keep the server from stopping."""
@@ -142,7 +160,6 @@ class _Call:
         "_scope",
         "_task",
         "_timing",
-        "_whole",
     )
 
     def __init__(
@@ -151,14 +168,14 @@ class _Call:
         route: str,
         path: str,
         headers: list[tuple[bytes, bytes]],
-        method: Method | None,
+        method: Method,
         error: RequestError | None,
     ) -> None:
         self._calls, self._method, self._error, self._route = calls, method, error, route
         self._timing = RequestTiming()
         self._scope: dict[str, Any] = {"method": "POST", "path": path, "headers": headers}
         self._scope[REQUEST_ID] = request_id(self._scope)
-        self._whole = self._ended = False
+        self._ended = False
 
     async def run(self, messages: object, context: ServicerContext) -> bytes:
         """Answer the call, and record it.
@@ -166,105 +183,94 @@ class _Call:
         Raises:
             grpc.aio.AbortError: the call is answered with an error.
         """
-        self._scope["client"] = _client(context.peer())
-        status, error, answer = HTTPStatus.OK, self._error, b""
+        error, answer = self._error, b""
         try:
             if error is None:
                 answer = await self._answer(context)
         except RequestError as refusal:
             error = refusal
         except asyncio.CancelledError:
-            self._finish(CLIENT_WENT_AWAY, "the client cancelled the call, or its deadline passed")
+            reason = "the client cancelled the call, or its deadline passed"
+            self._finish(context, CLIENT_WENT_AWAY, reason)
             raise
         except Exception:
             identity = self._scope[REQUEST_ID]
             logger.exception("Request %s failed:", identity)
             error = Failed(f"the service failed; its log says why, under {identity}")
-        if error is None:
-            context.set_trailing_metadata(self._metadata())
-            self._finish(status, "")
-            return answer
-        self._finish(error.status, str(error))
-        metadata = (*self._metadata(), *retry_hint(error))
-        await context.abort(CODES[error.status], str(error), metadata)
-        raise AssertionError("abort always raises")
+        metadata = (("x-request-id", self._scope[REQUEST_ID]),)
+        if error is not None:
+            self._finish(context, error.status, str(error))
+            await context.abort(CODES[error.status], str(error), metadata + retry_hint(error))
+        context.set_trailing_metadata(metadata)
+        self._finish(context, HTTPStatus.OK, "")
+        return answer
 
     async def _answer(self, context: ServicerContext) -> bytes:
-        """Receive the message and return the answer; on timeout, raise an error."""
-        self._task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._calls.seconds, self._end)
-        body = Body(loop.time(), self._end)
-        try:
-            content = await self._receive(context)
-            self._calls.bodies.hold(body, len(content), whole=True)
-            return await self._method.answer(content, self._timing)  # type: ignore[union-attr]
-        except asyncio.CancelledError:
-            if not self._ended or self._task.uncancel() > 0:  # not by the timer alone
-                raise
-            raise timeout_error(self._calls.seconds, self._whole) from None
-        finally:
-            timer.cancel()
-            self._calls.bodies.release(body)
-
-    async def _receive(self, context: ServicerContext) -> bytes:
-        """Receive the message; waiting for it does not count as load.
+        """Receive the message, which is no load meanwhile, and return the answer.
 
         Raises:
             Overloaded: too many messages are being received, or by now there is too much load.
             InvalidInput: there is no message.
+            RequestTimeout, Timeout: the call takes too long.
         """
-        calls = self._calls
-        if self._method.limited and calls.uploads >= calls.most_uploads:  # type: ignore[union-attr]
-            raise Overloaded(
-                f"this worker receives {calls.uploads:,} messages, the maximum is "
-                f"{calls.most_uploads:,}: try again"
-            )
+        calls, method = self._calls, self._method
+        self._task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
+        timer = self._task.get_loop().call_later(calls.seconds, self._end)
         calls.uploads += 1
+        received = False
+        body = None
         try:
-            with calls.exempt:
+            if method.limited and calls.uploads > calls.most_uploads:
+                raise calls.too_many_uploads()
+            with calls.exempt if method.limited else UNCOUNTED:
                 content = await context.read()
-        finally:
+            received = True
             calls.uploads -= 1
-        self._whole = True
-        if content is EOF:
-            raise InvalidInput("the call has no message, expected one")
-        if self._method.limited and (error := calls.limiter.rejection()):  # type: ignore[union-attr]
-            raise error
-        found: bytes = content
-        return found
+            if content is EOF:
+                raise InvalidInput(NO_MESSAGE)
+            if method.limited and (error := calls.limiter.rejection()):
+                raise error
+            if len(content) > SMALL_BODY_BYTES:
+                body = Body(timer.when() - calls.seconds, self._end)
+                calls.bodies.hold(body, len(content), whole=True)
+            return await method.answer(content, self._timing)
+        except asyncio.CancelledError:
+            if not self._ended or self._task.uncancel() > 0:  # not by the timer alone
+                raise
+            raise timeout_error(calls.seconds, received) from None
+        finally:
+            timer.cancel()
+            if not received:
+                calls.uploads -= 1
+            if body is not None:
+                calls.bodies.release(body)
 
     def _end(self, _: object = None) -> None:
         if not self._ended:
             self._ended = True
             self._task.cancel()
 
-    def _metadata(self) -> tuple[tuple[str, str], ...]:
-        timing = self._timing
-        metadata = (("x-request-id", self._scope[REQUEST_ID]), ("server-timing", timing.header()))
-        if timing.model_version:
-            return (*metadata, ("x-model-version", timing.model_version.decode()))
-        return metadata
-
-    def _finish(self, status: int, error: str) -> None:
+    def _finish(self, context: ServicerContext, status: int, error: str) -> None:
         """Count, trace and log the call, with the HTTP status of the same meaning."""
         calls, timing = self._calls, self._timing
         timing.stop()
+        self._scope["client"] = _client(context.peer())
         calls.metrics.add(self._route, status, timing)
         if calls.record is not None:
             self._trace(calls.record, status)
-        if error or self._method is None or not self._method.is_probe:
+        if error or not self._method.is_probe:
             calls.log.write(self._scope, status, timing, error)
 
     def _trace(self, record: Record, status: int) -> None:
         service, _, method = self._scope["path"].lstrip("/").rpartition("/")
         known = self._route == self._scope["path"]
+        client = self._scope["client"]
         attributes = {
             "rpc.system": "grpc",
             "rpc.service": service if known else None,
             "rpc.method": method if known else None,
             "rpc.grpc.status_code": _code(status).value[0],
-            "client.address": self._scope["client"][0],
+            "client.address": client[0] if client else None,
             "request_id": self._scope[REQUEST_ID],
         }
         name = f"{service}/{method}" if known else "gRPC"
@@ -281,7 +287,10 @@ def _code(status: int) -> grpc.StatusCode:
 
 
 @lru_cache(CACHED_PEERS)
-def _client(peer: str) -> tuple[str]:
-    """Return the address in gRPC's name of a peer, such as `ipv4:127.0.0.1:50000`."""
-    address = unquote(peer.partition(":")[2])
-    return (address.rpartition(":")[0].strip("[]"),)
+def _client(peer: str) -> tuple[str] | None:
+    """Return the address in gRPC's name of a peer, such as `ipv4:127.0.0.1:50000`, if it has one.
+
+    It has none once the client has left.
+    """
+    address = unquote(peer.partition(":")[2]).rpartition(":")[0].strip("[]")
+    return (address,) if address else None

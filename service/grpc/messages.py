@@ -1,4 +1,7 @@
-"""Protobuf messages of clients."""
+"""Protobuf messages as bytes.
+
+Source of the encoding: `programming-guides/encoding` of protobuf.dev.
+"""
 
 from typing import Any
 
@@ -17,3 +20,12 @@ def read_message(kind: type[Any], content: bytes) -> Any:
         return kind.FromString(content)
     except DecodeError as error:
         raise InvalidInput(f"the message is not a {kind.DESCRIPTOR.name}: {error}") from None
+
+
+def varint(value: int) -> bytes:
+    """Return a number in protobuf's encoding: 7 bits in each byte, the lowest first."""
+    parts = bytearray()
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*parts, value))

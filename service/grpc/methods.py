@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
-from service.errors import NotReady
+from service.errors import InvalidInput, NotReady
 from service.grpc import open_inference_pb2 as pb
-from service.grpc.infer_request import read_request
+from service.grpc.infer_request import RequestReader
 from service.grpc.infer_response import write_response
 from service.grpc.messages import read_message
 from service.grpc.status import Unimplemented
@@ -61,6 +61,7 @@ class OpenInference:
     def __init__(self, data_plane: DataPlane) -> None:
         """Answer with the models of a data plane."""
         self._data_plane = data_plane
+        self._reader = RequestReader()
 
     def methods(self) -> Mapping[str, Method]:
         """Return the methods by their paths."""
@@ -72,6 +73,9 @@ class OpenInference:
             "ModelMetadata": Method(self.model_metadata),
             "ModelInfer": Method(self.model_infer, limited=True),
             "ModelStreamInfer": Method(self.model_stream_infer),
+            "RepositoryIndex": Method(self.repository_index),
+            "RepositoryModelLoad": Method(self.repository_model_load, limited=True),
+            "RepositoryModelUnload": Method(self.repository_model_unload, limited=True),
         }
         return {f"/{SERVICE}/{name}": method for name, method in methods.items()}
 
@@ -120,11 +124,11 @@ class OpenInference:
     async def model_infer(self, content: bytes, timing: RequestTiming) -> bytes:
         """Serve ModelInfer."""
         with timing.decoding():
-            request = read_message(pb.ModelInferRequest, content)
-        named = self._data_plane.named(request.model_name, request.model_version or None)
-        with named as served:
+            name, begun = self._reader.begin(content)
+        with self._data_plane.named(*name) as served:
             with timing.decoding():
-                parsed = await read_request(request, served.model.signature.image.shape)
+                image = served.model.signature.image.shape
+                parsed = await self._reader.finish(content, begun, image)
             names = [output.name for output in parsed.outputs]
             arrays = await served.infer(parsed.images, names, timing)  # (N, K) each
             if len(parsed.images) * len(served.model.labels) <= INLINE_RESPONSE_NUMBERS:
@@ -136,6 +140,39 @@ class OpenInference:
         raise Unimplemented(
             "ModelStreamInfer is not served, because each request has one answer: "
             "call ModelInfer, any number at a time on one channel"
+        )
+
+    async def repository_index(self, content: bytes, timing: RequestTiming) -> bytes:
+        """Serve RepositoryIndex: all models, or those that are ready."""
+        request = read_message(pb.RepositoryIndexRequest, content)
+        _check_repository(request.repository_name)
+        entries = [
+            entry._asdict()
+            for entry in self._data_plane.index()
+            if entry.state == "READY" or not request.ready
+        ]
+        return _written(pb.RepositoryIndexResponse(models=entries))
+
+    async def repository_model_load(self, content: bytes, timing: RequestTiming) -> bytes:
+        """Serve RepositoryModelLoad."""
+        request = read_message(pb.RepositoryModelLoadRequest, content)
+        _check_repository(request.repository_name)
+        await self._data_plane.load(request.model_name)
+        return _written(pb.RepositoryModelLoadResponse())
+
+    async def repository_model_unload(self, content: bytes, timing: RequestTiming) -> bytes:
+        """Serve RepositoryModelUnload."""
+        request = read_message(pb.RepositoryModelUnloadRequest, content)
+        _check_repository(request.repository_name)
+        await self._data_plane.unload(request.model_name)
+        return _written(pb.RepositoryModelUnloadResponse())
+
+
+def _check_repository(name: str) -> None:
+    """Raise an error if a request names a repository: there is one, without a name."""
+    if name:
+        raise InvalidInput(
+            f"repository_name: expected none, because there is one, got {name[:60]!r}"
         )
 
 

@@ -22,8 +22,6 @@ PING_SECONDS = 60  # without data, after which a client is asked whether it is s
 PONG_SECONDS = 20  # for its answer, before the connection is closed
 CLIENTS_PING_SECONDS = 10  # between the pings of a client; those of one that sends more are refused
 
-IDENTITY_ONLY = 1  # a bit for each compression algorithm
-
 
 class GRPCServer:
     """Serves the Open Inference Protocol on an event loop."""
@@ -73,8 +71,6 @@ def _options(settings: ServiceSettings) -> Sequence[tuple[str, Any]]:
         ("grpc.so_reuseport", 1),  # each worker listens on the same port
         ("grpc.max_receive_message_length", settings.max_body_bytes),
         ("grpc.max_send_message_length", -1),
-        # A compressed message could inflate to any size before its length is checked.
-        ("grpc.compression_enabled_algorithms_bitset", IDENTITY_ONLY),
         ("grpc.max_metadata_size", METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", METADATA_BYTES),
         ("grpc.max_concurrent_streams", STREAMS),

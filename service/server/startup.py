@@ -18,12 +18,12 @@ from bentoml.exceptions import BentoMLConfigException
 from pydantic import ValidationError
 
 from service.errors import ServiceError, StartError, TracingError
+from service.grpc.listening import Listening
 from service.runtime.cuda import missing_part
 from service.runtime.loading import within_time
 from service.runtime.onnx_model import load_model
 from service.server import lifeline
-from service.server.grpc_port import reserve
-from service.server.listening import Address, cannot_listen, check_tls
+from service.server.listening import Address, cannot_listen, check_tls, hold_port
 from service.server.supervisor import install_supervisor
 from service.settings import ServiceSettings, describe_faults, unknown_variables
 from service.telemetry import multiprocess
@@ -154,13 +154,19 @@ def _reserve_grpc_port(
     Raises:
         StartError: the port cannot be used.
     """
-    if settings.grpc_port is None:
+    port = settings.grpc_port
+    if port is None:
         return nullcontext()
-    others = {
-        "the port of the service": address.port,
-        "FASHION_METRICS_PORT too": settings.metrics_port,
-    }
-    return reserve(address, settings.grpc_port, others, tls)
+    if port in (address.port, settings.metrics_port):
+        taken = "the port of the service" if port == address.port else "FASHION_METRICS_PORT too"
+        raise StartError(f"FASHION_GRPC_PORT={port} is {taken}: choose another")
+    listening = Listening.choose(str(Address(address.host, port)), tls)
+    try:
+        held = hold_port(address.host, port)
+    except OSError as error:
+        raise cannot_listen(f"FASHION_GRPC_PORT={port}", error) from error
+    listening.tell_workers()
+    return held
 
 
 def _tls(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -194,7 +200,7 @@ def _say_what_serves(settings: ServiceSettings, model: str, scheme: str, address
         url,
     )
     if settings.grpc_port is not None:
-        logger.info("gRPC, without HTTP: %s", Address(address.host, settings.grpc_port))
+        logger.info("Serving gRPC at %s", Address(address.host, settings.grpc_port))
 
 
 @contextmanager

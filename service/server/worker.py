@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Lifespan
 from uvicorn.config import HTTP_PROTOCOLS
 
 from service.decoder_pool.pool import Decoders
+from service.grpc.listening import Listening
 from service.http.fast_router import FastRouter
 from service.inference.data_plane import DataPlane
 from service.inference.load_limiter import LoadLimiter
@@ -25,7 +26,6 @@ from service.middleware.instrumentation import InstrumentationMiddleware
 from service.openapi.document import OpenAPI
 from service.rest.app import build_app
 from service.runtime.onnx_model import OnnxModel
-from service.server.grpc_port import read_listening
 from service.server.http_protocol import LimitedHttpProtocol
 from service.server.worker_metrics import sample_process
 from service.settings import ServiceSettings
@@ -117,7 +117,7 @@ class Worker:
         return lifespan
 
     async def _serve_grpc(self, data_plane: DataPlane) -> "GRPCServer | None":
-        listening = read_listening()
+        listening = Listening.read()
         if listening is None:
             return None
         from service.grpc.server import GRPCServer  # grpcio takes 0.15 s and 20 MB
