@@ -12,7 +12,9 @@
     ├── EngineError            the worker processes of `python -m service` cannot continue
     └── RequestError           a request is rejected or failed; has an HTTP status
         ├── InvalidInput       400  the request's content is invalid
+        ├── LoadFailed         400  a model that a request asked to load cannot be served
         ├── Unauthorized       401  no key, or an invalid one
+        ├── Forbidden          403  the settings do not allow the request
         ├── NotFound           404  the model or version is not served
         ├── RequestTimeout     408  the body was not complete in time
         ├── TooLarge           413  more bytes or pixels than the limit
@@ -20,7 +22,7 @@
         │   ├── UnsupportedEncoding  415  the Content-Encoding is not supported
         │   └── PlainOnly            415  the route supports no Content-Encoding
         ├── Overloaded         429  more requests than the worker's limit
-        ├── NotReady           503  no model is ready, or the server is stopping
+        ├── NotReady           503  the model is not ready, or the server is stopping
         └── Timeout            504  the request did not finish in time
 
 Every message names the thing, the value found, and what is expected. The message of a
@@ -85,11 +87,23 @@ class InvalidInput(RequestError):
     status = HTTPStatus.BAD_REQUEST
 
 
+class LoadFailed(RequestError):
+    """A model that a request asked to load cannot be served."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+
 class Unauthorized(RequestError):
     """No key, or an invalid one."""
 
     status = HTTPStatus.UNAUTHORIZED
     headers = {"WWW-Authenticate": "Bearer"}  # noqa: RUF012 (RFC 6750, section 3)
+
+
+class Forbidden(RequestError):
+    """The settings do not allow the request."""
+
+    status = HTTPStatus.FORBIDDEN
 
 
 class NotFound(RequestError):
@@ -137,7 +151,7 @@ class Overloaded(RequestError):
 
 
 class NotReady(RequestError):
-    """No model is ready, or the server is stopping."""
+    """The model is not ready, or the server is stopping."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     headers = {"Retry-After": "5"}  # noqa: RUF012 (seconds)

@@ -32,6 +32,7 @@ RELEASED_MODELS = (
     HERE.parent / "models" / "fashion_lenet" / "model.onnx",  # in a clone, or in a Bento
 )
 RELEASED_MODEL = next((path for path in RELEASED_MODELS if path.exists()), RELEASED_MODELS[-1])
+RELEASED_NAME = RELEASED_MODEL.parent.name
 
 SHORTEST_KEY, LONGEST_KEY = 16, 1024  # characters of a key; a request's head has room for 32 KiB
 VISIBLE = re.compile("[!-~]*")  # ASCII without white space (RFC 9110, section 5.5)
@@ -105,7 +106,21 @@ class ServiceSettings(BaseSettings):
     device: Device = Field(
         "auto", description="device to run on; auto: CUDA if available, else the CPU"
     )
-    model: Path = Field(RELEASED_MODEL, description="the model.onnx to serve")
+    model: Path | None = Field(
+        None, description="a model.onnx to serve alone; unset: all models of FASHION_MODELS"
+    )
+    models: Path = Field(
+        RELEASED_MODEL.parent.parent,
+        description="folder of models: NAME/model.onnx, or NAME/1/model.onnx, NAME/2/model.onnx "
+        "for versions",
+    )
+    default_model: str | None = Field(
+        None,
+        description=f"model for requests that name none; unset: {RELEASED_NAME}, or the only one",
+    )
+    model_control: bool = Field(
+        False, description="whether requests may load and unload models of FASHION_MODELS"
+    )
     max_body_bytes: int = Field(
         10 * 2**20,
         ge=1,

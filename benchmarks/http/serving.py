@@ -113,19 +113,24 @@ def measure(
 
 
 def compare(ratio: Ratio, loads: Loads) -> dict[str, float]:
-    """Take the median over rounds of ours against the peer's."""
+    """Divide our median over the rounds, as the chart shows it, by the peer's."""
     ours, theirs = loads[OURS, ratio.work], loads[ratio.peer, ratio.peers_work]
-    found = [
+    by_round = [
         mine.requests_per_second / other.requests_per_second
         for mine, other in zip(ours, theirs, strict=True)
     ]
     return {
-        "ratio": statistics.median(found),
-        "lowest": min(found),
-        "highest": max(found),
+        "ratio": median_rate(ours) / median_rate(theirs),
+        "lowest": min(by_round),
+        "highest": max(by_round),
         "p99_ms": statistics.median(one.p99_ms for one in ours),
         "peers_p99_ms": statistics.median(one.p99_ms for one in theirs),
     }
+
+
+def median_rate(loads: Sequence[Load]) -> float:
+    """Return the median requests a second of a server's rounds."""
+    return statistics.median(one.requests_per_second for one in loads)
 
 
 def machine() -> str:
@@ -180,7 +185,7 @@ def draw(loads: Loads) -> None:
     for panel, work in zip(panels, names, strict=True):
         peers = [(ratio.peer, ratio.peers_work) for ratio in RATIOS if ratio.work == work]
         bars = [(OURS, work), *peers]
-        values = [statistics.median(one.requests_per_second for one in loads[bar]) for bar in bars]
+        values = [median_rate(loads[bar]) for bar in bars]
         container = panel.barh(
             [server for server, _ in bars], values, color=["C0", *["0.7"] * len(peers)]
         )

@@ -1,4 +1,4 @@
-"""The facts that `info` shows about a model and its runtime."""
+"""The facts that `info` shows about models and their runtime."""
 
 import json
 import platform
@@ -13,7 +13,7 @@ from service.signature import ImageSpec
 PACKAGES = ("bentoml", "numpy", "pillow")
 
 
-def describe(path: Path, model: OnnxModel) -> dict[str, str]:
+def describe_model(path: Path, model: OnnxModel) -> dict[str, str]:
     """Return the facts about a model that was loaded from `path`, by name."""
     return {
         "model": f"{model.name} {model.version}",
@@ -23,6 +23,12 @@ def describe(path: Path, model: OnnxModel) -> dict[str, str]:
         "labels": model.signature.label_list,
         **_provenance(model),
         "device": f"{model.device} ({model.execution_provider})",
+    }
+
+
+def describe_runtime() -> dict[str, str]:
+    """Return the versions of what runs the models."""
+    return {
         "python": platform.python_version(),
         "onnxruntime": ort.__version__,
         **{package: version(package) for package in PACKAGES},

@@ -5,6 +5,7 @@ It uses argparse, because pydantic-settings would split file names at commas.
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,15 +49,18 @@ def _run(options: Namespace) -> int:
     # --help and usage errors need not wait for ONNX Runtime.
     from pydantic import ValidationError
 
+    from service.runtime.repository import with_model
     from service.settings import ServiceSettings, describe_faults
 
-    given = {"device": options.device, "model": options.model}
+    given = {} if options.device is None else {"device": options.device}
     try:
-        settings = ServiceSettings(**{k: v for k, v in given.items() if v is not None})
+        settings = ServiceSettings(**given)
     except ValidationError as error:
         raise InputError(describe_faults(error)) from error
+    if options.model is not None:
+        settings = with_model(settings, options.model)
     if options.program == "info":
-        return _info(settings)
+        return _info(settings, named=options.model is not None)
     return _classify(settings, options) if options.out is None else _bulk(settings, options)
 
 
@@ -72,7 +76,8 @@ def _parser() -> ArgumentParser:
     parser = _Parser(
         "python -m service",
         description="Classify pictures without a server.",
-        epilog="FASHION_DEVICE, FASHION_MODEL and FASHION_MAX_IMAGE_PIXELS apply here too.",
+        epilog="FASHION_DEVICE, FASHION_MODEL, FASHION_MODELS, FASHION_DEFAULT_MODEL and "
+        "FASHION_MAX_IMAGE_PIXELS apply here too.",
         allow_abbrev=False,
     )
     programs = parser.add_subparsers(dest="program", required=True)
@@ -119,7 +124,11 @@ def _parser() -> ArgumentParser:
         help="classify on this machine (default), or with Ray on a cluster",
     )
     for program in (classify, info):
-        program.add_argument("--model", metavar="PATH", type=Path, help="a model.onnx")
+        program.add_argument(
+            "--model",
+            metavar="MODEL",
+            help="a model.onnx, or the name of a model of FASHION_MODELS",
+        )
         program.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where to compute")
     return parser
 
@@ -208,12 +217,27 @@ def _list(results: "Iterable[list[Result]]", listing: "OutputFormat", total: int
     return failed
 
 
-def _info(settings: "ServiceSettings") -> int:
-    from service.cli.info import describe
+def _info(settings: "ServiceSettings", named: bool) -> int:
+    """Show the default model, or all of them unless it was named."""
+    from service.cli.info import describe_model, describe_runtime
     from service.runtime.onnx_model import load_model
+    from service.runtime.repository import default_file, find_models
 
-    facts = describe(settings.model, load_model(settings))
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        write(f"{name:{width}}  {value}\n")
-    return 0
+    default = default_file(settings)
+    blocks = [describe_model(default.path, load_model(settings, default))]
+    failed = False
+    others = [] if named else [file for files in find_models(settings).values() for file in files]
+    for file in others:
+        if file != default:
+            try:
+                blocks.append(describe_model(file.path, load_model(settings, file)))
+            except ModelError as error:
+                print_error(f"{file.path}: {error}")
+                failed = True
+    blocks[-1] |= describe_runtime()
+    width = max(map(len, chain.from_iterable(blocks)))
+    texts = [
+        "".join(f"{name:{width}}  {value}\n" for name, value in block.items()) for block in blocks
+    ]
+    write("\n".join(texts))
+    return FAILURE if failed else 0

@@ -1,135 +1,235 @@
-"""The interface between the transports and the model: which model is served, and inference.
+"""The interface between the transports and the models: which models are served, and inference.
 
-It does not depend on HTTP or BentoML: routes call it, and so could a server of another protocol.
+It does not depend on HTTP or BentoML: routes call it, and so do servers of other protocols.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Literal, NamedTuple
 
-from service.errors import ModelError, NotFound, NotReady
-from service.inference.reloader import ModelReloader
+from service.errors import Forbidden, LoadFailed, ModelError, NotFound, NotReady
+from service.inference.model_versions import Loaded, ModelVersions, load_versions
+from service.inference.reloader import ModelReloader, load_in_time
 from service.inference.served_model import ServedModel
 from service.runtime.loading import within_time
-from service.runtime.onnx_model import OnnxModel, load_model, read_model, sha256
+from service.runtime.onnx_model import OnnxModel, load_model
+from service.runtime.repository import ModelFile, default_name, find_models, name_list
 from service.settings import ServiceSettings
-from service.telemetry.metrics import ModelLabels, set_model_info
+from service.telemetry.metrics import MODEL_INFO, RELOADS
 
 JSON_BYTES = 4  # of one number: three digits and a comma
+
+UNLOADED = "unloaded: a request can load it again"
+NOT_LOADED = "not loaded: it was not there when the server started"
 
 logger = logging.getLogger("bentoml.fashion_lenet")
 
 
+class IndexEntry(NamedTuple):
+    """One version of a model, in the index of all models."""
+
+    name: str
+    version: str  # empty where it is not known
+    state: Literal["READY", "UNAVAILABLE"]
+    reason: str = ""  # why it is not ready
+
+
 class DataPlane:
-    """A worker's model: loads it, replaces it and reports it."""
+    """A worker's models: loads them, replaces them and reports them."""
 
     def __init__(
         self, settings: ServiceSettings, stopping: Callable[[], str], end: Callable[[], None]
     ) -> None:
-        """Load the model; if that fails, the worker stays not ready and reports the reason.
+        """Load the models; one that fails is not ready, and its reason is reported.
 
         Args:
-            settings: have the model's file and the device.
+            settings: have the models' files and the device.
             stopping: returns why a server that is about to stop is not ready; else an empty text.
-            end: ends this worker when its model can no longer be run.
+            end: ends this worker when a model can no longer be run.
         """
         self.settings = settings
-        self.not_ready_reason = ""
-        self.reloading = ModelReloader(self._load, self._swap_model)
+        self.reloading = ModelReloader(self._reload)
         self._stopping = stopping
         self._end = end
-        self._served: ServedModel | None = None
+        self._changing = asyncio.Lock()
+        self._models: dict[str, ModelVersions] = {}
+        # An exception here would make the supervisor restart the worker again and again. Instead
+        # it stays, not ready, and reports the reason.
         try:
-            self._served = within_time(self._load)
+            names = find_models(settings)
+            self._default = default_name(settings, names)
         except ModelError as error:
-            # An exception here would make the supervisor restart the worker again and again.
-            # Instead it stays, not ready, and reports the reason.
-            self.not_ready_reason = str(error)
+            self._default = ""
+            self._models = {"": ModelVersions("", {}, str(error))}
             logger.error("Not ready: %s", error)
+        else:
+            for name in names:
+                self._load_at_start(name)
 
     @property
     def served(self) -> ServedModel:
-        """The served model; a request reads it once, and runs it in a `with` block of it.
+        """The default model; a request reads it once, and runs it in a `with` block of it.
 
         Raises:
-            NotReady: the model could not be loaded, failed its check, or can no longer be run.
+            NotReady: the model could not be loaded, failed its check, was unloaded, or can no
+                longer be run.
         """
-        if self._served is None:
-            raise NotReady(self.not_ready_reason)
-        return self._served
+        return self._models[self._default].latest
 
     @property
     def model(self) -> OnnxModel:
-        """The served model, without its batcher.
+        """The default model, without its batcher.
 
         Raises:
-            NotReady: there is no model.
+            NotReady: as in `served`.
         """
         return self.served.model
 
     @property
     def model_or_none(self) -> OnnxModel | None:
-        """The served model, for descriptions of it; None if there is none."""
-        return None if self._served is None else self._served.model
+        """The default model, for descriptions of it; None if it is not ready."""
+        served = self._models[self._default].served
+        return served[-1].model if served else None
 
     @property
     def ready_model(self) -> OnnxModel:
-        """The served model, for probes.
+        """The default model, for probes.
 
         Raises:
-            NotReady: there is no model, or the server is about to stop.
+            NotReady: as in `served`, or the server is about to stop.
         """
         if reason := self._stopping():
             raise NotReady(reason)
         return self.model
 
+    @property
+    def names(self) -> list[str]:
+        """The names of all models that are served, the default one first."""
+        names = sorted(name for name, model in self._models.items() if model.served)
+        return sorted(names, key=lambda name: name != self._default)
+
     def named(self, name: str, version: str | None = None) -> ServedModel:
-        """Return the model with this name, and this version if one is given.
+        """Return the model with this name: its highest version, or the one that is given.
 
         Raises:
-            NotFound: there is no such model.
-            NotReady: the model could not be loaded.
+            NotFound: there is no such model or version.
+            NotReady: it is not served; the message says why.
         """
-        served = self.served
-        model = served.model
-        if name != model.name:
-            raise NotFound(f"there is no model {name[:60]!r}: there is {model.name!r}")
-        if version is not None and version != model.version:
-            raise NotFound(
-                f"there is no version {version[:60]!r} of {model.name}: there is {model.version!r}"
-            )
-        return served
+        if name not in self._models:
+            if self.settings.model is not None:
+                _ = self.served  # only the file, once it is loaded, says its name
+            raise self._no_model(name)
+        model = self._models[name]
+        return model.latest if version is None else model.version(version)
+
+    def selected(self, name: str | None) -> ServedModel:
+        """Return the model that a request names, or the default one.
+
+        Raises:
+            NotFound, NotReady: as in `named`.
+        """
+        return self.served if name is None else self.named(name)
+
+    def index(self) -> list[IndexEntry]:
+        """Return all models with their versions, also those that are not served."""
+        entries = []
+        for name in sorted(self._models):
+            entries += _index(self._models[name])
+        if self.settings.model_control:
+            others = find_models(self.settings).keys() - self._models.keys()
+            entries += [IndexEntry(name, "", "UNAVAILABLE", NOT_LOADED) for name in sorted(others)]
+        return entries
+
+    async def load(self, name: str) -> None:
+        """Load a model, or load a changed one again, and serve it in the place of the one before.
+
+        Raises:
+            Forbidden: the settings do not allow it.
+            NotFound: there is no such model.
+            LoadFailed: it cannot be served; what was served before still is.
+        """
+        self._check_control()
+        if name not in self._models and name not in find_models(self.settings):
+            raise self._no_model(name)
+        async with self._changing:
+            try:
+                loaded = await load_in_time(partial(self._load, name))
+            except ModelError as error:
+                raise LoadFailed(f"the model {name!r} cannot be loaded: {error}") from error
+            if loaded.faults:
+                for served in loaded.model.served:
+                    if served not in self._before(name).served:
+                        served.retire()
+                raise LoadFailed(f"the model {name!r} cannot be loaded: {loaded.faults[-1]}")
+            self._swap(name, loaded.model)
+
+    async def unload(self, name: str) -> None:
+        """Serve a model no more; requests in flight finish.
+
+        Raises:
+            Forbidden: the settings do not allow it.
+            NotFound: there is no such model.
+        """
+        self._check_control()
+        if name not in self._models:
+            raise self._no_model(name)
+        async with self._changing:
+            self._swap(name, ModelVersions(name, {}, UNLOADED, is_unloaded=True))
 
     def start(self) -> None:
-        """Report the served model to Prometheus; called in a worker only."""
-        try:
-            self._report()
-        except NotReady:
+        """Report the served models to Prometheus; called in a worker only."""
+        for model in self._models.values():
+            _report(model.served, [])
+        if not self.names:
             logger.warning("No model to report to Prometheus.")
 
     async def close(self) -> None:
-        """Finish all waiting requests, and close the model."""
-        if self._served is not None:
-            await self._served.close()
+        """Finish all waiting requests, and close the models."""
+        for model in self._models.values():
+            for served in model.served:
+                await served.close()
 
-    def _load(self) -> ServedModel | None:
-        """Return the model loaded from its file; None if the file has not changed."""
+    def _before(self, name: str) -> ModelVersions:
+        return self._models.get(name) or ModelVersions(name, {})
+
+    def _load_at_start(self, name: str) -> None:
+        try:
+            model, faults, _ = within_time(partial(self._load, name))
+        except ModelError as error:
+            model, faults = ModelVersions(name, {}, str(error)), [str(error)]
+        for fault in faults:
+            logger.error("Not ready: %s", fault)
+        self._models[model.name] = model
+        if name == self._default:
+            self._default = model.name
+
+    def _load(self, name: str) -> Loaded:
+        """Return a model loaded from its files.
+
+        Raises:
+            ModelError: it has no files.
+        """
         settings = self.settings
-        content = read_model(settings.model)
-        if self._served is not None and sha256(content) == self._served.model.sha256:
-            logger.info(
-                "The model is not changed: %s has the same content as before (SHA-256 %s)",
-                settings.model,
-                self._served.model.sha256,
-            )
-            return None
-        model = load_model(settings, content)
+        if settings.model is not None:
+            files = [ModelFile(settings.model)]
+        else:
+            files = find_models(settings).get(name, [])
+        if not files:
+            raise ModelError(f"FASHION_MODELS={settings.models} has no model {name!r} any more")
+        return load_versions(self._before(name), files, self._open)
+
+    def _open(self, file: ModelFile, content: bytes) -> ServedModel:
+        settings = self.settings
+        model = load_model(settings, file, content)
         logger.info(
             "Model %s %s runs on %s (%s). SHA-256 of %s: %s",
             model.name,
             model.version,
             model.device,
             model.execution_provider,
-            settings.model,
+            file.path,
             model.sha256,
         )
         numbers = JSON_BYTES * model.signature.image.bytes
@@ -141,23 +241,87 @@ class DataPlane:
             )
         if settings.watch and model.input_statistics is None:
             logger.info("The model has no input statistics: the input is not monitored.")
-        return ServedModel(model, settings.max_batch, self._on_model_failed, settings.watch)
+        failed = partial(self._on_model_failed, file)
+        return ServedModel(model, settings.max_batch, failed, settings.watch)
 
-    def _swap_model(self, served: ServedModel) -> None:
-        """Serve another model from now on; requests in flight finish on the one before."""
-        before, self._served = self._served, served
-        self._report(None if before is None else before.model)
-        if before is not None:
-            before.retire()
+    async def _reload(self) -> None:
+        """Load all models again but those that were unloaded; one that fails stays as it was."""
+        async with self._changing:
+            for name, before in list(self._models.items()):
+                if before.is_unloaded:
+                    continue
+                try:
+                    loaded = await load_in_time(partial(self._load, name))
+                except Exception as error:
+                    RELOADS.labels("kept").inc()
+                    unexpected = not isinstance(error, ModelError)
+                    logger.error("The model is not changed: %s", error, exc_info=unexpected)
+                else:
+                    self._swap(name, loaded.model)
+                    RELOADS.labels(_reload_result(before, loaded)).inc()
 
-    def _report(self, before: OnnxModel | None = None) -> None:
-        labels = [ModelLabels(m.name, m.version, m.device) for m in (self.model, before) if m]
-        set_model_info(*labels)
+    def _swap(self, name: str, after: ModelVersions) -> None:
+        """Serve other versions of a model from now on; requests in flight finish on theirs."""
+        before = self._models.pop(name, None)
+        self._models[after.name] = after
+        if name == self._default:
+            self._default = after.name
+        gone = [] if before is None else [s for s in before.served if s not in after.served]
+        _report(after.served, gone)
+        for served in gone:
+            served.retire()
 
-    def _on_model_failed(self, reason: str) -> None:
-        """End this worker because its model can no longer be run; another replaces it."""
+    def _on_model_failed(self, file: ModelFile, reason: str) -> None:
+        """End this worker because a model can no longer be run; another replaces it."""
         logger.critical("This worker ends, another takes its place: %s", reason)
-        failed, self._served, self.not_ready_reason = self._served, None, reason
-        if failed is not None:  # two requests can fail at once
-            failed.retire()
+        for name, model in list(self._models.items()):
+            if file in model.versions:
+                self._swap(name, ModelVersions(name, {**model.versions, file: reason}))
         self._end()
+
+    def _check_control(self) -> None:
+        if not self.settings.model_control:
+            raise Forbidden(
+                "models are neither loaded nor unloaded by requests: the server's "
+                "FASHION_MODEL_CONTROL is not 1"
+            )
+        if self.settings.model is not None:
+            raise Forbidden(
+                "the server has FASHION_MODEL, one file that is served alone: models of "
+                "FASHION_MODELS can be loaded and unloaded"
+            )
+
+    def _no_model(self, name: str) -> NotFound:
+        return NotFound(f"there is no model {name[:60]!r}: there is {name_list(self._models)}")
+
+
+def _index(model: ModelVersions) -> list[IndexEntry]:
+    entries = [
+        IndexEntry(model.name, file.version or "", "UNAVAILABLE", found)
+        if isinstance(found, str)
+        else IndexEntry(model.name, found.model.version, "READY")
+        for file, found in model.versions.items()
+    ]
+    return entries or [IndexEntry(model.name, "", "UNAVAILABLE", model.reason)]
+
+
+def _report(served: Iterable[ServedModel], gone: Iterable[ServedModel]) -> None:
+    """Report to Prometheus which models are served now, and which are no more."""
+    for value, models in ((0, gone), (1, served)):  # in this order: both may have the same labels
+        for model in (one.model for one in models):
+            MODEL_INFO.labels(model.name, model.version, model.device).set(value)
+
+
+def _reload_result(before: ModelVersions, loaded: Loaded) -> str:
+    """Log what a reload did; return it as a label of the metric."""
+    for fault in loaded.faults:
+        logger.error("The model is not changed: %s", fault)
+    for file, served in loaded.unchanged.items():
+        logger.info(
+            "The model is not changed: %s has the same content as before (SHA-256 %s)",
+            file.path,
+            served.model.sha256,
+        )
+    if loaded.faults:
+        return "kept"
+    return "unchanged" if loaded.model.served == before.served else "changed"

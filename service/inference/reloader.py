@@ -1,34 +1,38 @@
-"""Reload on SIGHUP: a worker loads its model's file again, and serves it if it passes its check."""
+"""Reload on SIGHUP: a worker loads its models' files again, and serves those that pass."""
 
 import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from service.errors import ModelError
-from service.inference.served_model import ServedModel
 from service.runtime.loading import LOAD_SECONDS, begin, overdue
-from service.telemetry.metrics import RELOADS
 
 logger = logging.getLogger("bentoml.fashion_lenet")
 
+T = TypeVar("T")
+
+
+async def load_in_time(load: Callable[[], T]) -> T:
+    """Return what load returns, run in a thread.
+
+    Raises:
+        ModelError: the load takes too long.
+        Exception: any exception of the load.
+    """
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(begin(load)), LOAD_SECONDS)
+    except TimeoutError:
+        raise overdue() from None
+
 
 class ModelReloader:
-    """Replaces a model while requests run; requests in flight finish on the old model."""
+    """Reloads the models at a signal, one reload after the other."""
 
-    def __init__(
-        self, load: Callable[[], ServedModel | None], serve: Callable[[ServedModel], None]
-    ) -> None:
-        """Reload with two functions.
-
-        Args:
-            load: opens, checks and warms up the model, in a thread; returns None if the file has
-                not changed, and raises an error if the model cannot be served.
-            serve: replaces the served model, on the event loop.
-        """
-        self._load = load
-        self._serve = serve
+    def __init__(self, reload: Callable[[], Awaitable[None]]) -> None:
+        """Reload with a function, which raises no error."""
+        self._reload = reload
         self._asked = False
         self._task: asyncio.Task[None] | None = None
 
@@ -49,21 +53,3 @@ class ModelReloader:
         while self._asked:
             self._asked = False
             await self._reload()
-
-    async def _load_in_time(self) -> ServedModel | None:
-        try:
-            return await asyncio.wait_for(asyncio.wrap_future(begin(self._load)), LOAD_SECONDS)
-        except TimeoutError:
-            raise overdue() from None
-
-    async def _reload(self) -> None:
-        try:
-            served = await self._load_in_time()
-        except Exception as error:
-            RELOADS.labels("kept").inc()
-            unexpected = not isinstance(error, ModelError)
-            logger.error("The model is not changed: %s", error, exc_info=unexpected)
-        else:
-            if served is not None:
-                self._serve(served)
-            RELOADS.labels("unchanged" if served is None else "changed").inc()

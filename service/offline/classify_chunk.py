@@ -20,6 +20,7 @@ from service.preprocessing.pipeline import (
     preprocess_fast_path,
 )
 from service.runtime.onnx_model import OnnxModel
+from service.runtime.repository import ModelFile
 from service.signature import ImageSpec
 
 CPU_BATCH = 64  # images per run of the network; more are not faster
@@ -54,6 +55,7 @@ class ClassifyOptions:
     max_pixels: int
     mode: Mode = "auto"
     watch: bool = True
+    file: ModelFile | None = None  # with the model's name and version
 
 
 class EncodedRows(NamedTuple):

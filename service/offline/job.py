@@ -20,6 +20,7 @@ from service.offline.manifest import claim_output, inputs
 from service.offline.result_writers import Results, open_results
 from service.preprocessing.pipeline import Mode
 from service.runtime.onnx_model import load_model, read_model
+from service.runtime.repository import default_file
 from service.settings import Device, ServiceSettings
 
 TERMINATED = 128 + signal.SIGTERM
@@ -70,8 +71,9 @@ def run(settings: ServiceSettings, job: Job, counter: Counter) -> Done:
     here = settings.model_copy(
         update={"threads": 1, "device": "cpu" if by_ray else settings.device}
     )
-    content = read_model(settings.model)
-    model = load_model(here, content)
+    file = default_file(settings)
+    content = read_model(file.path)
+    model = load_model(here, file, content)
     device = settings.device if by_ray else model.device
     check_options(model, job.mode, job.top_k)
     if "-" in job.arguments:
@@ -82,7 +84,7 @@ def run(settings: ServiceSettings, job: Job, counter: Counter) -> Done:
     tune_malloc_for_batch()
     with _ended_by_sigterm(), _opened(job.out, open_them) as results:
         options = ClassifyOptions(
-            results.encoder, settings.max_image_pixels, job.mode, settings.watch
+            results.encoder, settings.max_image_pixels, job.mode, settings.watch, file
         )
         rows = errors = 0
         skipped = Skipped()

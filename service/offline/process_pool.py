@@ -167,7 +167,7 @@ def _classify_all(work: Connection, results_pipe: Connection) -> None:
     threading.Thread(target=_receive, args=(work, waiting), daemon=True).start()
     try:
         content, device, options = waiting.get()
-        model = open_model(content, device, CUDA_BATCH)
+        model = open_model(content, device, CUDA_BATCH, file=options.file)
         tune_malloc_for_batch()
         gc.freeze()  # objects that exist now stay, and need no collection
         while True:

@@ -94,7 +94,7 @@ class Classifier:
         content, device, options, folder = self._given
         if self._model is None:
             os.chdir(folder)  # an actor starts where its node's Ray did
-            self._model = open_model(content, device, CUDA_BATCH)
+            self._model = open_model(content, device, CUDA_BATCH, file=options.file)
             tune_malloc_for_batch()
         if path := getattr(work.shard, "path", None):
             Path(path).stat()  # if it is missing here, the node has an error, not the row

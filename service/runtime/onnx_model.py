@@ -23,6 +23,7 @@ from service.runtime.gpu_network import GpuNetwork
 from service.runtime.metadata import ModelMetadata
 from service.runtime.onnx_session import CPU, cpu_session, one_line
 from service.runtime.processors import processors
+from service.runtime.repository import ModelFile, default_file
 from service.runtime.signature import INPUT, LOGITS, PROBABILITIES
 from service.settings import Device, ServiceSettings
 
@@ -233,27 +234,34 @@ class OnnxModel:
         }
 
 
-def load_model(settings: ServiceSettings, content: bytes | None = None) -> OnnxModel:
-    """Return the model of the settings, checked with its golden samples.
+def load_model(
+    settings: ServiceSettings, file: ModelFile | None = None, content: bytes | None = None
+) -> OnnxModel:
+    """Return a model of the settings, checked with its golden samples.
 
     Args:
-        settings: have the file, the device, the largest batch, the threads and the workers.
+        settings: have the device, the largest batch, the threads and the workers.
+        file: the model's file; None for the default model's.
         content: of the file, if it has been read already.
 
     Raises:
         ModelError: the file cannot be read, is not such a model, or fails its golden samples.
         DeviceError: as in `open_model`.
     """
+    file = file or default_file(settings)
     if content is None:
-        content = read_model(settings.model)
+        content = read_model(file.path)
     several = max(1, processors() // settings.workers)
-    return open_model(
-        content, settings.device, settings.max_batch, settings.threads or (1, several)
-    )
+    threads = settings.threads or (1, several)
+    return open_model(content, settings.device, settings.max_batch, threads, file)
 
 
 def open_model(
-    content: bytes, device: Device, max_batch: int, threads: int | tuple[int, int] = 1
+    content: bytes,
+    device: Device,
+    max_batch: int,
+    threads: int | tuple[int, int] = 1,
+    file: ModelFile | None = None,
 ) -> OnnxModel:
     """Return a model on the requested device, checked with its golden samples.
 
@@ -264,6 +272,7 @@ def open_model(
         device: `cuda` fails without a GPU.
         max_batch: the most images in one run on a GPU.
         threads: of a run on the CPU; of two numbers the one that is faster for this model.
+        file: has the name and version of a model of `FASHION_MODELS`.
 
     Raises:
         ModelError: the content is not such a model, or fails its golden samples on the CPU.
@@ -271,6 +280,8 @@ def open_model(
             samples.
     """
     model = _on_cpu(content, *((threads,) if isinstance(threads, int) else threads))
+    if file is not None:
+        model.name, model.version = file.name or model.name, file.version or model.version
     if device != "cpu":
         try:
             model.use_gpu(GpuNetwork.open(content, model.batch_size(max_batch, "cuda")))

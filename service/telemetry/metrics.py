@@ -4,7 +4,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +71,7 @@ STAGE_SECONDS = BulkHistogram(
 )
 MODEL_INFO = Gauge(
     "fashion_model",
-    "1 for the model that is served.",
+    "1 for a model that is served, 0 for one that was.",
     ["name", "version", "device"],
     multiprocess_mode="livemax",
 )
@@ -103,21 +103,6 @@ REQUESTS_IN_FLIGHT = Gauge(
     "In-flight requests, averaged over about 10 seconds.",
     multiprocess_mode="livesum",
 )
-
-
-class ModelLabels(NamedTuple):
-    """The labels that identify a model in the metrics."""
-
-    name: str
-    version: str
-    device: str
-
-
-def set_model_info(model: ModelLabels, before: ModelLabels | None = None) -> None:
-    """Set the metric of the served model to 1, and that of the model before it to 0."""
-    if before is not None:
-        MODEL_INFO.labels(*before).set(0)
-    MODEL_INFO.labels(*model).set(1)
 
 
 class _ClassCounters:

@@ -198,4 +198,4 @@ def test_the_commands_for_compose_name_its_file_and_its_service() -> None:
     (signalled,) = [command.split() for command in commands if " kill " in command]
     assert signalled[2:5] == ["kill", "-s", "HUP"]
     assert signalled[5] in COMPOSE
-    assert "/models/" in compose()["FASHION_MODEL"]
+    assert compose()["FASHION_MODELS"] == "/models"

@@ -42,7 +42,7 @@ def test_what_is_mounted_is_there() -> None:
     for path in (
         "/etc/prometheus/prometheus.yml",  # where its image looks
         environment("grafana")["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"],
-        environment("fashion")["FASHION_MODEL"],
+        f"{environment('fashion')['FASHION_MODELS']}/fashion_lenet/model.onnx",
     ):
         (place,) = [place for place in folders if str(path).startswith(f"{place}/")]
         assert (folders.pop(place) / str(path).removeprefix(f"{place}/")).is_file()
@@ -56,12 +56,12 @@ def environment(name: str) -> dict[str, str | None]:
 
 
 def test_each_setting_can_be_made_and_none_that_there_is_not() -> None:
-    """But for where the model is mounted and where Prometheus asks."""
+    """But for where the models are mounted and where Prometheus asks."""
     passed = {name: value for name, value in environment("fashion").items() if "FASHION" in name}
     known = {f"FASHION_{name.upper()}" for name in ServiceSettings.model_fields}
     assert set(passed) == known
     assert {name for name, value in passed.items() if value is not None} == {
-        *("FASHION_MODEL", "FASHION_METRICS_PORT", "FASHION_ACCESS_LOG")
+        *("FASHION_MODELS", "FASHION_METRICS_PORT", "FASHION_ACCESS_LOG")
     }
     assert passed["FASHION_ACCESS_LOG"] == "${FASHION_ACCESS_LOG:-json}"
 

@@ -6,6 +6,7 @@ import pytest
 from bentoml.exceptions import BentoMLConfigException
 from pydantic import SecretStr, ValidationError
 
+from service.runtime.repository import default_file
 from service.server.startup import read_settings
 from service.settings import RELEASED_MODEL, ServiceSettings, unknown_variables
 
@@ -38,8 +39,8 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_defaults_serve_the_released_model() -> None:
     settings = ServiceSettings()
     assert settings.device == "auto"
-    assert settings.model == RELEASED_MODEL
-    assert settings.model.is_file()
+    assert default_file(settings).path == RELEASED_MODEL
+    assert RELEASED_MODEL.is_file()
     assert settings.max_body_bytes == 10 * 2**20
     assert settings.max_image_pixels == 64_000_000
     assert settings.workers == 1

@@ -136,10 +136,10 @@ def test_an_npz_that_does_not_fit(
 def test_a_broken_npz(tmp_path: Path) -> None:
     path = tmp_path / "d.npz"
     path.write_bytes(b"nothing")
-    assert "is no .npz of NumPy" in refusal(path)
+    assert "is not a .npz of NumPy" in refusal(path)
     np.savez(path, images=pixels(20))
     path.write_bytes(path.read_bytes()[:-900])
-    assert "is no .npz of NumPy" in refusal(path)
+    assert "is not a .npz of NumPy" in refusal(path)
 
 
 def test_tensors_that_are_no_images() -> None:

@@ -161,9 +161,15 @@ def test_a_process_that_is_killed_costs_its_own_request(photographs: list[bytes]
         max(idle, key=lambda p: p.cpu_times().user).kill()
         with pytest.raises(Overloaded, match="the system has ended the process that decoded"):
             await task
-        for process in idle:  # a request that comes later notices nothing
+        for process in idle:
             if process.is_running():
                 process.kill()
+        (server,) = fork_servers()  # it reports a death after it has waited for the process
+        await until(
+            lambda: (
+                not any(p.is_running() for p in idle) and server.status() == psutil.STATUS_SLEEPING
+            )
+        )
         for photo in photographs:
             await decoders.decode(one(photo))
 
