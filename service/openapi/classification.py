@@ -33,8 +33,8 @@ ERRORS = (InvalidInput, NotFound, TooLarge, UnsupportedType, *REFUSALS)
 
 PIPELINES = {
     "fashion-mnist": "How a picture becomes {size} in grey. raw: it is only resized; 0 is "
-    "background. photo: the pipeline of Fashion-MNIST, which trims, centres, and negates a light "
-    "background. auto: raw for a grey picture of {size}, photo for any other.",
+    "background. photo: the pipeline of Fashion-MNIST, which removes the background, negates the "
+    "rest, trims and centres. auto: raw for a grey picture of {size}, photo for any other.",
     "resize": "The model's pipeline is resize: a picture is squeezed to {size}.",
     "center-crop": "The model's pipeline is center-crop: a picture's shorter side is brought to "
     "{resize} pixels, and {size} are cut from its centre.",

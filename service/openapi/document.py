@@ -17,7 +17,7 @@ from service.openapi.model_facts import NO_MODEL, ModelFacts
 from service.openapi.security import with_keys
 from service.runtime.onnx_model import OnnxModel
 from service.settings import ServiceSettings
-from service.version import SERVER_VERSION
+from service.version import SERVER, SERVER_VERSION
 
 VERSION = "3.0.3"  # of OpenAPI; most client generators support no newer one
 TAGS = {
@@ -49,7 +49,7 @@ class OpenAPI:
         self.content: OpenAPIObject = {
             "openapi": VERSION,
             "info": {
-                "title": facts.name,
+                "title": SERVER,
                 "version": SERVER_VERSION,
                 "description": f"{facts.purpose} Every error is "
                 '`{"error": "what was wrong and what is expected"}`.',

@@ -83,12 +83,15 @@ class ModelFacts:
 
     @property
     def purpose(self) -> str:
-        """What the service is for, as a sentence."""
+        """What the service is for, in a sentence or two."""
         if not self.signature:
             return "Says which class a picture belongs to."
         count = len(self.signature.labels)
         labels = self.signature.label_list
-        return f"Says which of {count:,} classes a picture belongs to: {labels}."
+        return (
+            f"Serves the model `{self.name}` {self.version}. "
+            f"It says which of {count:,} classes a picture belongs to: {labels}."
+        )
 
 
 NO_MODEL = ModelFacts("model", "1.0.0", None)

@@ -30,6 +30,7 @@ from service.preprocessing.formats import MEDIA_TYPES
 from service.rest import classify, health, predict, ui
 from service.runtime.onnx_model import load_model
 from service.settings import ServiceSettings
+from service.version import SERVER, SERVER_VERSION
 from tests.service.networks import NETWORKS, Network
 from tests.service.pictures import encode, png_header
 from tests.serving import Server
@@ -86,7 +87,9 @@ def test_shape_classes_and_examples_are_the_models(tmp_path: Path, network: Netw
         image = image["items"]
     assert axes == [(axis, axis) for axis in network.shape]
     assert ("example" in body) == (math.prod(network.shape) <= 4096)
-    assert described["info"]["title"] == network.name
+    about = described["info"]
+    assert (about["title"], about["version"]) == (SERVER, SERVER_VERSION)
+    assert f"the model `{network.name}` {model.version}." in about["description"]
     if network.shape != (1, 28, 28):
         assert "28 x 28" not in json.dumps(described)
     assert "garment" not in json.dumps(described)
