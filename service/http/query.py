@@ -81,7 +81,8 @@ def read_query(query_string: bytes, known: Sequence[str] = ()) -> dict[str, str]
         if name not in known:
             # A parameter without a value may be a secret instead of a name.
             shown = f"parameter {name[:40]!r}" if value else "a parameter"
-            expected = " and ".join(known) or "none"
+            *first, last = known or ["none"]
+            expected = f"{', '.join(first)} and {last}" if first else last
             raise InvalidInput(f"the query has {shown}, known parameters: {expected}")
         _add(chosen, name, value)
     return chosen

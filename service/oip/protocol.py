@@ -7,6 +7,7 @@ from service.runtime.signature import INPUT, LOGITS, PROBABILITIES
 from service.signature import ModelSignature
 
 EXTENSIONS = ("binary_tensor_data", "classification", "model_repository")
+REPOSITORY = "/v2/repository"  # of the paths of the extension model_repository
 PLATFORM = "onnxruntime_onnx"  # Triton's name for it
 INPUT_DATATYPE, OUTPUT_DATATYPE = "UINT8", "FP32"
 OUTPUTS = (LOGITS, PROBABILITIES)

@@ -16,6 +16,7 @@ from service.http.query import read_query
 from service.http.request_body import read_plain_body
 from service.http.responses import json_response
 from service.inference.data_plane import DataPlane
+from service.oip.protocol import REPOSITORY
 
 MOST_BYTES = 64 * 1024  # of a body, which has a few options at most
 
@@ -71,7 +72,6 @@ async def _options(request: Request, known: str) -> Mapping[str, Any]:
     return options
 
 
-REPOSITORY = "/v2/repository"
 ROUTES = [
     Route(f"{REPOSITORY}/index", index, methods=["POST"]),
     Route(f"{REPOSITORY}/models/{{name}}/load", load, methods=["POST"]),

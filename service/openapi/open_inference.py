@@ -17,9 +17,9 @@ from service.oip.protocol import (
     INPUT_DATATYPE,
     OUTPUT_DATATYPE,
     OUTPUTS,
+    REPOSITORY,
     describe_model,
 )
-from service.oip.repository_routes import REPOSITORY
 from service.oip.rest_request import HEADER_LENGTH
 from service.openapi.classification import REFUSALS
 from service.openapi.components import (

@@ -37,10 +37,8 @@ async def classify(request: Request) -> Response:
     """Serve `POST /classify`: one image, as a form field or as the body."""
     data_plane: DataPlane = request.app.state.data_plane
     settings = data_plane.settings
-    name = model_name(request.scope["query_string"])
-    with data_plane.selected(
-        name
-    ) as served:  # to the end, for the next model may have another shape
+    served = data_plane.selected(model_name(request.scope["query_string"]))
+    with served:  # to the end, for the next model may have another shape
         signature = served.model.signature
         content, (mode, top_k) = await read_upload(request, settings.max_body_bytes, signature)
         request_timing, decoders = timing(request.scope), request.app.state.decoders
