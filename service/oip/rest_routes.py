@@ -61,15 +61,18 @@ async def server_ready(request: Request) -> Response:
 async def model_ready(request: Request) -> Response:
     """Serve `GET /v2/models/NAME[/versions/VERSION]/ready`."""
     data_plane: DataPlane = request.app.state.data_plane
-    _ = data_plane.ready_model
+    data_plane.check_running()
     model = _named(request, data_plane).model
     return json_response({"name": model.name, "ready": True})
 
 
 async def model_metadata(request: Request) -> Response:
     """Serve `GET /v2/models/NAME[/versions/VERSION]`: the model's inputs and outputs."""
-    model = _named(request, request.app.state.data_plane).model
-    return json_response(describe_model(model.name, model.version, model.signature))
+    data_plane: DataPlane = request.app.state.data_plane
+    model = _named(request, data_plane).model
+    one = request.path_params.get("version")
+    versions = data_plane.versions(model.name) if one is None else [one]
+    return json_response(describe_model(model.name, versions, model.signature))
 
 
 async def infer(request: Request) -> Response:
