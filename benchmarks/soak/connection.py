@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 LONGEST_SECONDS = 60.0  # then there is no answer
-PIECE = 65536  # bytes
+RECEIVE_BYTES = 65536  # bytes
 SHOWN = 300  # characters of an answer that is told of
 
 
@@ -153,7 +153,7 @@ class Connection:
         return taken
 
     async def _receive(self) -> None:
-        piece = await self._loop.sock_recv(self._socket, PIECE)
+        piece = await self._loop.sock_recv(self._socket, RECEIVE_BYTES)
         if not piece:
             raise EOFError(f"closed after {self._received[:SHOWN]!r}")
         self._received += piece

@@ -10,6 +10,9 @@ from rich.cells import cell_len
 
 from service.inference.results import Classification
 
+UNUSUAL = " (unusual)"  # beside the label of a picture unlike the training set
+CONFIDENCE = len("confidence_10")  # width of a column
+
 
 class Table:
     """Aligned columns: a file's name, then the classes, the most probable first."""
@@ -25,12 +28,15 @@ class Table:
 
     def row(self, file: str, answer: Classification) -> str:
         """Return the line of one file."""
-        return self._line(
-            printable(file), [(label, f"{p:.4f}") for label, p in answer["probabilities"].items()]
-        )
+        (label, p), *others = answer["probabilities"].items()
+        caution = UNUSUAL if "input" in answer and answer["input"]["unusual"] else ""
+        cells = [(label + caution, f"{p:.4f}"), *((label, f"{p:.4f}") for label, p in others)]
+        return self._line(printable(file), cells)
 
     def _line(self, file: str, cells: Sequence[tuple[str, str]]) -> str:
-        classes = (f"  {label:{self.label_width}}  {p:>10}" for label, p in cells)
+        widths = [self.label_width + len(UNUSUAL), *[self.label_width] * (len(cells) - 1)]
+        columns = zip(cells, widths, strict=True)
+        classes = (f"  {label:{width}}  {p:>{CONFIDENCE}}" for (label, p), width in columns)
         return file + " " * (self.file_width - cell_len(file)) + "".join(classes) + "\n"
 
 

@@ -16,7 +16,8 @@ from service.grpc.infer_response import write_response
 from service.grpc.messages import read_message
 from service.grpc.status import Unimplemented
 from service.inference.data_plane import DataPlane
-from service.oip.protocol import EXTENSIONS, INLINE_RESPONSE_NUMBERS, describe_model
+from service.oip import models
+from service.oip.protocol import EXTENSIONS, INLINE_RESPONSE_NUMBERS
 from service.telemetry.request_timing import RequestTiming
 from service.version import SERVER, SERVER_VERSION
 
@@ -102,10 +103,11 @@ class OpenInference:
         """Serve ModelReady; another name or version is an error, as over HTTP."""
         request = read_message(pb.ModelReadyRequest, content)
         try:
+            self._data_plane.check_running()
             self._data_plane.named(request.name, request.version or None)
         except NotReady:
             return _written(pb.ModelReadyResponse(ready=False))
-        return _written(pb.ModelReadyResponse(ready=self.is_ready))
+        return _written(pb.ModelReadyResponse(ready=True))
 
     async def server_metadata(self, content: bytes, timing: RequestTiming) -> bytes:
         """Serve ServerMetadata: the server's name, version and extensions."""
@@ -117,8 +119,7 @@ class OpenInference:
     async def model_metadata(self, content: bytes, timing: RequestTiming) -> bytes:
         """Serve ModelMetadata: the model's inputs and outputs."""
         request = read_message(pb.ModelMetadataRequest, content)
-        model = self._data_plane.named(request.name, request.version or None).model
-        described = describe_model(model.name, model.version, model.signature)
+        described = models.model_metadata(self._data_plane, request.name, request.version or None)
         return _written(pb.ModelMetadataResponse(**described))
 
     async def model_infer(self, content: bytes, timing: RequestTiming) -> bytes:
@@ -146,17 +147,15 @@ class OpenInference:
         """Serve RepositoryIndex: all models, or those that are ready."""
         request = read_message(pb.RepositoryIndexRequest, content)
         _check_repository(request.repository_name)
-        entries = [
-            entry._asdict()
-            for entry in self._data_plane.index()
-            if entry.state == "READY" or not request.ready
-        ]
+        entries = models.repository_index(self._data_plane, request.ready)
         return _written(pb.RepositoryIndexResponse(models=entries))
 
     async def repository_model_load(self, content: bytes, timing: RequestTiming) -> bytes:
         """Serve RepositoryModelLoad."""
         request = read_message(pb.RepositoryModelLoadRequest, content)
         _check_repository(request.repository_name)
+        self._data_plane.check_control()
+        models.check_load_parameters(request.parameters)
         await self._data_plane.load(request.model_name)
         return _written(pb.RepositoryModelLoadResponse())
 

@@ -42,8 +42,9 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     """
     length = (header(request, b"content-length") or "").lstrip("0")
     if length.isdecimal() and (len(length) > LONGEST_NUMBER or int(length) > max_bytes):
-        shown = length[:LONGEST_NUMBER]
-        raise _too_large(f"{int(shown):,}" if shown == length else f"{shown}...", max_bytes)
+        first = length[:LONGEST_NUMBER]
+        shown = f"{int(first):,}" if first == length else f"{first}..."
+        raise TooLarge(f"the body has {shown} bytes, {max_bytes:,} are the limit")
     message = await _receive(request)
     if not message.get("more_body", False) and len(message.get("body", b"")) <= max_bytes:
         return bytes(message.get("body", b""))  # a single chunk is not copied
@@ -52,7 +53,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         message = await _receive(request)
         body += message.get("body", b"")
     if len(body) > max_bytes:
-        raise _too_large(f"more than {max_bytes:,}", max_bytes)
+        raise TooLarge(f"the body has more than {max_bytes:,} bytes, the limit")
     return bytes(body)
 
 
@@ -61,7 +62,3 @@ async def _receive(request: Request) -> Message:
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
     return message
-
-
-def _too_large(found: str, max_bytes: int) -> TooLarge:
-    return TooLarge(f"the body has {found} bytes, {max_bytes:,} are the limit")

@@ -4,6 +4,7 @@ BentoML's own description covers only the forms that its clients send. It lacks 
 body, our errors, headers and probes, and all routes that are not BentoML's.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -16,7 +17,7 @@ from service.openapi.model_facts import NO_MODEL, ModelFacts
 from service.openapi.security import with_keys
 from service.runtime.onnx_model import OnnxModel
 from service.settings import ServiceSettings
-from service.version import SERVER_VERSION
+from service.version import SERVER, SERVER_VERSION
 
 VERSION = "3.0.3"  # of OpenAPI; most client generators support no newer one
 TAGS = {
@@ -31,19 +32,24 @@ class OpenAPI:
     """The description, with the interface that BentoML expects."""
 
     def __init__(
-        self, settings: ServiceSettings | None = None, model: OnnxModel | None = None
+        self,
+        settings: ServiceSettings | None = None,
+        model: OnnxModel | None = None,
+        names: Sequence[str] = (),
     ) -> None:
         """Build the description, without BentoML's own.
 
         Args:
             settings: of the server; None for the defaults.
-            model: whose shape, classes and examples it has; None where none is ready.
+            model: the default one, whose shape, classes and examples it has; None where it is not
+                ready.
+            names: of all models that are served.
         """
-        facts = ModelFacts.of(model) if model else NO_MODEL
+        facts = ModelFacts.of(model, names) if model else NO_MODEL
         self.content: OpenAPIObject = {
             "openapi": VERSION,
             "info": {
-                "title": facts.name,
+                "title": SERVER,
                 "version": SERVER_VERSION,
                 "description": f"{facts.purpose} Every error is "
                 '`{"error": "what was wrong and what is expected"}`.',

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -58,9 +58,9 @@ class Worker:
         lifespan = self._lifespan(bentoml_app)
         return self._wrap(build_app(bentoml_app, lifespan, self._describe, with_metrics))
 
-    def _describe(self, model: OnnxModel | None) -> dict[str, Any]:
-        """Return the OpenAPI description of a server that serves this model."""
-        return OpenAPI(self._settings, model).asdict()
+    def _describe(self, model: OnnxModel | None, names: Sequence[str]) -> dict[str, Any]:
+        """Return the OpenAPI description of a server that serves these models."""
+        return OpenAPI(self._settings, model, names).asdict()
 
     def _limit_connections(self) -> None:
         """Make uvicorn, which BentoML creates later, use our connections."""
@@ -99,7 +99,7 @@ class Worker:
                 decoders.start()
                 data_plane.start()
                 if threading.current_thread() is threading.main_thread():  # only it may set them
-                    data_plane.reloading.install_signal_handlers()
+                    data_plane.install_signal_handlers()
                     classifier.draining.install_signal_handlers()
                 grpc_server = await self._serve_grpc(data_plane)
                 metrics = (FLUSHER.run(), sample_in_flight(self._limiter), sample_process())

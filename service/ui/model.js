@@ -9,7 +9,7 @@ const SHOWN_CLASSES = 20;
 const MODES = {
   auto: () => "auto",
   raw: (size) => `raw: squeezed to ${size}`,
-  photo: () => "photo: trimmed, centred, negated",
+  photo: () => "photo: background removed, negated, trimmed, centred",
 };
 
 /** Fetch the model, and show what the page needs of it; returns how many classes to ask for (null: all). */
@@ -34,7 +34,7 @@ export async function showModel() {
 function purpose(labels, size) {
   const named = labels.slice(0, SHOWN_CLASSES).join(", ");
   const more = labels.length > SHOWN_CLASSES ? `, and ${number.format(labels.length - SHOWN_CLASSES)} more` : "";
-  return `Which of ${number.format(labels.length)} classes is this? ${named}${more}; from a picture of ${size}.`;
+  return `Which of ${number.format(labels.length)} classes is this? ${named}${more}. The model sees ${size} pixels.`;
 }
 
 /** A button with a sample; its picture is a file named after its class. */

@@ -39,6 +39,16 @@ def test_every_group_and_route_is_shown(documentation: Page) -> None:
     assert documentation.locator(".errors-wrapper").count() == 0
 
 
+def test_on_a_phone_a_group_has_its_description_below_its_name(documentation: Page) -> None:
+    documentation.set_viewport_size({"width": 390, "height": 844})
+    for group in documentation.locator(".opblock-tag").all():
+        name, description = (group.locator(part).bounding_box() for part in ("a", "small"))
+        assert name is not None
+        assert description is not None
+        assert description["y"] >= name["y"] + name["height"]
+        assert description["width"] > 300
+
+
 @pytest.mark.parametrize("media_type", ["multipart/form-data", "image/png"])
 def test_a_picture_is_tried_out(documentation: Page, photo: Path, media_type: str) -> None:
     block = documentation.locator("#operations-Classification-classify")

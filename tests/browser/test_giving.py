@@ -104,7 +104,7 @@ def test_a_drawing(page: Page, server: Server, tmp_path: Path) -> None:
         page.mouse.up()
 
     stroke((0.4, 0.9), (0.42, 0.1), (0.58, 0.1), (0.6, 0.9))
-    page.get_by_role("button", name="Clear drawing").click()
+    page.get_by_role("button", name="Clear").click()
     page.locator("#pen").fill("40")
     stroke((0.35, 0.9), (0.42, 0.15), (0.58, 0.15), (0.65, 0.9))
     await_answer(page)

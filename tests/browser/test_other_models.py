@@ -36,7 +36,7 @@ def test_title_classes_and_controls_are_the_models(page_of_a_thousand: Page) -> 
     expect(page.locator("h1")).to_have_text("cropped")
     expect(page.locator("#purpose")).to_contain_text("Which of 1,000 classes is this? cropped 0,")
     expect(page.locator("#purpose")).to_contain_text(
-        "and 980 more; from a picture of 64 \u00d7 64."
+        "and 980 more. The model sees 64 \u00d7 64 pixels."
     )
     expect(page.locator("#canvas")).to_be_hidden()
     expect(page.locator("#mode")).to_be_hidden()

@@ -146,6 +146,31 @@ def test_on_a_phone_the_answer_is_in_sight_of_the_samples(page: Page) -> None:
     assert 0 <= box["y"] <= 844 - box["height"]
 
 
+def test_on_a_phone_the_answer_covers_the_drawing_only_together_with_its_pen(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("button", name="Bag").click()
+    shown(page)
+    page.locator("#canvas").evaluate(
+        "canvas => scrollBy(0, canvas.getBoundingClientRect().bottom"
+        " - document.getElementById('headline').getBoundingClientRect().top)"
+    )  # the canvas is just above the answer
+    assert page.locator("#pen").evaluate(
+        """pen => {
+          const { x, y, width, height } = pen.getBoundingClientRect();
+          return document.elementFromPoint(x + width / 2, y + height / 2) === pen;
+        }"""
+    )
+
+
+def test_on_a_phone_nothing_is_covered_before_there_is_an_answer(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    position = "headline => getComputedStyle(headline).position"
+    assert page.locator("#headline").evaluate(position) == "static"
+    page.get_by_role("button", name="Bag").click()
+    shown(page)
+    assert page.locator("#headline").evaluate(position) == "sticky"
+
+
 def test_the_policy_stops_inline_scripts_and_other_hosts(page: Page, complaints: list[str]) -> None:
     page.evaluate(
         """() => {

@@ -121,6 +121,19 @@ def test_a_table_is_aligned_and_names_every_file() -> None:
     assert errors == f"{PASSED_OVER}\n"
 
 
+def test_the_table_says_unusual_beside_the_label(
+    ankle_boot: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    (tmp_path / "boot.png").write_bytes(encode(ankle_boot))
+    (tmp_path / "negated.png").write_bytes(encode(255 - ankle_boot))
+    output, _ = run("classify", "--top-k", "2", tmp_path)
+    head, boot, negated = output.splitlines()
+    assert head.split() == ["file", "label", "confidence", "label_2", "confidence_2"]
+    assert "(unusual)" not in boot
+    assert re.match(r"\S+negated\.png  [A-Z][\w/ -]+ \(unusual\) +[01]\.\d{4}  [A-Z]", negated)
+    assert len(head) == len(boot) == len(negated)
+
+
 def test_csv_is_read_back() -> None:
     output, _ = run("classify", "--csv", "--top-k", "2", SAMPLES)
     rows = list(csv.DictReader(StringIO(output)))

@@ -24,12 +24,13 @@ from schemathesis.specs.openapi.checks import (
 from schemathesis.transport.serialization import serialize_binary
 
 from service.classifier import FashionClassifier
-from service.oip import rest_routes
+from service.oip import repository_routes, rest_routes
 from service.openapi.document import OpenAPI
 from service.preprocessing.formats import MEDIA_TYPES
 from service.rest import classify, health, predict, ui
 from service.runtime.onnx_model import load_model
 from service.settings import ServiceSettings
+from service.version import SERVER, SERVER_VERSION
 from tests.service.networks import NETWORKS, Network
 from tests.service.pictures import encode, png_header
 from tests.serving import Server
@@ -38,7 +39,7 @@ MODEL = load_model(ServiceSettings(device="cpu"))
 DESCRIPTION = OpenAPI(model=MODEL).asdict()
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
 WHERE = [(path, method) for path, methods in DESCRIPTION["paths"].items() for method in methods]
-ROOMS = (classify, predict, rest_routes, ui, health)
+ROOMS = (classify, predict, rest_routes, repository_routes, ui, health)
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -86,7 +87,9 @@ def test_shape_classes_and_examples_are_the_models(tmp_path: Path, network: Netw
         image = image["items"]
     assert axes == [(axis, axis) for axis in network.shape]
     assert ("example" in body) == (math.prod(network.shape) <= 4096)
-    assert described["info"]["title"] == network.name
+    about = described["info"]
+    assert (about["title"], about["version"]) == (SERVER, SERVER_VERSION)
+    assert f"the model `{network.name}` {model.version}." in about["description"]
     if network.shape != (1, 28, 28):
         assert "28 x 28" not in json.dumps(described)
     assert "garment" not in json.dumps(described)
@@ -182,6 +185,7 @@ def test_every_answer_of_classify_is_as_described(
     asked = {
         200: client.post("/classify", files={"image": encode(ankle_boot)}),
         400: client.post("/classify", files={"image": b"x"}),
+        404: client.post("/classify?model=other", files={"image": encode(ankle_boot)}),
         413: client.post("/classify", files={"image": png_header(60_000, 60_000)}),
         415: client.post("/classify", content=b"x", headers={"Content-Type": "text/plain"}),
     }
