@@ -17,7 +17,7 @@ LABELS = ["top", "shoe"]
 
 
 def only_fault(wrong: onnx.ModelProto, network: nn.Sequential) -> str:
-    (fault,) = graph_differences(wrong, refold(network))
+    (fault,) = graph_differences(wrong, emitted(network))
     return fault
 
 
