@@ -1,4 +1,4 @@
-"""What holds for all tests."""
+"""Fixtures and settings of all tests."""
 
 import os
 import ssl
@@ -55,12 +55,12 @@ SLOW_FILES = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bring the slow files to the front."""
+    """Run the slow files first."""
     items.sort(key=lambda item: not str(item.path).endswith(SLOW_FILES))
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`bentoml serve` as `make serve` runs it, on the CPU, for all tests that leave it whole."""
+    """`bentoml serve` as `make serve` runs it, on the CPU, for all tests that do not change it."""
     with serving(tmp_path_factory.mktemp("server"), FASHION_DEVICE="cpu") as server:
         yield server

@@ -1,4 +1,4 @@
-"""`make bench-gpu` goes all its way, here with the CPU in the place of the GPU."""
+"""`make bench-gpu` from start to end, with the CPU in place of the GPU."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def test_without_a_gpu_there_is_one_line_that_says_why() -> None:
 
 
 def test_the_tests_for_a_gpu_pass_on_the_cpu_in_its_place() -> None:
-    """Some of them, so that they cannot rot; `GPU_REHEARSAL=1 make test-gpu` runs all."""
+    """A few GPU tests on the CPU; `GPU_REHEARSAL=1 make test-gpu` runs all."""
     tests = "tests/gpu/test_serving_on_cuda.py"
     chosen = "every_batch_size or every_node or beside_another"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""`python -m service classify --out` as a process: its rows, and what its end does to them."""
+"""`python -m service classify --out` as a process: its rows, also if it is ended."""
 
 import json
 import random

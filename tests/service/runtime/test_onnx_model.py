@@ -1,4 +1,4 @@
-"""The released model loads and computes what it should; any other says what is wrong with it."""
+"""The released model loads and computes correctly; for others the error says what is wrong."""
 
 import base64
 import json
@@ -254,7 +254,7 @@ def test_broken_metadata_is_refused(tmp_path: Path, key: str, value: str, text: 
 
 
 def refused(path: Path) -> str:
-    """Why the model is not served, which must fit on one line of the log."""
+    """Return the error for a model that cannot be served, which must be one line."""
     with pytest.raises(ModelError) as caught:
         load_model(settings(path))
     (line,) = str(caught.value).splitlines()

@@ -1,4 +1,4 @@
-"""Large inputs: every picture is found once, in order, whatever holds it and is wrong with it."""
+"""Large inputs: every picture is found once, in order, in any container, broken or not."""
 
 import bz2
 import gzip
