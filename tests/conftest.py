@@ -45,6 +45,7 @@ SLOW_FILES = (
     "service/offline/test_ray_engine.py",
     "training/test_learner.py",
     "service/offline/test_job.py",
+    "service/offline/test_ended_job.py",
     "end_to_end/test_faults.py",
     "end_to_end/test_readme.py",
     "export/folding/test_fold_properties.py",
