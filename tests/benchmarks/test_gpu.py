@@ -58,6 +58,12 @@ def test_every_figure_is_there(tmp_path: Path) -> None:
     for row in found["in_process"].values():
         assert row.keys() == {"1", "3"}
         assert all(0 < pace["p50_us"] <= pace["p99_us"] for pace in row.values())
-    loads = [load for row in found["over_http"].values() for load in row.values()]
-    assert len(loads) == (4 if shutil.which("wrk") else 0)
-    assert all(load["failures"] == 0 and load["requests"] > 0 for load in loads)
+    over = found["over_the_network"]
+    assert over.keys() == ({"HTTP", "gRPC"} if shutil.which("wrk") else {"gRPC"})
+    for rows in over.values():
+        assert {size: row.keys() for size, row in rows.items()} == {
+            "1": {"1", "2"},
+            "3": {"1", "2"},
+        }
+        loads = [load for row in rows.values() for load in row.values()]
+        assert all(load["failures"] == 0 and load["requests"] > 0 for load in loads)
