@@ -9,23 +9,20 @@ by side and take their turn in each round. It needs `wrk`, for HTTP.
 """
 
 import argparse
-import asyncio
 import statistics
 import subprocess
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
-import grpc
 import psutil
 
-from benchmarks.http.load import BATCH, PIXELS, PORT, load, works
+from benchmarks.grpc_load import load_grpc
+from benchmarks.http.load import BATCH, PORT, load, works
 from benchmarks.http.peers import ROOT, Server, running
-from service.grpc.open_inference_pb2 import ModelInferRequest
 
-METHOD = "/inference.GRPCInferenceService/ModelInfer"
 GRPC_PORT, BARE_PORT = PORT - 10, PORT - 11
 HTTP_WORK = "OIP binary, 64 images"
 OURS_ONE, BARE_ONE = "ours, 1 image, 16 at once", "bare grpc.aio, 1 image, 16 at once"
@@ -61,9 +58,9 @@ def measure(
     """Return calls a second and the server's processor seconds for a call, of each round."""
     found = defaultdict(list)
     turns: dict[str, tuple[psutil.Process, Callable[[], int]]] = {
-        OURS_ONE: (worker, lambda: _call(GRPC_PORT, 1, 16, seconds)),
-        BARE_ONE: (bare, lambda: _call(BARE_PORT, 1, 16, seconds)),
-        OURS_64: (worker, lambda: _call(GRPC_PORT, BATCH, 8, seconds)),
+        OURS_ONE: (worker, lambda: load_grpc(GRPC_PORT, 1, 16, seconds).requests),
+        BARE_ONE: (bare, lambda: load_grpc(BARE_PORT, 1, 16, seconds).requests),
+        OURS_64: (worker, lambda: load_grpc(GRPC_PORT, BATCH, 8, seconds).requests),
         HTTP_64: (worker, lambda: load(works()[HTTP_WORK], round(seconds), folder).requests),
     }
     for number in range(rounds + 1):
@@ -80,33 +77,6 @@ def measure(
                     flush=True,
                 )
     return found
-
-
-def _call(port: int, images: int, at_once: int, seconds: float) -> int:
-    """Return the number of calls that a client gets answered."""
-    request = ModelInferRequest(
-        model_name="fashion_lenet", raw_input_contents=[bytes(images * PIXELS)]
-    )
-    request.inputs.add(name="image", datatype="UINT8", shape=[images, 1, 28, 28])
-    request.outputs.add(name="probabilities")
-    content = request.SerializeToString()
-
-    async def run() -> int:
-        deadline = time.perf_counter() + seconds
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            await channel.channel_ready()
-            call: Callable[[bytes], Awaitable[bytes]] = channel.unary_unary(METHOD)
-
-            async def repeat() -> int:
-                calls = 0
-                while time.perf_counter() < deadline:
-                    await call(content)
-                    calls += 1
-                return calls
-
-            return sum(await asyncio.gather(*(repeat() for _ in range(at_once))))
-
-    return asyncio.run(run())
 
 
 class _bare:  # noqa: N801 (a context manager, used as a function)

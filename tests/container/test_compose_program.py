@@ -1,4 +1,4 @@
-"""compose.yaml, as a program that reads it takes it: what Podman's Compose would run."""
+"""compose.yaml as Podman's Compose reads it: what it would run."""
 
 import re
 from collections.abc import Iterator

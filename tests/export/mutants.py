@@ -1,4 +1,4 @@
-"""Models that were right until something was done to them, or to the network they come from."""
+"""Correct models that were changed, or made from a changed network."""
 
 import copy
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def fold_unchecked(monkeypatch: pytest.MonkeyPatch, eps: float) -> None:
 def replace(
     model: onnx.ModelProto, name: str, change: Callable[[np.ndarray], None]
 ) -> onnx.ModelProto:
-    """Change one tensor of a model that was right."""
+    """Change one tensor of a correct model."""
     for tensor in model.graph.initializer:
         if tensor.name == name:
             values = numpy_helper.to_array(tensor).copy()

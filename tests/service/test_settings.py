@@ -1,4 +1,4 @@
-"""FASHION_... variables: read, checked, and named where they are wrong."""
+"""FASHION_... variables: read, checked, and named in errors."""
 
 from pathlib import Path
 

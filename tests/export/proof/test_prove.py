@@ -103,7 +103,7 @@ def test_undecided_images_are_no_fault() -> None:
 
 @pytest.mark.parametrize("error", [3.61e-5, math.nan, math.inf])
 def test_too_large_an_error_on_adversarial_images(error: float) -> None:
-    """Eval mode's own is 9e-6 on both; twice the test set's allowance of it is right."""
+    """Eval mode's own is 9e-6 on both; twice the test set's allowance is the limit."""
     off = {"default": 1.8e-5, "disabled": error}
     assert faults(
         proof(adversarial={"noise": dataclasses.replace(ATTACKED, folded_error=off)})
@@ -176,7 +176,7 @@ def test_an_error_that_is_no_number_is_the_largest(where: str) -> None:
 def test_layers_are_compared_on_more_than_the_first_image(
     network: nn.Sequential, images: Tensor
 ) -> None:
-    """A weight of the first layer shows where there are pixels, and in a black image nowhere."""
+    """A weight of the first layer matters where there are pixels, and not in a black image."""
     wrong = replace(emitted(network), "0.weight", lambda weight: weight.__imul__(1.01))
     later = torch.cat([torch.zeros_like(images[:1]), images[:20]])
     start = first_beyond_rounding(prove(network, wrong, emitted(network), later).layers)

@@ -1,4 +1,4 @@
-"""A model's numbers against its checkpoint's, folded again: bit by bit."""
+"""A model's weights compared bit by bit with those of its checkpoint, folded again."""
 
 import copy
 import json

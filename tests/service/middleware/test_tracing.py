@@ -236,7 +236,7 @@ def test_the_pages_command_traces_and_what_waits_is_sent_when_the_server_stops(
 def test_a_collector_that_is_away_holds_nothing_up(
     listens: bool, tmp_path: Path, ankle_boot: NDArray[np.uint8]
 ) -> None:
-    """The exporter would wait for ten minutes, longer than the test does for anything."""
+    """The exporter would wait for ten minutes, longer than the test."""
     with socket.socket() as bound:  # its port is nobody else's
         bound.bind(("127.0.0.1", 0))
         if listens:

@@ -1,4 +1,4 @@
-"""docs/open_inference.md, followed to the letter."""
+"""The commands and the code of docs/open_inference.md."""
 
 import json
 import re

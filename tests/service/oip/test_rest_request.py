@@ -1,4 +1,4 @@
-"""Requests of the Open Inference Protocol: what is read, and what is refused with which words."""
+"""Requests of the Open Inference Protocol: what is read, and the errors of the others."""
 
 import re
 from typing import Any
