@@ -1,5 +1,7 @@
 """Messages as bytes."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,10 +18,8 @@ def test_a_varint_is_protobufs(value: int) -> None:
 
 @given(st.binary())
 def test_any_bytes_are_a_message_or_an_error(content: bytes) -> None:
-    try:
+    with suppress(InvalidInput):
         read_message(InferParameter, content)
-    except InvalidInput as error:
-        assert str(error).startswith("the message is no InferParameter: ")
 
 
 def test_no_message() -> None:
