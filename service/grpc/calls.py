@@ -7,7 +7,7 @@ that a call passes costs a twentieth of it.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Any
@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import grpc
 from grpc.aio import EOF, AbortError, ServicerContext
 
-from service.errors import InvalidInput, Overloaded, RequestError
+from service.errors import InvalidInput, NotReady, Overloaded, RequestError
 from service.grpc.methods import Method, Stream
 from service.grpc.status import CODES, Failed, Unimplemented, retry_hint
 from service.inference.load_limiter import LoadLimiter
@@ -43,13 +43,16 @@ MAX_SHOWN_METHOD = 200  # characters of an unknown method in an error
 OTHER = "other"  # the route of calls of methods that there are not
 
 
+def _no_method(path: str) -> Unimplemented:
+    shown = path if len(path) <= MAX_SHOWN_METHOD else f"{path[:MAX_SHOWN_METHOD]}..."
+    return Unimplemented(f"there is no method {shown}: server reflection lists the methods")
+
+
 async def _refuse(content: bytes, timing: RequestTiming) -> bytes:
-    raise Unimplemented("there is no such method")
+    raise AssertionError("a call of an unknown method has an error from the start")
 
 
 UNKNOWN = Method(_refuse)
-
-UNCOUNTED: AbstractContextManager[None] = nullcontext()  # for a call that is no load anyway
 
 
 class Calls(grpc.GenericRpcHandler):
@@ -75,20 +78,20 @@ class Calls(grpc.GenericRpcHandler):
             record: traces each call; None: none.
         """
         self.limiter = limiter
-        self.exempt = limiter.exempt()
         self.log = log
         self.record = record
         self.seconds = settings.timeout_seconds
         self.most_uploads = settings.max_concurrency
-        self.uploads = 0  # messages that are being received
+        self.uploads: dict[_Call, None] = {}  # whose message is being received, the oldest first
         self.bodies = BodyBudget(MAX_BUFFERED_BODIES * settings.max_body_bytes)
         self.metrics = RequestMetrics()
         self._methods = methods
         self._streams = streams
         self._open: set[ServicerContext] = set()  # of streams
         self._keys = APIKeys(settings.api_key) if settings.api_key else None
-        self._in_flight: set[asyncio.Task[Any]] = set()
-        limiter.track(self._in_flight)
+        self.in_flight: set[_Call] = set()  # that are load: their messages have been received
+        limiter.track(self.in_flight)
+        self.is_stopping = False  # if so, calls are refused
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         """Return the handler of a call, which has arrived without its message yet."""
@@ -104,35 +107,34 @@ class Calls(grpc.GenericRpcHandler):
             error = self._keys.refusal(headers)
         if isinstance(found, Stream) and error is None:
             return grpc.stream_stream_rpc_method_handler(partial(self._stream, found))
-        if error is None:
-            error = self._admit(method, path)
+        if error is None and self.is_stopping:
+            error = NotReady("the server is stopping, send requests to another one")
+        if error is None and method is None:
+            error = _no_method(path)
         call = _Call(self, path if found else OTHER, path, headers, method or UNKNOWN, error)
         # The call reads its message itself, once it may be sent.
         return grpc.stream_unary_rpc_method_handler(call.run)
 
-    def too_many_uploads(self) -> Overloaded:
-        """Return the error for a call whose message would be one too many to receive."""
-        return Overloaded(
-            f"this worker receives {self.most_uploads:,} messages, the maximum: try again"
-        )
+    def begin_upload(self, call: "_Call") -> None:
+        """Note that a call waits for its message; if too many do, end the one that waits longest.
+
+        Otherwise clients that open calls and send nothing would keep out all others.
+        """
+        if len(self.uploads) >= self.most_uploads:
+            oldest = next(iter(self.uploads))
+            del self.uploads[oldest]
+            oldest.give_up(
+                Overloaded(
+                    f"this worker receives {self.most_uploads:,} messages, the maximum: try again"
+                )
+            )
+        self.uploads[call] = None
 
     async def end_streams(self) -> None:
         """End all streams, whose clients would otherwise keep the server from stopping."""
         for context in list(self._open):
             with suppress(AbortError):
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
-
-    def _admit(self, method: Method | None, path: str) -> RequestError | None:
-        """Return the error for a call that is not served; count one that is, if it is load."""
-        if method is None:
-            shown = path if len(path) <= MAX_SHOWN_METHOD else f"{path[:MAX_SHOWN_METHOD]}..."
-            return Unimplemented(f"there is no method {shown}: server reflection lists the methods")
-        if not method.limited:
-            return None
-        task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
-        self._in_flight.add(task)
-        task.add_done_callback(self._in_flight.discard)
-        return self.limiter.rejection()
 
     async def _stream(self, stream: Stream, messages: Any, context: ServicerContext) -> None:
         self._open.add(context)
@@ -209,45 +211,45 @@ class _Call:
         """Receive the message, which is no load meanwhile, and return the answer.
 
         Raises:
-            Overloaded: too many messages are being received, or by now there is too much load.
+            Overloaded: there is too much load, or too many messages are being received.
             InvalidInput: there is no message.
             RequestTimeout, Timeout: the call takes too long.
         """
         calls, method = self._calls, self._method
         self._task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
-        timer = self._task.get_loop().call_later(calls.seconds, self._end)
-        calls.uploads += 1
+        timer = self._task.get_loop().call_later(calls.seconds, self.give_up)
+        calls.begin_upload(self)
         received = False
         body = None
         try:
-            if method.limited and calls.uploads > calls.most_uploads:
-                raise calls.too_many_uploads()
-            with calls.exempt if method.limited else UNCOUNTED:
-                content = await context.read()
+            content = await context.read()
             received = True
-            calls.uploads -= 1
+            calls.uploads.pop(self, None)
             if content is EOF:
                 raise InvalidInput(NO_MESSAGE)
-            if method.limited and (error := calls.limiter.rejection()):
-                raise error
+            if method.limited:
+                calls.in_flight.add(self)
+                if error := calls.limiter.rejection():
+                    raise error
             if len(content) > SMALL_BODY_BYTES:
-                body = Body(timer.when() - calls.seconds, self._end)
+                body = Body(timer.when() - calls.seconds, self.give_up)
                 calls.bodies.hold(body, len(content), whole=True)
             return await method.answer(content, self._timing)
         except asyncio.CancelledError:
             if not self._ended or self._task.uncancel() > 0:  # not by the timer alone
                 raise
-            raise timeout_error(calls.seconds, received) from None
+            raise (self._error or timeout_error(calls.seconds, received)) from None
         finally:
             timer.cancel()
-            if not received:
-                calls.uploads -= 1
+            calls.uploads.pop(self, None)
+            calls.in_flight.discard(self)
             if body is not None:
                 calls.bodies.release(body)
 
-    def _end(self, _: object = None) -> None:
+    def give_up(self, error: RequestError | None = None) -> None:
+        """End the call with this error, or because its time is over."""
         if not self._ended:
-            self._ended = True
+            self._ended, self._error = True, error
             self._task.cancel()
 
     def _finish(self, context: ServicerContext, status: int, error: str) -> None:

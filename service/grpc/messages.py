@@ -19,7 +19,7 @@ def read_message(kind: type[Any], content: bytes) -> Any:
     try:
         return kind.FromString(content)
     except DecodeError as error:
-        raise InvalidInput(f"the message is not a {kind.DESCRIPTOR.name}: {error}") from None
+        raise InvalidInput(f"the message is no {kind.DESCRIPTOR.name}: {error}") from None
 
 
 def varint(value: int) -> bytes:

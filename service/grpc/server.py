@@ -1,5 +1,6 @@
 """The gRPC server of a worker: its limits, its port and how it stops."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from service.settings import ServiceSettings
 from service.telemetry.access_log import AccessLog
 
 METADATA_BYTES = 32 * 1024  # of a call, as of a request's head over HTTP
-STREAMS = 1024  # calls at a time on one connection; more wait for one of them
+STREAMS = 2048  # calls at a time on one connection; gRPC's clients have more of them wait
+PENDING = 16 * 1024  # calls that wait for the event loop, before gRPC's core cancels further ones
 PING_SECONDS = 60  # without data, after which a client is asked whether it is still there
 PONG_SECONDS = 20  # for its answer, before the connection is closed
 CLIENTS_PING_SECONDS = 10  # between the pings of a client; those of one that sends more are refused
+REFUSING_SECONDS = 0.3  # answer further calls with UNAVAILABLE before the port is closed
 
 
 class GRPCServer:
@@ -46,6 +49,7 @@ class GRPCServer:
             log,
             record,
         )
+        self._stopping: asyncio.Task[None] | None = None
         self._server = grpc.aio.server(handlers=[self._calls], options=_options(settings))
 
     async def start(self, listening: Listening) -> None:
@@ -60,9 +64,22 @@ class GRPCServer:
             self._server.add_secure_port(listening.address, _credentials(listening))
         await self._server.start()
 
+    def begin_stop(self) -> None:
+        """Refuse further calls, and finish those in flight."""
+        if self._stopping is None:
+            self._stopping = asyncio.get_running_loop().create_task(self._stop())
+
     async def stop(self) -> None:
-        """Accept no more calls, and finish those in flight."""
+        """Return once all calls are answered and the port is closed."""
+        self.begin_stop()
+        await self._stopping  # type: ignore[misc]
+
+    async def _stop(self) -> None:
+        self._calls.is_stopping = True
         await self._calls.end_streams()
+        # gRPC's core answers a call that arrives as it stops with CANCELLED, which clients take for
+        # their own doing. So most of them are sent elsewhere before.
+        await asyncio.sleep(REFUSING_SECONDS)
         await self._server.stop(self._grace)
 
 
@@ -74,6 +91,8 @@ def _options(settings: ServiceSettings) -> Sequence[tuple[str, Any]]:
         ("grpc.max_metadata_size", METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", METADATA_BYTES),
         ("grpc.max_concurrent_streams", STREAMS),
+        ("grpc.server.max_pending_requests", PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", PENDING),
         ("grpc.max_connection_idle_ms", round(settings.keep_alive_seconds * 1000)),
         ("grpc.keepalive_time_ms", PING_SECONDS * 1000),
         ("grpc.keepalive_timeout_ms", PONG_SECONDS * 1000),

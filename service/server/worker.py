@@ -102,6 +102,8 @@ class Worker:
                     data_plane.install_signal_handlers()
                     classifier.draining.install_signal_handlers()
                 grpc_server = await self._serve_grpc(data_plane)
+                if grpc_server is not None:
+                    classifier.draining.call_at_end(grpc_server.begin_stop)
                 metrics = (FLUSHER.run(), sample_in_flight(self._limiter), sample_process())
                 tasks = [asyncio.create_task(updates) for updates in metrics]
                 _freeze_imported_objects()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tritonclient.utils import InferenceServerException
 
 from service.runtime.onnx_session import cpu_session
 from service.settings import RELEASED_MODEL
+from tests.pages import blocks, run
 from tests.service.grpc.conftest import SERVICE, GRPCServer, method, request
 from tests.serving import ROOT
 
@@ -239,6 +241,13 @@ def test_reflection_describes_all_services(channel: grpc.Channel) -> None:
             f".{expected.input_type.full_name}",
             f".{expected.output_type.full_name}",
         )
+
+
+def test_the_pages_python_is_answered(grpc_server: GRPCServer) -> None:
+    page = (ROOT / "docs" / "open_inference.md").read_text(encoding="utf-8")
+    _, code = blocks(page, "python")
+    code = code.replace("localhost:8001", grpc_server.address)
+    assert run([sys.executable, "-c", code], ROOT, {}).startswith("[9 2 1 1 6 1 4 6")
 
 
 @pytest.mark.skipif(not KSERVE.exists(), reason="`make test` makes KServe's environment")
