@@ -139,7 +139,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def describe(device: torch.device) -> dict[str, str]:
-    """Say what is measured on: the device, its driver, and the versions."""
+    """Return the device, its driver, and the versions."""
     found = {"device": f"{platform.machine()} CPU", "torch": torch.__version__}
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
@@ -166,7 +166,7 @@ def with_tf32(device: Device) -> OnnxModel:
 def compare(
     title: str, model: OnnxModel, reference: OnnxModel, images: Images, batches: Sequence[int]
 ) -> list[Difference]:
-    """Compare logits for every size of batch: cuDNN may take another way for each."""
+    """Compare logits for every batch size: cuDNN may choose another algorithm for each."""
     parts = np.array_split(images, -(-len(images) // 1000))  # (about 1000, 1, 28, 28) each
     expected = np.concatenate([reference.infer(part, [LOGITS])[0] for part in parts])  # (N, K)
     rows = []
@@ -236,7 +236,7 @@ def _graph(device: Device, images: Images) -> Callable[[Images], object]:
 
 
 def in_torch(device: torch.device, compiles: bool) -> dict[str, Callable[[Images], object]]:
-    """Return what one does with torch: LeNet-BN as it was trained, its norms folded, compiled."""
+    """Return LeNet-BN in torch: as trained, with folded batch norms, and compiled."""
     unfolded = load_checkpoint(CHECKPOINT).model
     networks = {
         "unfolded": unfolded,
@@ -307,7 +307,7 @@ def used(device: torch.device) -> dict[str, int]:
 
 
 def rows_of(row: Mapping[str, Pace] | Mapping[str, Load]) -> dict[str, dict[str, float]]:
-    """Turn figures into what JSON has."""
+    """Convert figures to JSON's types."""
     return {name: asdict(found) for name, found in row.items()}
 
 
