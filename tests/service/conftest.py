@@ -18,7 +18,7 @@ with warnings.catch_warnings():  # importing BentoML warns of what it imports
 from service.settings import RELEASED_MODEL
 from tests.service.many_models import write_models
 from tests.service.pictures import encode
-from tests.serving import ROOT, Server, serving
+from tests.serving import ROOT, Server, free_port, serving
 
 IMAGES = ROOT / "tests" / "data" / "t10k-images-idx3-ubyte.gz"
 LABELS = ROOT / "tests" / "data" / "t10k-labels-idx1-ubyte.gz"
@@ -56,6 +56,7 @@ def many_models(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
         "FASHION_DEFAULT_MODEL": "first",
         "FASHION_MODEL_CONTROL": "1",
         "FASHION_WORKERS": "2",
+        "FASHION_GRPC_PORT": str(free_port()),
     }
     with serving(tmp_path_factory.mktemp("many"), FASHION_DEVICE="cpu", **settings) as server:
         yield server
