@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol's routes and their description share."""
+"""What the Open Inference Protocol's routes, methods and their description share."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +11,9 @@ REPOSITORY = "/v2/repository"  # of the paths of the extension model_repository
 PLATFORM = "onnxruntime_onnx"  # Triton's name for it
 INPUT_DATATYPE, OUTPUT_DATATYPE = "UINT8", "FP32"
 OUTPUTS = (LOGITS, PROBABILITIES)
+
+# A response of so many numbers is written on the event loop: too little for the switch to a thread.
+INLINE_RESPONSE_NUMBERS = 640
 
 
 def describe_model(name: str, versions: Sequence[str], signature: ModelSignature) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from service.http.query import read_query
 from service.http.request_body import read_plain_body
 from service.http.responses import json_response
 from service.inference.data_plane import DataPlane
+from service.oip.models import check_load_parameters, repository_index
 from service.oip.protocol import REPOSITORY
 
 MOST_BYTES = 64 * 1024  # of a body, which has a few options at most
@@ -29,21 +30,14 @@ async def index(request: Request) -> Response:
         raise InvalidInput(
             f"ready: expected true or false, got {JSON_TYPE_NAMES[type(only_ready)]}"
         )
-    entries = [
-        entry._asdict() for entry in data_plane.index() if entry.state == "READY" or not only_ready
-    ]
-    return json_response(entries)
+    return json_response(repository_index(data_plane, only_ready))
 
 
 async def load(request: Request) -> Response:
     """Serve `POST /v2/repository/models/NAME/load`."""
     data_plane: DataPlane = request.app.state.data_plane
     data_plane.check_control()
-    if parameters := (await _options(request, "parameters")).get("parameters"):
-        raise InvalidInput(
-            f"a load takes no parameters, got {str(list(parameters))[:60]}: the model is as its "
-            "files say"
-        )
+    check_load_parameters((await _options(request, "parameters")).get("parameters") or ())
     await data_plane.load(request.path_params["name"])
     return Response()
 

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ from bentoml.exceptions import BentoMLConfigException
 from pydantic import ValidationError
 
 from service.errors import ModelError, ServiceError, StartError, TracingError
+from service.grpc.listening import Listening
 from service.inference import worker_group
 from service.runtime.cuda import missing_part
 from service.runtime.loading import within_time
 from service.runtime.onnx_model import load_model
 from service.runtime.repository import ModelFile, default_name, find_models
 from service.server import lifeline
-from service.server.listening import Address, cannot_listen, check_tls
+from service.server.listening import Address, cannot_listen, check_tls, hold_port
 from service.server.supervisor import install_supervisor
 from service.settings import ServiceSettings, describe_faults, unknown_variables
 from service.telemetry import multiprocess
@@ -81,11 +82,13 @@ def serve_http(*args: Any, **kwargs: Any) -> Any:
         worker_group.create(folder.parent / "models", models)
         if settings.metrics_port is not None:
             _serve_metrics(address, settings.metrics_port, folder)
+        held = _reserve_grpc_port(settings, address, tls)
     lifeline.hold()
     install_supervisor(
         partial(_say_what_serves, settings, model, "https" if tls.get("ssl_certfile") else "http")
     )
-    return bentomls_serve_http(*args, **{**kwargs, "host": address.host, "port": address.port})
+    with held:
+        return bentomls_serve_http(*args, **{**kwargs, "host": address.host, "port": address.port})
 
 
 def try_models(settings: ServiceSettings, models: Mapping[str, Sequence[ModelFile]]) -> str:
@@ -169,6 +172,29 @@ def _serve_metrics(address: Address, port: int, folder: Path) -> None:
         raise cannot_listen(f"FASHION_METRICS_PORT={port}", error) from error
 
 
+def _reserve_grpc_port(
+    settings: ServiceSettings, address: Address, tls: dict[str, Any]
+) -> AbstractContextManager[object]:
+    """Return a context in which the port for gRPC is the server's, if it has one.
+
+    Raises:
+        StartError: the port cannot be used.
+    """
+    port = settings.grpc_port
+    if port is None:
+        return nullcontext()
+    if port in (address.port, settings.metrics_port):
+        taken = "the port of the service" if port == address.port else "FASHION_METRICS_PORT too"
+        raise StartError(f"FASHION_GRPC_PORT={port} is {taken}: choose another")
+    listening = Listening.choose(str(Address(address.host, port)), tls)
+    try:
+        held = hold_port(address.host, port)
+    except OSError as error:
+        raise cannot_listen(f"FASHION_GRPC_PORT={port}", error) from error
+    listening.tell_workers()
+    return held
+
+
 def _tls(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the TLS options as BentoML reads them: from flags, else from its configuration."""
     names = (
@@ -199,6 +225,8 @@ def _say_what_serves(settings: ServiceSettings, model: str, scheme: str, address
         "keys" if settings.api_key else "no key",
         url,
     )
+    if settings.grpc_port is not None:
+        logger.info("Serving gRPC at %s", Address(address.host, settings.grpc_port))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Paths and queries that are tricks, methods that are none, and headers that lie."""
+"""Unusual paths and queries, invalid methods, and wrong headers."""
 
 # A case is a line of a table.
 # ruff: noqa: E501

@@ -38,7 +38,7 @@ def labels() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="session")
 def session() -> ort.InferenceSession:
-    """The released model, run by ONNX Runtime alone: what every answer is held against."""
+    """The released model in ONNX Runtime, with which every answer is compared."""
     return ort.InferenceSession(RELEASED_MODEL, providers=["CPUExecutionProvider"])
 
 
@@ -50,7 +50,7 @@ def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def many_models(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of several models with two workers, whose tests leave it as they found it."""
+    """A server of several models with two workers, whose tests restore what they change."""
     settings = {
         "FASHION_MODELS": str(models_folder),
         "FASHION_DEFAULT_MODEL": "first",

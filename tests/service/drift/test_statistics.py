@@ -1,4 +1,4 @@
-"""The fast statistics, held against their definition in float64."""
+"""The fast statistics compared with their definition in float64."""
 
 import json
 from typing import Any

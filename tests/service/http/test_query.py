@@ -1,4 +1,4 @@
-"""The query's mode and top_k: read, defaulted, or refused with what is right."""
+"""The query's mode and top_k: read, defaulted, or rejected with the values allowed."""
 
 import re
 from urllib.parse import urlencode

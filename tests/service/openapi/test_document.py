@@ -1,4 +1,4 @@
-"""docs.json describes every route there is, and every answer is as it says."""
+"""docs.json describes every route, and every answer matches it."""
 
 import json
 import math
@@ -51,7 +51,7 @@ CHECKS = [
 
 @schemathesis.serializer("image/avif", "image/bmp", "image/tiff")
 def as_it_is(context: schemathesis.SerializationContext, value: Any) -> bytes:
-    """Write what schemathesis itself does not know how to."""
+    """Write media types that schemathesis does not know."""
     return serialize_binary(value)
 
 
