@@ -1,4 +1,4 @@
-"""What holds for all tests."""
+"""Fixtures and settings of all tests."""
 
 import os
 import ssl
@@ -45,6 +45,7 @@ SLOW_FILES = (
     "service/offline/test_ray_engine.py",
     "training/test_learner.py",
     "service/offline/test_job.py",
+    "service/offline/test_ended_job.py",
     "end_to_end/test_faults.py",
     "end_to_end/test_readme.py",
     "export/folding/test_fold_properties.py",
@@ -55,12 +56,12 @@ SLOW_FILES = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bring the slow files to the front."""
+    """Run the slow files first."""
     items.sort(key=lambda item: not str(item.path).endswith(SLOW_FILES))
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`bentoml serve` as `make serve` runs it, on the CPU, for all tests that leave it whole."""
+    """`bentoml serve` as `make serve` runs it, on the CPU, for all tests that do not change it."""
     with serving(tmp_path_factory.mktemp("server"), FASHION_DEVICE="cpu") as server:
         yield server

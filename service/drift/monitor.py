@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from service.arrays import Arrays, Infer
 from service.drift.metrics import report_inputs
 from service.drift.statistics import (
-    PIECE,
+    IMAGES_AT_ONCE,
     SQUARED_DISTANCE_OUTPUT,
     Floats,
     InputStatistics,
@@ -22,7 +22,7 @@ from service.drift.statistics import (
 from service.drift.window import DriftWindow
 
 # If no request asks for the scores, only a sample of the images is scored, at the next flush.
-SAMPLE = PIECE  # images of a batch
+SAMPLE = IMAGES_AT_ONCE  # images of a batch
 SAMPLES = 32  # batches between two flushes
 
 

@@ -101,7 +101,8 @@ class _Admitted:
             if not self._ended or self._task.uncancel() > 0:  # not by us alone
                 raise
             if not self._left and not self._started:
-                await _send(self._error or self._timeout_error(), self._send)
+                error = self._error or timeout_error(self._admission.seconds, self._whole)
+                await _send(error, self._send)
         finally:
             timer.cancel()
             del self._scope[ON_DISCONNECT], self._scope[INFLATED]
@@ -127,12 +128,6 @@ class _Admitted:
             self._left = True
             self._end()
 
-    def _timeout_error(self) -> RequestError:
-        seconds = self._admission.seconds
-        if self._whole:
-            return Timeout(f"there was no answer after {seconds:g} s: send fewer or smaller images")
-        return RequestTimeout(f"the body was not complete after {seconds:g} s")
-
     async def _receive_counted(self) -> Message:
         """Receive a chunk of the body; waiting for it does not count as load.
 
@@ -152,6 +147,13 @@ class _Admitted:
     async def _send_tracked(self, message: Message) -> None:
         self._started = True
         await self._send(message)
+
+
+def timeout_error(seconds: float, received: bool) -> RequestError:
+    """Return the error of a request that took too long, after its body or while receiving it."""
+    if received:
+        return Timeout(f"there was no answer after {seconds:g} s: send fewer or smaller images")
+    return RequestTimeout(f"the body was not complete after {seconds:g} s")
 
 
 async def _hold_connection(scope: Scope, receive: Receive) -> bool:

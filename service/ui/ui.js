@@ -85,7 +85,7 @@ document.addEventListener("drop", (event) => {
   root.classList.remove("dragging");
   const [file] = event.dataTransfer.files;
   if (file) classify({ file, onDisk: true });
-  else showError("What was dropped is no file: drop a picture, or choose one.");
+  else showError("What was dropped is not a file: drop a picture, or choose one.");
 });
 
 element("samples").addEventListener("sample", ({ detail }) => classify({ file: detail, onDisk: false }));

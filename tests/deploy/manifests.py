@@ -1,4 +1,4 @@
-"""The Kubernetes manifests, as they stand and as kustomize puts them together."""
+"""The Kubernetes manifests, as files and as kustomize builds them."""
 
 from functools import cache
 from typing import Any

@@ -1,4 +1,4 @@
-"""What deploy/, the documentation and the code say of the same thing, held together."""
+"""deploy/, the documentation and the code agree with each other."""
 
 import re
 import shlex
@@ -92,7 +92,7 @@ def test_metrics_have_one_port() -> None:
 
 
 def test_dashboard_rules_and_autoscaler_ask_for_metrics_that_there_are() -> None:
-    """By name; `test_prometheus` has them all answered."""
+    """By name; `test_prometheus` runs all of them."""
     table = dict(re.findall(r"^\| `(fashion_\w+)` \| (\w+) \|", OPERATIONS, re.MULTILINE))
     parts = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("",), "gauge": ("",)}
     known = {name + part for name, kind in table.items() for part in parts[kind]}

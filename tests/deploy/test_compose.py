@@ -1,4 +1,4 @@
-"""compose.yaml, as it stands; tests/container has a program read it."""
+"""compose.yaml as a file; tests/container reads it with a program."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""The manifests, held against Kubernetes's and KServe's schemas, each other, and the service."""
+"""The manifests compared with Kubernetes's and KServe's schemas, each other, and the service."""
 
 import json
 import subprocess
@@ -66,7 +66,7 @@ def test_kserve_takes_what_is_built_and_not_everything() -> None:
 
 
 def kserve_faults(manifests: list[Manifest]) -> list[list[str]]:
-    """What KServe's models find in each; they take long to import."""
+    """The errors that KServe's models find in each; importing them takes long."""
     if not KSERVE.exists():
         pytest.skip("KServe's environment is made by `make test`")
     done = subprocess.run(
@@ -130,7 +130,7 @@ def test_prometheus_is_sent_to_the_port_that_needs_no_key(overlay: str) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_container_is_confined(overlay: str) -> None:
-    """As Kubernetes's Pod Security Standard `restricted` wants it, and read-only."""
+    """As Kubernetes's Pod Security Standard `restricted` requires, and read-only."""
     running = pod(built(overlay))
     (container,) = running["containers"]
     assert running["securityContext"]["runAsNonRoot"] is True

@@ -215,7 +215,7 @@ def test_it_is_served(tmp_path: Path) -> None:
 
 
 def refusal(capsys: pytest.CaptureFixture[str], given: list[str], folder: Path) -> str:
-    """The one line that it says, having written nothing."""
+    """Run it, check that it wrote nothing, and return its one line."""
     before = sorted(folder.iterdir())
     assert main(given) == 1
     assert sorted(folder.iterdir()) == before

@@ -1,4 +1,4 @@
-"""docs/your_own_network.md, followed to the letter."""
+"""The commands and the code of docs/your_own_network.md, run in order."""
 
 import shlex
 import sys

@@ -1,4 +1,4 @@
-"""`requirements/environment.sh` through `make`: what users' machines do to an environment.
+"""`requirements/environment.sh` through `make`: environments that are damaged or outdated.
 
 The lock names one small package of our own, so that nothing is downloaded.
 """
@@ -73,7 +73,7 @@ class Checkout:
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
     def installed(self) -> str:
-        """What the environment's own `small` says of itself: its version and where it is."""
+        """The version and the path that the environment's own `small` prints."""
         done = subprocess.run(
             [self.python, "-I", "-c", "import small; print(small.__version__, small.__file__)"],
             capture_output=True,

@@ -1,4 +1,4 @@
-"""Right files pass and wrong ones fail, whatever made them; and one is told why, and where."""
+"""Correct files pass and wrong ones fail, from any exporter, with the reason and the node."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -73,7 +73,7 @@ def test_every_mutation_is_caught_at_every_depth(
 def test_a_wrong_fold_of_a_shared_convolution_is_caught(
     files: dict[str, Path], tmp_path: Path
 ) -> None:
-    """As a former release of an exporter's optimiser made it: both calls with one norm's fold."""
+    """As an earlier release of an exporter folded it: both calls with the same batch norm."""
     proto = onnx.load(files["shared"])
     tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
     _, first, second = (node for node in proto.graph.node if node.op_type == "Conv")
@@ -159,7 +159,7 @@ def test_an_operator_that_is_not_known_leaves_b_and_c(
 
 
 def test_eval_modes_luck_on_one_image_is_no_yardstick(files: dict[str, Path]) -> None:
-    """A right model was refused whose error on an image of 255s was 8.3 times eval mode's there."""
+    """A correct model was rejected whose error on an image of 255s was 8.3 times eval mode's."""
     found = verify("residual", files["residual"])
     measured = dict(found.measured)
     for kind, own_error, error in (("all 255", 0.01, 9.0), ("all 0", 4.0, 1.0)):

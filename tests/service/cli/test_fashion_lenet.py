@@ -1,4 +1,4 @@
-"""The command `fashion-lenet`: each command is what `python -m` has, wherever it is called."""
+"""The command `fashion-lenet`: its commands are those of `python -m`, in any folder."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""`python -m service` as a process; docs/command_line.md, followed to the letter."""
+"""`python -m service` as a process, and the commands of docs/command_line.md."""
 
 import csv
 import hashlib
@@ -72,7 +72,7 @@ def program_environment(settings: dict[str, str]) -> dict[str, str]:
 
 
 def wait_until(true: Callable[[], object], process: subprocess.Popen[Any]) -> None:
-    """Wait for what a program that runs is about to do."""
+    """Wait until a condition holds while a program runs."""
     deadline = time.monotonic() + 2 * SECONDS
     while not true():
         assert process.poll() is None, process.communicate()
@@ -82,7 +82,7 @@ def wait_until(true: Callable[[], object], process: subprocess.Popen[Any]) -> No
 
 @pytest.fixture
 def boots(ankle_boot: NDArray[np.uint8], tmp_path: Path) -> Path:
-    """A folder with two pictures and a file that is none, in this order by their names."""
+    """A folder with a picture, another file, and a picture, in this order of their names."""
     (tmp_path / "a.png").write_bytes(encode(ankle_boot))
     (tmp_path / "bad.png").write_bytes(b"no picture")
     (tmp_path / "c.png").write_bytes(encode(ankle_boot))

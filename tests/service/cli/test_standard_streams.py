@@ -1,4 +1,4 @@
-"""Streams that are closed, full or left: one line at most, and a status; as a process."""
+"""Streams that are closed or full: at most one line, and a status; as a process."""
 
 import subprocess
 import sys

@@ -34,7 +34,7 @@ def watchman() -> InputMonitor:
 
 
 def counted() -> float:
-    """How many shifts this process has told its metrics."""
+    """The number of shifts in the metrics of this process."""
     (family,) = SHIFT_METRIC.collect()
     return next(s.value for s in family.samples if s.name.endswith("_count"))
 
@@ -152,7 +152,7 @@ def test_each_picture_of_a_form_has_its_own(
 
 
 def told(url: str) -> dict[str, float]:
-    """How many images the metrics know of, and how many of them are unusual."""
+    """The number of images in the metrics, and how many of them are unusual."""
     found = metrics(url)
     samples = (*found["fashion_input_shift"].samples, *found["fashion_input_unusual"].samples)
     return {sample.name: sample.value for sample in samples if not sample.labels}

@@ -1,4 +1,4 @@
-"""SIGHUP: another model in the place of the one that is served, while requests go on."""
+"""SIGHUP replaces the served model while requests continue."""
 
 import asyncio
 import gc
@@ -67,7 +67,7 @@ def reloads(server: Server) -> dict[str, int]:
 
 
 def reload(server: Server, result: str) -> None:
-    """Have all workers reload, and wait until they have."""
+    """Reload all workers, and wait until they are done."""
     expected = reloads(server)[result] + WORKERS
     server.process.send_signal(signal.SIGHUP)
     wait_until(lambda: reloads(server)[result] == expected, server)

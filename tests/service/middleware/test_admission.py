@@ -1,4 +1,4 @@
-"""Which requests are admitted, and what becomes of those that are not, are slow, or are left."""
+"""Which requests are admitted, and what happens to rejected, slow and cancelled ones."""
 
 import asyncio
 import gc
@@ -26,7 +26,7 @@ LIVEZ = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def post(path: str, body: bytes = b"a", length: int | None = None) -> bytes:
-    """A request, of whose body there may be less than its length."""
+    """A request, whose body may be shorter than its Content-Length."""
     length = len(body) if length is None else length
     return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode() + body
 
@@ -88,7 +88,7 @@ class Host:
         assert self.received.acquire(timeout=SECONDS)
 
     def done(self) -> list[str]:
-        """Let all work end, and say which was begun at all."""
+        """Let all work end, and return which was started."""
         self.leave.set()
         self.thread.shutdown()
         return self.begun
@@ -153,7 +153,7 @@ def test_uploads_that_are_not_whole_take_nobodys_place(host: Host) -> None:
 
 
 def test_uploads_together_are_no_larger_than_they_may_be(host: Host) -> None:
-    """Of two that are, the one goes that has not come on; a small body always fits."""
+    """Of two large bodies, the one that has stalled is cancelled; a small body always fits."""
     large = 100_000
     most = MAX_BUFFERED_BODIES * large
     with host.hosted(max_body_bytes=large) as port, ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""A server that has keys: who gets in, by what header, and what is open to all."""
+"""A server with keys: which requests are accepted, by which header, and what needs no key."""
 
 import asyncio
 import hmac

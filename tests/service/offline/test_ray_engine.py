@@ -57,7 +57,7 @@ class Cluster:
         return int(self.process.stdout.readline())
 
     def actors(self) -> list[psutil.Process]:
-        """Those that classify now."""
+        """The processes that classify now."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         return [child for child in children if "ray::MapWorker" in " ".join(child.cmdline())]
 

@@ -24,7 +24,7 @@ PNG = {"Content-Type": "image/png"}
 
 @pytest.fixture(autouse=True)
 def serves_on(client: httpx.Client, server: Server, png: bytes) -> Iterator[None]:
-    """After whatever was sent, the same worker still classifies."""
+    """After any request, the same worker still classifies."""
     before = [worker.pid for worker in server.workers()]
     yield
     answer = client.post("/classify", content=png, headers=PNG)
