@@ -2,11 +2,11 @@
 
     python -m benchmarks.exported_networks [NAME ...]
 
-A name is one of `NETWORKS`, or MODULE:FACTORY, such as timm.models:resnet10t, of what is installed. Each
-network gets statistics that belong to its
-random weights, by a few batches in train mode, and random gamma and beta. Printed, relative to the
-largest logit in float64: the folded graph's error in float64, ONNX Runtime's error, and eval
-mode's own error in float32; batch norms folded and left as affine maps; nodes, opset, seconds.
+A name is one of `NETWORKS`, or MODULE:FACTORY of what is installed, such as timm.models:resnet10t.
+Each network gets statistics that belong to its random weights, by a few batches in train mode, and
+random gamma and beta. Printed, relative to the largest logit in float64: the folded graph's error
+in float64, ONNX Runtime's error, and eval mode's own error in float32; batch norms folded and left
+as affine maps; nodes, opset, seconds.
 """
 
 import argparse
