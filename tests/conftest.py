@@ -11,7 +11,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.serving import Server, serving
+from tests.serving import Server, free_port, serving
 
 # A busy machine may take its time for an example, or for what it is made of.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -84,6 +84,7 @@ def many_models(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
         "FASHION_DEFAULT_MODEL": "first",
         "FASHION_MODEL_CONTROL": "1",
         "FASHION_WORKERS": "2",
+        "FASHION_GRPC_PORT": str(free_port()),
     }
     with serving(tmp_path_factory.mktemp("many"), FASHION_DEVICE="cpu", **settings) as server:
         yield server

@@ -113,8 +113,7 @@ class Calls(grpc.GenericRpcHandler):
             error = NotReady("the server is stopping, send requests to another one")
         if error is None and method is None:
             error = _no_method(path)
-        call = _Call(self, path if found else OTHER, path, headers, method or UNKNOWN, error)
-        return call
+        return _Call(self, path if found else OTHER, path, headers, method or UNKNOWN, error)
 
     def begin_upload(self, call: "_Call") -> None:
         """Note that a call waits for its message; if too many do, end the one that waits longest.
