@@ -36,6 +36,7 @@ logger = logging.getLogger("bentoml.fashion_lenet")
 # The name, attributes, headers, timing and error of a call; returns its trace's id.
 Record = Callable[[str, Mapping[str, Any], Any, RequestTiming, Exception | str | None], str | None]
 
+LOG_SECONDS = 0.01
 CACHED_PEERS = 128
 NO_MESSAGE = "the call has no message, or one larger than FASHION_MAX_BODY_BYTES allows"
 MAX_SHOWN_METHOD = 200  # characters of an unknown method in an error
@@ -78,7 +79,8 @@ class Calls(grpc.GenericRpcHandler):
             record: traces each call; None: none.
         """
         self.limiter = limiter
-        self.log = log
+        self._log = log
+        self._lines: list[tuple[Any, ...]] = []  # arguments of `AccessLog.write`
         self.record = record
         self.seconds = settings.timeout_seconds
         self.most_uploads = settings.max_concurrency
@@ -111,9 +113,7 @@ class Calls(grpc.GenericRpcHandler):
             error = NotReady("the server is stopping, send requests to another one")
         if error is None and method is None:
             error = _no_method(path)
-        call = _Call(self, path if found else OTHER, path, headers, method or UNKNOWN, error)
-        # The call reads its message itself, once it may be sent.
-        return grpc.stream_unary_rpc_method_handler(call.run)
+        return _Call(self, path if found else OTHER, path, headers, method or UNKNOWN, error)
 
     def begin_upload(self, call: "_Call") -> None:
         """Note that a call waits for its message; if too many do, end the one that waits longest.
@@ -129,6 +129,20 @@ class Calls(grpc.GenericRpcHandler):
                 )
             )
         self.uploads[call] = None
+
+    def write_line(self, *line: Any) -> None:
+        """Write the log's line of a call, with those of the next few milliseconds at once.
+
+        Calls end one by one, and each write takes as long as an inference.
+        """
+        if not self._lines:
+            asyncio.get_running_loop().call_later(LOG_SECONDS, self._write_lines)
+        self._lines.append(line)
+
+    def _write_lines(self) -> None:
+        lines, self._lines = self._lines, []
+        for line in lines:
+            self._log.write(*line)
 
     async def end_streams(self) -> None:
         """End all streams, whose clients would otherwise keep the server from stopping."""
@@ -150,19 +164,15 @@ class Calls(grpc.GenericRpcHandler):
             await context.abort(CODES[error.status], str(error))
 
 
-class _Call:
-    """One call with one message."""
+class _Call(grpc.RpcMethodHandler):
+    """One call with one message, and grpcio's handler of it.
 
-    __slots__ = (
-        "_calls",
-        "_ended",
-        "_error",
-        "_method",
-        "_route",
-        "_scope",
-        "_task",
-        "_timing",
-    )
+    As a stream of messages, so that the call itself reads the one that there is, once it may be
+    sent. A handler of its own for each call saves a function's.
+    """
+
+    request_streaming, response_streaming = True, False
+    request_deserializer = response_serializer = None  # bytes
 
     def __init__(
         self,
@@ -179,7 +189,7 @@ class _Call:
         self._scope[REQUEST_ID] = request_id(self._scope)
         self._ended = False
 
-    async def run(self, messages: object, context: ServicerContext) -> bytes:
+    async def stream_unary(self, messages: object, context: ServicerContext) -> bytes:
         """Answer the call, and record it.
 
         Raises:
@@ -261,7 +271,7 @@ class _Call:
         if calls.record is not None:
             self._trace(calls.record, status)
         if error or not self._method.is_probe:
-            calls.log.write(self._scope, status, timing, error)
+            calls.write_line(self._scope, status, timing, error)
 
     def _trace(self, record: Record, status: int) -> None:
         service, _, method = self._scope["path"].lstrip("/").rpartition("/")

@@ -18,7 +18,12 @@ from service.runtime.loading import within_time
 from service.runtime.onnx_model import OnnxModel, load_model
 from service.runtime.repository import ModelFile, default_name, find_models, name_list
 from service.settings import ServiceSettings
-from service.telemetry.metrics import MODEL_INFO, RELOADS
+from service.telemetry.metrics import (
+    MODEL_INFO,
+    MODEL_LABELS,
+    RELOADS,
+    start_reload_counters,
+)
 
 JSON_BYTES = 4  # of one number: three digits and a comma
 
@@ -56,6 +61,7 @@ class DataPlane:
         self._group = WorkerGroup(self._take_step)
         self._changing = asyncio.Lock()
         self._changes: set[asyncio.Task[None]] = set()
+        self._share = settings.max_concurrency
         self._models: dict[str, ModelVersions] = {}
         self._prepared: dict[str, ModelVersions] = {}  # loaded, but not served yet
         # An exception here would make the supervisor restart the worker again and again. Instead
@@ -73,6 +79,7 @@ class DataPlane:
                     self._load_at_start(name)
                 else:
                     self._models[name] = ModelVersions.unloaded(name)
+            self._set_share()
 
     @property
     def served(self) -> ServedModel:
@@ -274,7 +281,7 @@ class DataPlane:
         if settings.watch and model.input_statistics is None:
             logger.info("The model has no input statistics: the input is not monitored.")
         failed = partial(self._on_model_failed, file)
-        return ServedModel(model, settings.max_batch, failed, settings.watch)
+        return ServedModel(model, settings.max_batch, failed, settings.watch, lambda: self._share)
 
     async def _to_the_end(self, change: Coroutine[Any, Any, None]) -> None:
         """Await a change of all workers, which goes on if the request for it is cancelled."""
@@ -336,12 +343,13 @@ class DataPlane:
                 try:
                     loaded = await load_in_time(partial(self._load, name))
                 except Exception as error:
-                    RELOADS.labels("kept").inc()
+                    RELOADS.labels(MODEL_LABELS.find(name), "kept").inc()
                     unexpected = not isinstance(error, ModelError)
                     logger.error("The model is not changed: %s", error, exc_info=unexpected)
                 else:
                     self._swap(name, loaded.model)
-                    RELOADS.labels(_reload_result(before, loaded)).inc()
+                    result = _reload_result(before, loaded)
+                    RELOADS.labels(MODEL_LABELS.find(name), result).inc()
 
     def _swap(self, name: str, after: ModelVersions) -> None:
         """Serve other versions of a model from now on; requests in flight finish on theirs."""
@@ -349,10 +357,17 @@ class DataPlane:
         self._models[after.name] = after
         if name == self._default:
             self._default = after.name
+        self._set_share()
         gone = [] if before is None else [s for s in before.served if s not in after.served]
         _report(after.served, gone)
         for served in gone:
             served.retire()
+
+    def _set_share(self) -> None:
+        """Give each model half of the requests that a worker may have, or all if it is alone."""
+        alone = sum(len(model.served) for model in self._models.values()) <= 1
+        most = self.settings.max_concurrency
+        self._share = most if alone else max(1, most // 2)
 
     def _on_model_failed(self, file: ModelFile, reason: str) -> None:
         """End this worker because a model can no longer be run; another replaces it."""
@@ -378,6 +393,8 @@ def _index(model: ModelVersions) -> list[IndexEntry]:
 
 def _report(served: Iterable[ServedModel], gone: Iterable[ServedModel]) -> None:
     """Report to Prometheus which models are served now, and which are no more."""
+    for one in served:
+        start_reload_counters(one.model.name)
     for value, models in ((0, gone), (1, served)):  # in this order: both may have the same labels
         for model in (one.model for one in models):
             MODEL_INFO.labels(model.name, model.version, model.device).set(value)

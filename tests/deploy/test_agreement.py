@@ -73,11 +73,20 @@ def test_the_table_of_settings_has_each_and_its_default() -> None:
 
 def test_the_service_has_one_port() -> None:
     port = image()["PORT"]
-    assert re.findall(r"^EXPOSE (.*)$", DOCKERFILE, re.MULTILINE) == [port]
-    assert COMPOSE["fashion"]["ports"] == [f"${{PORT:-{port}}}:{port}"]
+    assert re.findall(r"^EXPOSE (\d+) 8001$", DOCKERFILE, re.MULTILINE) == [port]
+    assert COMPOSE["fashion"]["ports"][0] == f"${{PORT:-{port}}}:{port}"
     assert {str(container["ports"][0]["containerPort"]) for container in containers()} == {port}
     assert f"{port}:{port}" in documented_run()
     assert f"on port {port}" in OPERATIONS
+
+
+def test_grpc_has_one_port() -> None:
+    port = compose()["FASHION_GRPC_PORT"]
+    assert COMPOSE["fashion"]["ports"][1] == f"${{GRPC_PORT:-{port}}}:{port}"
+    assert f"FASHION_GRPC_PORT={port} bentoml serve" in OPERATIONS
+    deployment = pod(built(KUBERNETES / "deployment" / "cpu"))["containers"][0]
+    assert variables(deployment)["FASHION_GRPC_PORT"] == port
+    assert {"name": "grpc", "containerPort": int(port)} in deployment["ports"]
 
 
 def test_metrics_have_one_port() -> None:

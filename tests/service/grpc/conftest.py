@@ -45,6 +45,11 @@ def channel(grpc_server: GRPCServer) -> Iterator[grpc.Channel]:
         yield channel
 
 
+def address(server: Server) -> str:
+    """Where a server says that it serves gRPC."""
+    return server.line("Serving gRPC at ").rpartition(" ")[2]
+
+
 def method(channel: grpc.Channel, name: str = "ModelInfer") -> Any:
     """A method of the service that takes and returns bytes."""
     return channel.unary_unary(f"/{SERVICE}/{name}")

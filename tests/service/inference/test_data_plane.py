@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.classifier import FashionClassifier
-from service.errors import Forbidden, LoadFailed, NotFound, NotReady
+from service.errors import Forbidden, LoadFailed, NotFound, NotReady, Overloaded
 from service.inference.data_plane import DataPlane
 from service.inference.served_model import ServedModel
 from service.runtime.signature import LOGITS
@@ -191,3 +191,31 @@ def test_memory_is_flat_over_loads_and_unloads(several: DataPlane) -> None:
     threads = threading.active_count()
     assert asyncio.run(load_and_unload(200)) - before < 8 * 2**20
     assert threading.active_count() <= threads
+
+
+def test_a_model_has_half_of_a_workers_requests_while_others_are_served(
+    tmp_path: Path, make: Make, images: NDArray[np.uint8]
+) -> None:
+    write_models(tmp_path)
+    data_plane = make(
+        FASHION_DEFAULT_MODEL="first", FASHION_MAX_CONCURRENCY="4", FASHION_MODEL_CONTROL="1"
+    )
+
+    async def flood() -> None:
+        model = data_plane.served
+        batch = images[:200, None]
+        running = [
+            asyncio.create_task(model.infer(batch, [LOGITS], RequestTiming())) for _ in range(2)
+        ]
+        await asyncio.sleep(0)  # both have begun
+        with pytest.raises(Overloaded, match="'first' has 2 requests in flight, its share"), model:
+            pass
+        with data_plane.named("second") as other:
+            await other.infer(batch, [LOGITS], RequestTiming())
+        await asyncio.gather(*running)
+        for name in ("second", "colour"):
+            await data_plane.unload(name)
+        more = [model.infer(batch, [LOGITS], RequestTiming()) for _ in range(4)]
+        assert len(await asyncio.gather(*more)) == 4
+
+    asyncio.run(flood())

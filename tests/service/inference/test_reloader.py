@@ -56,14 +56,19 @@ def replace(model: Path, version: str) -> None:
 
 
 def metric(server: Server, name: str) -> dict[str, int]:
-    """The values of a metric by the label that its name ends with, e.g. `reloads{result`."""
+    """The values of a metric by the label that its name ends with."""
     text = httpx.get(f"{server.url}/metrics").text
     found = re.findall(rf'^fashion_model{name}="([^"]*)"[^}}]*}} (\d+)', text, re.M)
     return {label: int(value) for label, value in found}
 
 
 def reloads(server: Server) -> dict[str, int]:
-    return {"changed": 0, "unchanged": 0, "kept": 0, **metric(server, "_reloads_total{result")}
+    return {
+        "changed": 0,
+        "unchanged": 0,
+        "kept": 0,
+        **metric(server, '_reloads_total{model="fashion_lenet",result'),
+    }
 
 
 def reload(server: Server, result: str) -> None:

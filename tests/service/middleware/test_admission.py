@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from service.errors import Overloaded
 from service.http.error_responses import HANDLERS
 from service.inference.load_limiter import LoadLimiter
 from service.middleware import admission
@@ -43,6 +44,7 @@ class Host:
         self.routes = [
             Route("/echo", self.echo, methods=["POST"]),
             Route("/wait/{name}", self.wait, methods=["POST"]),
+            Route("/overload", self.overload, methods=["POST"]),
             Route("/livez", self.livez),
         ]
         self.app = Starlette(routes=self.routes, exception_handlers=HANDLERS)
@@ -71,6 +73,12 @@ class Host:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self.thread, self.work, request.path_params["name"])
         return JSONResponse("waited")
+
+    async def overload(self, request: Request) -> Response:
+        """Refuse, after the body or, where it has none, before."""
+        if request.headers["content-length"] != "10":
+            await request.body()
+        raise Overloaded("the model is busy")
 
     def work(self, name: str) -> None:
         self.begun.append(name)
@@ -120,6 +128,20 @@ def test_more_than_the_limit_are_refused_at_once_and_probes_never(host: Host) ->
         with connected(port, post("/echo")) as connection:
             assert read_answer(connection)[0] == 200
         eventually(lambda: (host.limiter.exempted, host.admission.bodies.bytes) == (0, 0))
+
+
+@pytest.mark.parametrize("request_bytes", [post("/overload"), post("/overload", b"", length=10)])
+def test_a_connection_that_a_route_refuses_waits_too(
+    host: Host, request_bytes: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "REJECTION_HOLD_SECONDS", 0.5)
+    with host.hosted() as port, connected(port, request_bytes) as connection:
+        begun = time.monotonic()
+        status, _, content = read_answer(connection)
+        assert (status, content) == (429, {"error": "the model is busy"})
+        eventually(lambda: host.limiter.in_flight == 0)
+        assert time.monotonic() - begun >= 0.4
+        assert host.limiter.exempted == 0
 
 
 def test_what_is_refused_names_its_route(host: Host) -> None:

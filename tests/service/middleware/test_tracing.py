@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import httpx
 import numpy as np
 import pytest
@@ -30,8 +31,9 @@ from service.telemetry.access_log import AccessLog
 from service.version import SERVER_VERSION
 from tests.pages import blocks
 from tests.service.collector import Collector, Span, collecting
+from tests.service.grpc.conftest import SERVICE, address, method, refused, request
 from tests.service.pictures import encode
-from tests.serving import ROOT, SERVE, Server, environment, serving, start, wait_until
+from tests.serving import ROOT, SERVE, Server, environment, free_port, serving, start, wait_until
 
 PAGE = ROOT / "docs" / "operations.md"
 PNG = {"Content-Type": "image/png"}
@@ -59,7 +61,8 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture(scope="module")
 def server(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("traced")
-    with serving(folder, **traced(collector, FASHION_ACCESS_LOG="json")) as server:
+    settings = {"FASHION_ACCESS_LOG": "json", "FASHION_GRPC_PORT": str(free_port())}
+    with serving(folder, **traced(collector, **settings)) as server:
         yield server
 
 
@@ -108,6 +111,32 @@ def test_a_request_is_a_span_of_its_callers_trace_with_its_parts_below(
     assert line["trace_id"] == TRACE
     assert line["decode_ms"] == pytest.approx((decode[1] - decode[0]) / 1e6, abs=0.01)
     assert line["inference_ms"] == pytest.approx((inference[1] - inference[0]) / 1e6, abs=0.01)
+
+
+def test_a_call_over_grpc_is_a_span_too(
+    server: Server, collector: Collector, ankle_boot: NDArray[np.uint8]
+) -> None:
+    sent = request([1, 1, 28, 28], raw_input_contents=[ankle_boot.tobytes()])
+    metadata = [("x-request-id", "call"), ("traceparent", TRACEPARENT), ("tracestate", "a=1")]
+    with grpc.insecure_channel(address(server)) as channel:
+        method(channel)(sent.SerializeToString(), metadata=metadata)
+        metadata = [("x-request-id", "wrong-call")]
+        refused(method(channel), b"\xff", metadata=metadata)
+    span, parts = collector.request("call")
+    assert (span.trace_id, span.parent_id, span.sent.trace_state) == (TRACE, PARENT, "a=1")
+    assert (span.name, span.sent.kind) == (f"{SERVICE}/ModelInfer", SERVER_KIND)
+    assert span.attributes == {
+        "rpc.system": "grpc",
+        "rpc.service": SERVICE,
+        "rpc.method": "ModelInfer",
+        "rpc.grpc.status_code": 0,
+        "client.address": "127.0.0.1",
+        "request_id": "call",
+    }
+    assert [part.name for part in parts] == ["decode", "decode", "inference"]
+    assert logged(server, "call")["trace_id"] == TRACE
+    wrong, _ = collector.request("wrong-call")
+    assert (wrong.status, wrong.attributes["rpc.grpc.status_code"]) == (0, 3)
 
 
 def test_who_sends_them_is_told(client: httpx.Client, collector: Collector) -> None:

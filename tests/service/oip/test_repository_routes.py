@@ -1,6 +1,7 @@
 """Several models in one server of two workers: Triton's client lists, loads and unloads them."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -212,3 +213,30 @@ def test_what_a_load_does_not_take(many_models: Server, client: httpx.Client) ->
     assert client.post("/v2/repository/index").json() == [
         {"name": "fashion_lenet", "version": "1.1.0", "state": "READY", "reason": ""}
     ]
+
+
+def test_metrics_carry_the_models_name(
+    many_models: Server, models_folder: Path, ankle_boot: NDArray[np.uint8]
+) -> None:
+    httpx.post(f"{many_models.url}/classify?model=second", content=encode(ankle_boot))
+
+    def names(metric: str) -> set[str]:
+        text = httpx.get(f"{many_models.url}/metrics").text
+        return set(re.findall(rf'^{metric}{{.*?\b(?:model|name)="(\w+)".*}} [1-9]', text, re.M))
+
+    for metric in (
+        *("fashion_predictions_total", "fashion_batch_images_count"),
+        *("fashion_inference_seconds_count", "fashion_input_shift_count", "fashion_model"),
+    ):
+        wait_until(lambda metric=metric: "second" in names(metric), many_models)  # type: ignore[misc]
+        assert names(metric) <= {"first", "second", "colour", "fourth"}
+    add_model(models_folder, "first", "1.0.1")
+    many_models.process.send_signal(signal.SIGHUP)
+
+    def reloads() -> dict[str, str]:
+        text = httpx.get(f"{many_models.url}/metrics").text
+        return dict(re.findall(rf'reloads_total{{model="(\w+)",result="(\w+)"}} {WORKERS}', text))
+
+    unchanged = dict.fromkeys(("colour", "second"), "unchanged")
+    expected = {"broken": "kept", "first": "changed", **unchanged}
+    wait_until(lambda: reloads() == expected, many_models, 60)
