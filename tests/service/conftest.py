@@ -16,9 +16,8 @@ with warnings.catch_warnings():  # importing BentoML warns of what it imports
     import service.classifier  # noqa: F401
 
 from service.settings import RELEASED_MODEL
-from tests.service.many_models import write_models
 from tests.service.pictures import encode
-from tests.serving import ROOT, Server, free_port, serving
+from tests.serving import ROOT, Server
 
 IMAGES = ROOT / "tests" / "data" / "t10k-images-idx3-ubyte.gz"
 LABELS = ROOT / "tests" / "data" / "t10k-labels-idx1-ubyte.gz"
@@ -40,26 +39,6 @@ def labels() -> NDArray[np.uint8]:
 def session() -> ort.InferenceSession:
     """The released model in ONNX Runtime, with which every answer is compared."""
     return ort.InferenceSession(RELEASED_MODEL, providers=["CPUExecutionProvider"])
-
-
-@pytest.fixture(scope="session")
-def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The models of `many_models`."""
-    return write_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="session")
-def many_models(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of several models with two workers, whose tests restore what they change."""
-    settings = {
-        "FASHION_MODELS": str(models_folder),
-        "FASHION_DEFAULT_MODEL": "first",
-        "FASHION_MODEL_CONTROL": "1",
-        "FASHION_WORKERS": "2",
-        "FASHION_GRPC_PORT": str(free_port()),
-    }
-    with serving(tmp_path_factory.mktemp("many"), FASHION_DEVICE="cpu", **settings) as server:
-        yield server
 
 
 @pytest.fixture

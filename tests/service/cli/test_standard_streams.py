@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.cli.test_main import SAMPLES, SECONDS, program_environment
+from tests.service.cli.program import SAMPLES, SECONDS, program_environment
 from tests.serving import ROOT
 
 COAT = f"{SAMPLES}/coat.png"

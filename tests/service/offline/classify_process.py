@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 from pyarrow import parquet
 
-from tests.service.cli.test_main import program_environment
+from tests.service.cli.program import program_environment
 from tests.serving import ROOT
 
 SECONDS = 600

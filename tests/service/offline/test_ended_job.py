@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.service.cli.test_main import run, wait_until
+from tests.service.cli.program import run, wait_until
 from tests.service.offline.classify_process import (
     IMAGES,
     SECONDS,

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from tests.service.cli.test_main import run
+from tests.service.cli.program import run
 from tests.service.models import write_model
 from tests.service.offline.classify_process import (
     read,

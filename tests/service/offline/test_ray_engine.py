@@ -21,7 +21,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.service.cli import test_main as test_command_line
-from tests.service.cli.test_main import program_environment, wait_until
+from tests.service.cli.program import program_environment, wait_until
 from tests.service.pictures import encode
 from tests.service.runtime.drivers import no_gpu
 from tests.serving import ROOT, environment
