@@ -36,7 +36,7 @@ OPEN_INFERENCE_URL := https://raw.githubusercontent.com/kserve/open-inference-pr
 
 APT_INSTALL := apt-get update --quiet && apt-get install --quiet --yes
 
-.PHONY: serve dev test smoke test-gpu train export release data lint lock bench bench-gpu soak hostile mutants dist bento container test-container clean
+.PHONY: serve dev test smoke test-gpu train export release data lint lock proto bench bench-gpu soak hostile mutants dist bento container test-container clean
 
 # exec: what ends make then ends the server, not a shell between them.
 serve: $(SERVE)/.installed
@@ -151,6 +151,14 @@ lock: $(DEV)/.installed
 	echo kserve | $(COMPILE_ANY) --upgrade - -o requirements/kserve.lock
 	printf '%s\n' fastapi httptools litserve numpy onnxruntime-gpu orjson pillow python-multipart uvicorn uvloop | $(COMPILE_ANY) --upgrade - -o requirements/peers.lock
 	printf '%s\n' mlserver numpy onnxruntime-gpu pillow | $(COMPILE_ANY) --upgrade - -o requirements/mlserver.lock
+
+# The Open Inference Protocol's messages, from their description; a test holds them up to date. They get
+# a pool of their own: a client's messages in the same process, as Triton's, have the same names.
+PROTO := service/grpc/open_inference
+OUT ?= .
+proto: $(DEV)/.installed
+	$(DEV)/bin/python -m grpc_tools.protoc --proto_path=. --python_out="$(OUT)" --pyi_out="$(OUT)" $(PROTO).proto
+	sed -i 's/_descriptor_pool\.Default()/_descriptor_pool.DescriptorPool()/' "$(OUT)/$(PROTO)_pb2.py"
 
 clean:
 	rm -rf .venv build dist

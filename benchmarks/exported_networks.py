@@ -2,10 +2,11 @@
 
     python -m benchmarks.exported_networks [NAME ...]
 
-Each network of torchvision, a pre-activation ResNet and an MLP gets statistics that belong to its
-random weights, by a few batches in train mode, and random gamma and beta. Printed, relative to the
-largest logit in float64: the folded graph's error in float64, ONNX Runtime's error, and eval
-mode's own error in float32; batch norms folded and left as affine maps; nodes, opset, seconds.
+A name is one of `NETWORKS`, or MODULE:FACTORY of what is installed, such as timm.models:resnet10t.
+Each network gets statistics that belong to its random weights, by a few batches in train mode, and
+random gamma and beta. Printed, relative to the largest logit in float64: the folded graph's error
+in float64, ONNX Runtime's error, and eval mode's own error in float32; batch norms folded and left
+as affine maps; nodes, opset, seconds.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from export.folding.fold import fold_with_report
 from export.folding.normalization import Normalization
 from export.folding.tracing import float64_copy
+from export.network.loading import build
 from export.onnx_file.emission import emit
 from export.onnx_file.outputs import OPTIMISATIONS
 from export.onnx_file.session import open_session
@@ -28,6 +30,38 @@ from export.onnx_file.session import open_session
 CLASSES = 10
 SEED = 0
 NORMALIZATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+class D2lResidual(nn.Module):
+    """A block of d2l.ai, section 8.6: a shortcut's convolution has a bias and no batch norm."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        """Make two convolutions, and one for the shortcut where the shape changes."""
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        changes = (inputs, stride) != (outputs, 1)
+        self.conv3 = nn.Conv2d(inputs, outputs, 1, stride) if changes else nn.Identity()
+
+    def forward(self, X: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, outputs, H / stride, W / stride)."""
+        Y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(X)))))
+        Y += self.conv3(X)
+        return torch.relu(Y)
+
+
+def d2l_resnet18() -> nn.Module:
+    """Zhang et al., "Dive into Deep Learning", section 8.6."""
+    stem = (nn.Conv2d(3, 64, 7, 2, 3), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+    blocks, width = [], 64
+    for out in (64, 128, 256, 512):
+        blocks += [D2lResidual(width, out, 1 if out == 64 else 2), D2lResidual(out, out, 1)]
+        width = out
+    return nn.Sequential(
+        *stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, CLASSES)
+    )
 
 
 class PreActivation(nn.Module):
@@ -91,12 +125,14 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "mlp": (mlp, 32),
     "preactivation": (PreActivation, 32),
     "resnet20": (resnet20, 32),
+    "d2l_resnet18": (d2l_resnet18, 64),
     "resnet18": (_torchvision("resnet18"), 64),
     "resnet50": (_torchvision("resnet50"), 64),
     "squeezenet1_1": (_torchvision("squeezenet1_1"), 64),
     "vgg11_bn": (_torchvision("vgg11_bn"), 48),
     "mobilenet_v2": (_torchvision("mobilenet_v2"), 64),
     "mobilenet_v3_small": (_torchvision("mobilenet_v3_small"), 64),
+    "mobilenet_v3_large": (_torchvision("mobilenet_v3_large"), 64),
     "shufflenet_v2_x0_5": (_torchvision("shufflenet_v2_x0_5"), 64),
     "mnasnet0_5": (_torchvision("mnasnet0_5"), 64),
     "regnet_y_400mf": (_torchvision("regnet_y_400mf"), 64),
@@ -112,8 +148,11 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int]] = {
 
 
 def network(name: str) -> tuple[nn.Module, Tensor]:
-    """Return a network in eval mode with statistics of its own, and images (4, 3, S, S) uint8."""
-    make, side = NETWORKS[name]
+    """Return a network in eval mode with statistics of its own, and images (8, 3, S, S) uint8."""
+    if ":" in name:
+        make, side = (lambda: build(name, {"num_classes": CLASSES})), 64
+    else:
+        make, side = NETWORKS[name]
     torch.manual_seed(SEED)
     model = make()
     with torch.no_grad():
@@ -127,12 +166,13 @@ def network(name: str) -> tuple[nn.Module, Tensor]:
         model.train()
         for batch in (X, X.flip(0), X.roll(1, 3)):
             model(batch.float())
-    return model.eval(), images[:4]
+    return model.eval(), images
 
 
 def measure(name: str) -> str:
     """Return a network's row of the table."""
     model, images = network(name)
+    images = images[:4]
     start = time.perf_counter()
     mean, scale = NORMALIZATION.factors(3)
     X = (images - mean.reshape(3, 1, 1)) * scale.reshape(3, 1, 1)

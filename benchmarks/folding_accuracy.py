@@ -193,7 +193,7 @@ def magnitudes(network: nn.Sequential, X: Tensor) -> Tensor:
 def folded(
     layer: nn.Module, norm: nn.Module, X: Tensor
 ) -> dict[str, tuple[tuple[Tensor, Tensor], Tensor]]:
-    """Fold in every way there is for this layer: its (weight', bias'), and its output for X."""
+    """Fold in every way that fits this layer; return (weight', bias') and the output for X."""
     rounded = fold(nn.Sequential(layer, norm).eval(), X).float()
     ours = copy.deepcopy(layer)
     ours.weight = rounded.get_parameter("0.weight")

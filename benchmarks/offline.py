@@ -172,7 +172,7 @@ def _decode_and_infer(images: int) -> int:
 
 
 def _starts(images: int, there: int) -> Iterator[int]:
-    """Give where each batch begins, over and over through what is there."""
+    """Yield the start of each batch, repeatedly through all images."""
     return (start % there for start in range(0, images, CPU_BATCH))
 
 

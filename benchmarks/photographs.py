@@ -57,7 +57,7 @@ def accuracy(
     *,
     disturbed: bool,
 ) -> float:
-    """Return how many photographs of images (N, 28, 28) are classified right, 0 to 1."""
+    """Return the share of photographs of images (N, 28, 28) that are classified correctly."""
     random = np.random.default_rng(0)
     files = [photograph(image, page, random, disturbed=disturbed) for image in images]
     return float((classes(model, files) == labels).mean())

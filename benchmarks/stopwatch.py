@@ -11,7 +11,7 @@ FEWEST = 3  # calls, however long they take
 
 @dataclass(frozen=True)
 class Pace:
-    """What calls took, each for so many images."""
+    """The times of calls, each for a number of images."""
 
     images_per_second: float
     p50_us: float

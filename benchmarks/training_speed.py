@@ -72,7 +72,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def in_a_process_of_its_own(side: str) -> float:
-    """Measure one side, so that neither runs with what the other has set up."""
+    """Measure one side in a process of its own, without the other's settings."""
     command = [sys.executable, "-m", "benchmarks.training_speed", *sys.argv[1:], "--side", side]
     result = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     return float(result.stdout)

@@ -1,4 +1,7 @@
-"""`python -m export` exports a proven model; `... verify` proves one, `... inspect` shows one."""
+"""`python -m export` exports a proven model.
+
+`... verify` proves one, `... seal` makes anyone's one that can be served, `... inspect` shows one.
+"""
 
 import sys
 from collections.abc import Sequence
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING
 from training.console.interruption import loading, run_until_interrupted
 
 if TYPE_CHECKING:
-    from export.settings import ExportSettings, InspectSettings, VerifySettings
+    from export.settings import ExportSettings, InspectSettings, SealSettings, VerifySettings
 
 # Other modules are imported later, so that --help does not wait for torch.
 
@@ -20,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:
     with loading():
         from export.errors import ExportError
-        from export.settings import ExportSettings, InspectSettings, VerifySettings
+        from export.settings import ExportSettings, InspectSettings, SealSettings, VerifySettings
         from training.console.command_line import parse, run
         from training.errors import TrainingError
 
@@ -28,6 +31,8 @@ def _run(arguments: Sequence[str]) -> int:
     match arguments:
         case ["verify", *rest]:
             return run(_verify, parse(VerifySettings, rest), known)
+        case ["seal", *rest]:
+            return run(_seal, parse(SealSettings, rest), known)
         case ["inspect", *rest]:
             return run(_inspect, parse(InspectSettings, rest), known)
         case _:
@@ -94,6 +99,17 @@ def _verdict(faults: Sequence[str], model: str, network: str) -> int:
         complain(fault)
     print(f"FAIL: {model} is not {network}" if faults else f"PASS: {model} is {network}")
     return FAILURE if faults else 0
+
+
+def _seal(settings: "SealSettings") -> int:
+    with loading():
+        from export.seal import seal
+        from export.verification.report import describe
+
+    print(describe(seal(settings)))
+    print(f"PASS: {settings.model} is {settings.network} with {settings.checkpoint}")
+    print(f"sealed; wrote {settings.out}")
+    return 0
 
 
 def _inspect(settings: "InspectSettings") -> int:

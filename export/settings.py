@@ -15,20 +15,9 @@ from training.console.command_line import CommandLineSettings
 PROOF = "equivalence.json"
 
 
-class ExportSettings(NetworkOptions):
-    """Fold a network's batch norms, and write the ONNX model if it is proved equal.
+class WrittenModelSettings(NetworkOptions):
+    """What both programs that write a model of a network are told of it."""
 
-    The network is a checkpoint's of `python -m training`, or with --network anyone's.
-
-    Two other programs: `python -m export verify MODEL CHECKPOINT` proves an
-    existing model, `python -m export inspect MODEL` shows what is in a model.
-    """
-
-    model_config = SettingsConfigDict(cli_prog_name="python -m export")
-
-    checkpoint: CliPositionalArg[Path] = Field(
-        description="a checkpoint.safetensors; with --network, a state dict as safetensors or .pt"
-    )
     out: Path = Field(Path("model.onnx"), description=f"the file to write; {PROOF} goes beside it")
     model_version: str = Field("1.0.0", description="semantic version, named in every answer")
     name: str | None = Field(
@@ -36,10 +25,6 @@ class ExportSettings(NetworkOptions):
     )
     preprocessing: Literal["resize", "center-crop", "fashion-mnist"] | None = Field(
         None, description="how the service makes an image of a picture; else resize"
-    )
-    no_input_statistics: bool = Field(
-        False,
-        description="leave out the input statistics, which the service's drift check needs",
     )
 
     @field_validator("model_version")
@@ -56,6 +41,27 @@ class ExportSettings(NetworkOptions):
             )
         return out
 
+
+class ExportSettings(WrittenModelSettings):
+    """Fold a network's batch norms, and write the ONNX model if it is proved equal.
+
+    The network is a checkpoint's of `python -m training`, or with --network anyone's.
+
+    Three other programs: `python -m export verify MODEL CHECKPOINT` proves an existing model,
+    `python -m export seal MODEL WEIGHTS` makes anyone's one that can be served, `python -m export
+    inspect MODEL` shows what is in a model.
+    """
+
+    model_config = SettingsConfigDict(cli_prog_name="python -m export")
+
+    checkpoint: CliPositionalArg[Path] = Field(
+        description="a checkpoint.safetensors; with --network, a state dict as safetensors or .pt"
+    )
+    no_input_statistics: bool = Field(
+        False,
+        description="leave out the input statistics, which the service's drift check needs",
+    )
+
     @model_validator(mode="after")
     def _name_and_pipeline_are_of_a_network(self) -> Self:
         for option in ("name", "preprocessing"):
@@ -66,6 +72,31 @@ class ExportSettings(NetworkOptions):
     @model_validator(mode="after")
     def _leave_the_checkpoint(self) -> Self:
         leave({"--out": self.out}, self.checkpoint)
+        return self
+
+
+class SealSettings(WrittenModelSettings):
+    """Make a model that can be served of anyone's ONNX file, if `verify` passes it.
+
+    It takes an image's bytes, any number of images, and has metadata and golden samples.
+    """
+
+    model_config = SettingsConfigDict(cli_prog_name="python -m export seal")
+
+    model: CliPositionalArg[Path] = Field(
+        description="an ONNX file of float32 values or of bytes, with any names, by any exporter"
+    )
+    checkpoint: CliPositionalArg[Path] = Field(
+        description="its network's state dict, as safetensors or .pt"
+    )
+    network: str = Field(
+        description="MODULE:FACTORY, a function or class that returns the torch.nn.Module"
+    )
+    output: str | None = Field(None, description="the file's output that is the logits")
+
+    @model_validator(mode="after")
+    def _leave_what_is_read(self) -> Self:
+        leave({"--out": self.out}, self.model, self.checkpoint)
         return self
 
 

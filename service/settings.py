@@ -177,6 +177,12 @@ class ServiceSettings(BaseSettings):
     metrics_port: int | None = Field(
         None, ge=1, le=65535, description="serve /metrics on this port instead of the service's"
     )
+    grpc_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="serve the Open Inference Protocol over gRPC on this port too",
+    )
     watch: bool = Field(
         True, description="report the distance of each image from the model's training set"
     )

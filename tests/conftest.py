@@ -1,16 +1,17 @@
-"""What holds for all tests."""
+"""Fixtures and settings of all tests."""
 
 import os
 import ssl
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.serving import Server, serving
+from tests.serving import Server, free_port, serving
 
 # A busy machine may take its time for an example, or for what it is made of.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -45,6 +46,7 @@ SLOW_FILES = (
     "service/offline/test_ray_engine.py",
     "training/test_learner.py",
     "service/offline/test_job.py",
+    "service/offline/test_ended_job.py",
     "end_to_end/test_faults.py",
     "end_to_end/test_readme.py",
     "export/folding/test_fold_properties.py",
@@ -55,12 +57,34 @@ SLOW_FILES = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bring the slow files to the front."""
+    """Run the slow files first."""
     items.sort(key=lambda item: not str(item.path).endswith(SLOW_FILES))
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`bentoml serve` as `make serve` runs it, on the CPU, for all tests that leave it whole."""
+    """`bentoml serve` as `make serve` runs it, on the CPU, for all tests that do not change it."""
     with serving(tmp_path_factory.mktemp("server"), FASHION_DEVICE="cpu") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models of `many_models`."""
+    from tests.service.many_models import write_models  # ONNX takes a second to import
+
+    return write_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def many_models(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of several models with two workers, whose tests restore what they change."""
+    settings = {
+        "FASHION_MODELS": str(models_folder),
+        "FASHION_DEFAULT_MODEL": "first",
+        "FASHION_MODEL_CONTROL": "1",
+        "FASHION_WORKERS": "2",
+        "FASHION_GRPC_PORT": str(free_port()),
+    }
+    with serving(tmp_path_factory.mktemp("many"), FASHION_DEVICE="cpu", **settings) as server:
         yield server

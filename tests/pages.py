@@ -1,4 +1,4 @@
-"""A page of the documentation, followed to the letter: its blocks, run as its reader would."""
+"""The code blocks of a page of the documentation, run as a reader would."""
 
 import os
 import re

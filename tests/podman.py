@@ -36,7 +36,7 @@ class Podman:
 
 
 def podman_with(image: str, folder: Path) -> Podman:
-    """Podman that has an image and can run it; `make test-container` sees to both.
+    """Podman with an image that it can run, as `make test-container` prepares it.
 
     Args:
         image: as `make container` names it.

@@ -24,7 +24,7 @@ def find_python(version: str) -> Path | None:
 
 
 def _runs(python: Path, version: str) -> bool:
-    """Whether it does: pyenv's on PATH refuse, where that version is not the one chosen."""
+    """Whether it runs: pyenv's on PATH fail if that version is not selected."""
     done = subprocess.run([python, "-V"], capture_output=True, text=True, check=False)
     return done.returncode == 0 and done.stdout.startswith(f"Python {version}.")
 

@@ -46,7 +46,7 @@ class Server:
         return self.log_path.read_text(errors="replace")
 
     def line(self, text: str) -> str:
-        """The one line of the log that has a text: an answer may be read before it is written."""
+        """The one line of the log with a text; it may be written after the answer was read."""
 
         def lines() -> list[str]:
             whole = self.log().rpartition("\n")[0]
@@ -63,13 +63,13 @@ class Server:
         return sorted(found, key=lambda child: child.pid)
 
     def stop(self) -> int:
-        """Terminate the server as an operator would, and return its exit status."""
+        """Send SIGTERM to the server, and return its exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_SECONDS)
 
 
 def wait_until(true: Callable[[], object], server: Server, seconds: float = 300.0) -> None:
-    """Wait for what a server is about to do."""
+    """Wait until a condition holds, while the server runs."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, server.log()
@@ -77,7 +77,7 @@ def wait_until(true: Callable[[], object], server: Server, seconds: float = 300.
 
 
 def free_port() -> int:
-    """A port that nothing listens on, for a server that takes a second to.
+    """A free port, for a server that takes a second to start.
 
     Not of those that the kernel gives away, or a connection or another test could have it by then:
     of those below, each of the processes that run tests side by side takes its own.
@@ -93,7 +93,7 @@ def free_port() -> int:
 
 
 def environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
-    """What a server's process gets: no variable of ours, and a BentoML home of its own."""
+    """The environment of a server: none of our variables, and a BentoML home of its own."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     return {
         **inherited,

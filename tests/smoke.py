@@ -1,4 +1,4 @@
-"""All three rooms in short, on whatever Python runs this: `make smoke PYTHON=python3.12`.
+"""A brief test of all three packages, on any Python: `make smoke PYTHON=python3.12`.
 
 `make test` does not collect it: there each room is tried at length, on one Python.
 """

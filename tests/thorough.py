@@ -1,4 +1,4 @@
-"""How much is tried: a property that few examples cover gets few, and all with THOROUGH=1."""
+"""The number of examples of a property: few, and all with THOROUGH=1."""
 
 import os
 

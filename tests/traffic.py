@@ -1,4 +1,4 @@
-"""Clients that ask a server without a pause, and what became of each request."""
+"""Clients that send requests without a pause, and the results."""
 
 import asyncio
 import threading
@@ -19,7 +19,7 @@ LONGEST_SECONDS = 600
 
 @dataclass
 class Traffic:
-    """What became of the requests so far."""
+    """The results of the requests so far."""
 
     answers: Counter[tuple[int, str]] = field(default_factory=Counter)  # by status and version
     failures: list[httpx.TransportError] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Traffic:
             self.faults.append(f"{told} in the body, {answer.headers} above it")
 
     def stop(self) -> None:
-        """Send no more, and wait for the last answers."""
+        """Stop sending, and wait for the last answers."""
         self._stopping.set()
         assert self._stopped.wait(LONGEST_SECONDS)
 

@@ -2,9 +2,9 @@
 
 curves.png             train loss, train accuracy, test accuracy by epoch
 confusion_matrix.png   true and predicted classes
-per_class.png          accuracy of each class
+per_class.png          accuracy and precision of each class
 mistakes.png           the wrong predictions with the highest confidence
-batch_norm.png         gamma, beta and moving statistics of each layer
+batch_norm.png         gamma, beta, mean and variance of each layer
 """
 
 import json
@@ -32,7 +32,7 @@ from training.files.folders import check_folder, make_folder
 from training.files.run_directory import PICTURES, RunDirectory
 from training.settings import ReportSettings
 
-NEEDED = ("data", "epochs", "history", "validation")  # keys of metrics.json
+NEEDED = ("data", "epochs", "history", "recipe_values", "validation")  # keys of metrics.json
 
 
 def write_report(settings: ReportSettings) -> str:
@@ -62,7 +62,9 @@ def write_report(settings: ReportSettings) -> str:
             "confusion_matrix.png": confusion_figure(counts, labels),
             "per_class.png": per_class_figure(results),
             "mistakes.png": mistakes_figure(mistakes, held, labels),
-            "batch_norm.png": histograms_figure(checkpoint.model),
+            "batch_norm.png": histograms_figure(
+                checkpoint.model, metrics["recipe_values"]["statistics"]
+            ),
         }
         pictures = {folder / name: png_bytes(figure) for name, figure in figures.items()}
     make_folder(folder)

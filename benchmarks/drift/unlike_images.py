@@ -1,4 +1,4 @@
-"""Images (N, 28, 28) that are not, or not quite, what Fashion-MNIST's training set is."""
+"""Images (N, 28, 28) that differ, a lot or a little, from Fashion-MNIST's training set."""
 
 from collections.abc import Callable, Mapping
 from io import BytesIO
@@ -59,12 +59,12 @@ def brighter(images: Images) -> Images:
 
 
 def shifted_right(images: Images) -> Images:
-    """Move by 4 pixels; what leaves is lost."""
+    """Shift by 4 pixels; pixels beyond the edge are lost."""
     return np.pad(images, ((0, 0), (0, 0), (4, 0)))[:, :, :SIDE]
 
 
 def shifted_down(images: Images) -> Images:
-    """Move by 4 pixels; what leaves is lost."""
+    """Shift by 4 pixels; pixels beyond the edge are lost."""
     return np.pad(images, ((0, 0), (4, 0), (0, 0)))[:, :SIDE]
 
 

@@ -1,4 +1,4 @@
-"""What the watchman finds, how soon, and what it costs; docs/watchman.md has the tables.
+"""Measure what the watchman detects, how soon, and its cost: the tables of docs/watchman.md.
 
     python -m benchmarks.drift.watchman [--plot watchman.png]
 
@@ -38,7 +38,7 @@ Array = NDArray[np.float64]
 
 
 class Drift(NamedTuple):
-    """What drift does as a stream changes."""
+    """The drift as a stream changes."""
 
     courses: Array  # (STREAMS, CLEAN + CHANGED), after each image
 
@@ -151,7 +151,7 @@ def print_clean_streams(statistics: InputStatistics, clean: NDArray[np.float32])
 
 
 def print_cost(model: OnnxModel, statistics: InputStatistics, test: Images) -> None:
-    """Print what the scores cost beside the network, in this process."""
+    """Print the time of the scores and of the network, in this process."""
     print("\n| images at a time | the watchman, us an image | the network, us an image |")
     print("|---:|---:|---:|")
     for count in (1, 4, 16, 64, 1024):

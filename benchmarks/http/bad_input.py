@@ -1,4 +1,4 @@
-"""What ours and the servers that one would pick instead do with bad input.
+"""Measure how this service and its alternatives respond to bad input.
 
     python -m benchmarks.http.bad_input [--servers "ours,FastAPI by hand"] [--paths 10000]
 
@@ -63,7 +63,7 @@ def server_named(name: str, folder: Path) -> Server:
 
 @dataclass
 class Row:
-    """What a server did with requests of one kind."""
+    """A server's responses to requests of one kind."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     unanswered: list[str] = field(default_factory=list)
@@ -89,7 +89,7 @@ def picture_form(case: Case) -> Iterable[bytes]:
 
 
 def path(index: int) -> Iterable[bytes]:
-    """Ask for a path that nobody has asked for."""
+    """Request a path that was not requested before."""
     return [random_path(index)]
 
 
@@ -154,7 +154,7 @@ def largest(process: Running) -> psutil.Process:
 
 
 def peak(process: psutil.Process) -> float:
-    """Return the most resident memory that a process has ever had, in MiB."""
+    """Return the peak resident memory of a process, in MiB."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) / 1024

@@ -1,13 +1,13 @@
-"""What a GPU gives: images a second in this process and over HTTP, and how far its logits are off.
+"""What a GPU gives: images a second in this process and as a service, and how far logits are off.
 
     python -m benchmarks.http.gpu [--batches 1,4,16,64,256,1024,4096] [--seconds 2]
 
 Without an NVIDIA GPU it says why there is no table, and succeeds. Peers in the same run: the same
 model on the CPU, one with CUDA graphs (fixed buffers, a session for each size), and LeNet-BN in
 torch on the GPU, unfolded, folded and compiled, each from bytes in the CPU's memory to
-probabilities there. Over HTTP, with wrk if it is installed: what `make serve` starts, which runs
-4,096 images in four pieces. Writes runs/gpu.json and runs/gpu.png, in an estimated five minutes.
-Run it on a machine that does nothing else.
+probabilities there. Over HTTP, with wrk if it is installed, and over gRPC: the service as
+`make serve` starts it, which runs 4,096 images in four batches. Writes runs/gpu.json and
+runs/gpu.png, in an estimated six minutes. Run it on a machine that does nothing else.
 
 With TF32 on the differences show whether `NVIDIA_TF32_OVERRIDE=0`, which the service sets, is
 obeyed: if so they are as small as with TF32 off.
@@ -16,8 +16,6 @@ obeyed: if so they are as small as with TF32 off.
 import argparse
 import json
 import platform
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -32,9 +30,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.http.gpu_chart import draw
-from benchmarks.http.load import Load, binary, cores_from, load
-from benchmarks.http.peers import ROOT, running
-from benchmarks.http.shipped import BENTOML, shipped
+from benchmarks.http.gpu_service import Asked, ask_service
+from benchmarks.http.load import Load
+from benchmarks.http.peers import ROOT
+from benchmarks.http.shipped import BENTOML
 from benchmarks.stopwatch import Pace, counts, pace
 from export.folding.fold import fold
 from service.errors import DeviceError
@@ -104,7 +103,8 @@ def main() -> None:
     }
     paces = measure(calls, images, arguments.batches, arguments.seconds)
     print_table(paces)
-    loads = over_http(arguments)
+    asked = Asked(arguments.batches, arguments.connections, arguments.seconds)
+    loads = ask_service(arguments.bentoml, arguments.device, asked)
     results = ROOT / "runs" / "gpu.json" if arguments.out is None else arguments.out
     results.parent.mkdir(parents=True, exist_ok=True)
     found = {
@@ -113,7 +113,10 @@ def main() -> None:
         "nodes": nodes,
         "differences": {name: list(map(asdict, rows)) for name, rows in differences.items()},
         "in_process": {name: rows_of(rows) for name, rows in paces.items()},
-        "over_http": {name: rows_of(rows) for name, rows in loads.items()},
+        "over_the_network": {
+            protocol: {size: rows_of(row) for size, row in rows.items()}
+            for protocol, rows in loads.items()
+        },
     }
     results.write_text(json.dumps(found, indent=2) + "\n")
     draw(paces, where["device"], results.with_suffix(".png"))
@@ -136,7 +139,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def describe(device: torch.device) -> dict[str, str]:
-    """Say what is measured on: the device, its driver, and the versions."""
+    """Return the device, its driver, and the versions."""
     found = {"device": f"{platform.machine()} CPU", "torch": torch.__version__}
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
@@ -163,7 +166,7 @@ def with_tf32(device: Device) -> OnnxModel:
 def compare(
     title: str, model: OnnxModel, reference: OnnxModel, images: Images, batches: Sequence[int]
 ) -> list[Difference]:
-    """Compare logits for every size of batch: cuDNN may take another way for each."""
+    """Compare logits for every batch size: cuDNN may choose another algorithm for each."""
     parts = np.array_split(images, -(-len(images) // 1000))  # (about 1000, 1, 28, 28) each
     expected = np.concatenate([reference.infer(part, [LOGITS])[0] for part in parts])  # (N, K)
     rows = []
@@ -233,7 +236,7 @@ def _graph(device: Device, images: Images) -> Callable[[Images], object]:
 
 
 def in_torch(device: torch.device, compiles: bool) -> dict[str, Callable[[Images], object]]:
-    """Return what one does with torch: LeNet-BN as it was trained, its norms folded, compiled."""
+    """Return LeNet-BN in torch: as trained, with folded batch norms, and compiled."""
     unfolded = load_checkpoint(CHECKPOINT).model
     networks = {
         "unfolded": unfolded,
@@ -303,39 +306,8 @@ def used(device: torch.device) -> dict[str, int]:
     return {"memory_mib": (total - free) >> 20}
 
 
-def over_http(arguments: argparse.Namespace) -> dict[str, dict[str, Load]]:
-    """Measure the service by requests of each size, from each number of connections.
-
-    More connections than one let batches form: images a second grow, where the GPU waited.
-    """
-    if shutil.which("wrk") is None:
-        print("Nothing over HTTP: wrk is not installed")
-        return {}
-    rows: dict[str, dict[str, Load]] = {str(size): {} for size in arguments.batches}
-    settings = {"FASHION_DEVICE": arguments.device}
-    server = shipped(arguments.bentoml)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with running(server, folder, cores_from(0), settings):
-            for size in arguments.batches:
-                for connections in arguments.connections:
-                    found = load(
-                        *(binary(size, connections), max(1, round(arguments.seconds)), folder),
-                        port=server.port,
-                    )
-                    rows[str(size)][str(connections)] = found
-                    print(
-                        f"HTTP, {size:5} images a request, {connections:3} connections  "
-                        f"{found.requests_per_second * size:12,.0f} images/s  "
-                        f"p50 {found.p50_ms:7.2f} ms  p99 {found.p99_ms:7.2f} ms  "
-                        f"failures {found.failures}",
-                        flush=True,
-                    )
-    return rows
-
-
 def rows_of(row: Mapping[str, Pace] | Mapping[str, Load]) -> dict[str, dict[str, float]]:
-    """Turn figures into what JSON has."""
+    """Convert figures to JSON's types."""
     return {name: asdict(found) for name, found in row.items()}
 
 

@@ -151,7 +151,7 @@ def by_work(service: Service, arguments: argparse.Namespace) -> Table:
 
 
 def row_of(found: Load, cpu_us: float) -> Row:
-    """Name what is kept of a load and the workers' CPU time a request."""
+    """Return the figures that are kept of a load, with the workers' CPU time per request."""
     return {
         "requests_per_second": found.requests_per_second,
         "p50_ms": found.p50_ms,
@@ -174,7 +174,7 @@ def one_start(arguments: argparse.Namespace) -> dict[str, Table]:
 
 
 def memory(process: psutil.Process) -> Row:
-    """Return what a process has in memory, in MiB: all, its share, and what is its alone."""
+    """Return a process's memory in MiB: RSS, PSS and USS."""
     info: Any = process.memory_full_info()
     return {f"{kind}_mib": getattr(info, kind) / 2**20 for kind in ("rss", "pss", "uss")}
 
@@ -191,7 +191,7 @@ def medians(found: Sequence[Mapping[str, Table]]) -> dict[str, Table]:
 
 
 def two_workers(rows: Table) -> Table:
-    """Compare two workers with one: requests a second, and what CPU time a request makes of it."""
+    """Compare two workers with one: requests a second, measured and from CPU time per request."""
     return {
         name: {
             "measured": rows[f"2, {name}"]["requests_per_second"]

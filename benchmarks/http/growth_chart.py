@@ -6,11 +6,12 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, ScalarFormatter
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
     """Draw the cost by images, the speed by connections, and two workers against one."""
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(13, 4), layout="constrained")
     images, connections, workers = figure.subplots(1, 3)
     _draw_images(images, found["images a request"])
     _draw_connections(connections, found["connections"])
@@ -26,8 +27,11 @@ def _draw_images(panel: Axes, rows: Mapping[str, Mapping[str, float]]) -> None:
         panel.loglog(counts, [row[name] for row in rows.values()], marker="o", label=label)
     panel.set_xticks(counts, rows, minor=False)
     panel.minorticks_off()
-    panel.set_title("Microseconds an image")
-    panel.set_xlabel("images a request, one request at a time")
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.yaxis.set_major_formatter(ScalarFormatter())
+    panel.set_title("Time per image")
+    panel.set_xlabel("images per request, one request at a time")
+    panel.set_ylabel("microseconds")
     panel.legend(frameon=False)
 
 
@@ -38,19 +42,23 @@ def _draw_connections(panel: Axes, rows: Mapping[str, Mapping[str, float]]) -> N
     labels = [f"{row['p99_ms']:.3g} ms" for row in rows.values()]
     panel.bar_label(bars, labels, padding=2, fontsize=8)
     panel.set_xticks(positions, rows)
-    panel.set_title("Requests a second, with p99")
-    panel.set_xlabel("connections, each a picture in a form at a time")
+    panel.set_title("Throughput, with p99 latency")
+    panel.set_xlabel("connections, each sending one PNG in a form at a time")
+    panel.set_ylabel("requests a second")
 
 
 def _draw_workers(panel: Axes, rows: Mapping[str, Mapping[str, float]]) -> None:
     positions = range(len(rows))
-    for shift, name in ((-0.2, "measured"), (0.2, "by_cpu")):
+    for shift, name, label in (
+        (-0.2, "measured", "measured"),
+        (0.2, "by_cpu", "from the workers' CPU time per request"),
+    ):
         values = [row[name] for row in rows.values()]
         places = [position + shift for position in positions]
-        bars = panel.bar(places, values, 0.38, label=name.replace("_cpu", " CPU"))
-        panel.bar_label(bars, fmt="{:.2f}", padding=2)
+        bars = panel.bar(places, values, 0.38, label=label)
+        panel.bar_label(bars, fmt="{:.2f}", label_type="center", color="white")
     panel.axhline(2, color="0.7", linewidth=0.8, zorder=0)
     panel.set_xticks(positions, rows)
-    panel.set_title("Two workers' speed / one's")
-    panel.margins(y=0.25)
-    panel.legend(frameon=False, ncols=2, loc="upper right")
+    panel.set_title("Throughput of two workers, relative to one")
+    panel.margins(y=0.35)
+    panel.legend(frameon=False, loc="upper left")

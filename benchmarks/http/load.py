@@ -29,7 +29,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Load:
-    """What wrk measured."""
+    """The figures that wrk measured."""
 
     requests_per_second: float
     p50_ms: float

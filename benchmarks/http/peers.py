@@ -1,4 +1,4 @@
-"""The servers that are measured: ours, and what one would pick instead; one worker each."""
+"""The servers that are measured: this service and its alternatives, with one worker each."""
 
 import json
 import os

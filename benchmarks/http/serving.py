@@ -1,4 +1,4 @@
-"""How many requests a second this service answers, and what one would pick instead.
+"""Measure how many requests a second this service and its alternatives answer.
 
     python -m benchmarks.http.serving [--rounds 3] [--seconds 5]
 
@@ -141,7 +141,7 @@ def machine() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Read which version of what the servers stand on; the peers have an environment each."""
+    """Read the versions of the servers' packages; each peer has its own environment."""
     found = {package: version(package) for package in OURS_STANDS_ON}
     for environment, packages in PEERS.items():
         command = (environment / "bin" / "python", "-c", PRINT_VERSIONS, *packages)
@@ -151,7 +151,7 @@ def versions() -> dict[str, str]:
 
 
 def show(facts: Mapping[str, Any], ratios: Mapping[str, Mapping[str, float]]) -> None:
-    """Print the table of ratios, and what they were measured on."""
+    """Print the table of ratios, with the machine and the versions."""
     print(f"\n{facts['machine']}, Python {facts['python']}")
     print(", ".join(f"{package} {number}" for package, number in facts["versions"].items()))
     for title, figures in ratios.items():
@@ -168,7 +168,7 @@ def write_results(
     loads: Loads,
     starts: Mapping[str, Sequence[Mapping[str, float]]],
 ) -> None:
-    """Write all figures, with what they were measured on."""
+    """Write all figures, with the machine and the versions."""
     every = {
         f"{server}: {work}": [asdict(one) for one in found]
         for (server, work), found in loads.items()

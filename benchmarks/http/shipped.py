@@ -14,10 +14,15 @@ WORKER = "_bentoml_impl.worker.service"
 
 def shipped(bentoml: Path = BENTOML) -> Server:
     """Return the service on a free port; bentoml is the program of the environment that serves."""
+    port = free_port()
+    return Server((str(bentoml), "serve", f"--port={port}"), "/readyz", (), port)
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        port = int(listener.getsockname()[1])
-    return Server((str(bentoml), "serve", f"--port={port}"), "/readyz", (), port)
+        return int(listener.getsockname()[1])
 
 
 def workers(running: Running) -> Sequence[psutil.Process]:

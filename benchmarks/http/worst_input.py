@@ -1,4 +1,4 @@
-"""What the worst requests cost a worker and those who ask at the same time.
+"""Measure the cost of the worst requests for a worker and for other requests.
 
     python -m benchmarks.http.worst_input [--many 60] [NAME ...]
 
@@ -34,7 +34,7 @@ PAUSE_SECONDS = 0.02  # between probes, and between good requests
 
 
 class Cost(NamedTuple):
-    """What some requests cost."""
+    """The cost of some requests."""
 
     mib: float  # above the start
     probe: float  # seconds, the longest
@@ -94,7 +94,7 @@ def cost(server: Server, case: Case, count: int) -> Cost:
 
 
 def ask(port: int, link: Connection) -> None:
-    """Probe, and send good requests, until told to stop; say how long the longest took."""
+    """Send probes and valid requests until stopped; return the longest time of each."""
     begun, over = Barrier(3), Event()
 
     def longest(method: str, path: str, *content: Any) -> tuple[float, int]:

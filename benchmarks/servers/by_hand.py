@@ -12,5 +12,5 @@ session = open_session()
 
 @app.post("/classify")
 async def post(image: UploadFile) -> dict[str, Any]:
-    """Say what garment the picture shows."""
+    """Return the class of the picture."""
     return classify(session, await image.read())

@@ -17,12 +17,12 @@ class Classifier(litserve.LitAPI):
         self.session = open_session()
 
     def decode_request(self, request: Request) -> bytes:
-        """Take the picture out of the form, which is what LitServe passes for a request."""
+        """Return the picture in the form, which LitServe passes as the request."""
         content: bytes = request["image"].file.read()
         return content
 
     def predict(self, content: bytes) -> dict[str, Any]:
-        """Say what garment the picture shows."""
+        """Return the class of the picture."""
         return classify(self.session, content)
 
     def encode_response(self, answer: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What every peer does with a picture: Pillow, ONNX Runtime on one thread, the same answer."""
+"""The code that all peers share: Pillow, ONNX Runtime on one thread, the same answer."""
 
 import json
 from functools import cache

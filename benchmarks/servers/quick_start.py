@@ -17,5 +17,5 @@ class QuickStart:
 
     @bentoml.api
     def classify(self, image: Image) -> dict[str, Any]:
-        """Say what garment the picture shows."""
+        """Return the class of the picture."""
         return classify_image(self.session, image)

@@ -1,1 +1,1 @@
-"""Twenty minutes of mixed traffic, and what a server uses meanwhile."""
+"""Twenty minutes of mixed traffic, and a server's resources during it."""

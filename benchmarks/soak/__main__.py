@@ -1,4 +1,4 @@
-"""Mixed good, bad and slow traffic for 20 minutes, and what the service is like before and after.
+"""Send valid, bad and slow traffic for 20 minutes; compare the service before and after.
 
     python -m benchmarks.soak [--minutes 20]
 
@@ -81,10 +81,10 @@ def main() -> None:
 
 
 class Soak:
-    """Traffic on a running service, and what is seen of it meanwhile."""
+    """Traffic on a running service, and measurements during it."""
 
     def __init__(self, service: Running, port: int, seconds: float) -> None:
-        """Have traffic for so many seconds; what is done now and then comes at least thrice."""
+        """Send traffic for some seconds, with at least three of each occasional event."""
         self._service, self._port, self._seconds = service, port, seconds
         self._good = good_requests(EACH)
         self._warm_up = Tally()
@@ -180,7 +180,7 @@ def look_at(process: psutil.Process) -> Sample:
 
 
 def judge(found: dict[str, Any]) -> list[str]:
-    """Say what was wrong with the answers, if anything was."""
+    """Return what was wrong with the answers."""
     faults = [
         f"{len(seen)} x {what}, the first: {seen[0]}" for what, seen in found["faults"].items()
     ]
@@ -193,7 +193,7 @@ def judge(found: dict[str, Any]) -> list[str]:
 
 
 def judge_growth(before: Samples, after: Samples) -> list[str]:
-    """Say which process has grown; one that came later is held against the largest before."""
+    """Return which processes have grown; a later one is compared with the largest before."""
     faults = []
     for process, row in after.items():
         usual = {name: max(each[name] for each in before.values()) for name in row}

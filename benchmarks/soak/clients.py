@@ -51,7 +51,7 @@ class Clients:
         await asyncio.gather(*(ask() for _ in range(8)))
 
     async def send_for(self, seconds: float) -> None:
-        """Send for so long, and then leave whatever is under way."""
+        """Send for some seconds, then drop the requests in flight."""
         tasks = [asyncio.create_task(loop) for loop in self._loops()]
         done, running = await asyncio.wait(
             tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION

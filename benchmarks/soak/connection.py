@@ -1,4 +1,4 @@
-"""A connection of a soak's client, and the count of what became of all that was sent."""
+"""A connection of a soak's client, and the count of the results."""
 
 import asyncio
 import socket
@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 LONGEST_SECONDS = 60.0  # then there is no answer
-PIECE = 65536  # bytes
+RECEIVE_BYTES = 65536  # bytes
 SHOWN = 300  # characters of an answer that is told of
 
 
@@ -24,7 +24,7 @@ class Answer(NamedTuple):
 
 @dataclass
 class Tally:
-    """What became of the requests, by kind.
+    """The results of the requests, by kind.
 
     Attributes:
         statuses: how many answers of each kind had which status.
@@ -51,7 +51,7 @@ class Tally:
             self.fault("5xx", kind, status=answer.status, body=_shown(answer.body))
 
     def fault(self, what: str, kind: str, **details: Any) -> None:
-        """Keep what should not be."""
+        """Record an unexpected result."""
         seconds = round(time.monotonic() - self.begun, 1)
         self.faults[what].append({"kind": kind, "seconds": seconds, **details})
 
@@ -72,7 +72,7 @@ class Tally:
 
 
 class Connection:
-    """A connection that may send anything, in any pace, and still reads what came before it broke.
+    """A connection that sends any bytes at any pace, and reads what arrived before it broke.
 
     asyncio's streams forget what was received when sending fails.
     """
@@ -146,14 +146,14 @@ class Connection:
             return Answer(int(line.split()[1]), await self._take(lambda _: length))
 
     async def _take(self, length: Callable[[bytes], int], least: int = 0) -> bytes:
-        """Take the first bytes of what comes, when there are as many as length says."""
+        """Return the first `length` bytes that arrive, once they are there."""
         while (end := length(self._received)) < least or len(self._received) < end:
             await self._receive()
         taken, self._received = self._received[:end], self._received[end:]
         return taken
 
     async def _receive(self) -> None:
-        piece = await self._loop.sock_recv(self._socket, PIECE)
+        piece = await self._loop.sock_recv(self._socket, RECEIVE_BYTES)
         if not piece:
             raise EOFError(f"closed after {self._received[:SHOWN]!r}")
         self._received += piece

@@ -54,8 +54,13 @@ class Verification:
         return self.measured[DATA].own_error
 
     def allowed(self, kind: str) -> float:
-        """Return the largest error that criterion B allows on one kind of images."""
-        return ALLOWANCE * max(self.own_error, self.measured[kind].own_error)
+        """Return the largest error that criterion B allows on one kind of images.
+
+        Some adversarial kinds are one image, where eval mode's own error is small by chance: its
+        error on all kinds together is their yardstick.
+        """
+        kinds = [DATA] if kind == DATA else self.measured
+        return ALLOWANCE * max(self.measured[kind].own_error for kind in kinds)
 
     def error(self, kind: str) -> float:
         """Return the file's largest error on one kind of images."""

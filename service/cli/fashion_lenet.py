@@ -29,6 +29,7 @@ COMMANDS = {
     "data": Command(("training", "data"), "find Fashion-MNIST, or fetch it", TRAIN),
     "export": Command(("export",), "fold a checkpoint, write model.onnx and prove it", TRAIN),
     "verify": Command(("export", "verify"), "prove a model.onnx against its checkpoint", TRAIN),
+    "seal": Command(("export", "seal"), "make anyone's ONNX file one that can be served", TRAIN),
     "inspect": Command(("export", "inspect"), "show what a model.onnx holds", TRAIN),
     "classify": Command(("service", "classify"), "classify image files without a server"),
     "info": Command(("service", "info"), "show the model that is served, and the device"),

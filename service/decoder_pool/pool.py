@@ -27,7 +27,7 @@ PROCESSES = {
     LARGE: 2,
 }  # for each worker; two of a kind, because a worker has at most two cores
 SMALL_BYTES = 2**20  # a larger job goes directly to the processes for large jobs
-PIECE = 64 * 1024
+RECEIVE_BYTES = 64 * 1024  # of a socket at a time
 STOP_SECONDS = 5.0
 
 SECRET = ("FASHION_", "OTEL_", "BENTOML_")  # settings that a decoder does not need
@@ -109,7 +109,7 @@ class _Lane:
 
     async def decode(self, job: Job) -> "_Answer":
         """Return a process's answer to a job; a signal if the process died."""
-        link = await self._take(sum(len(content) for content in job.contents))
+        link = await self._acquire(sum(len(content) for content in job.contents))
         # If a client disconnects, the job still runs to its end: the rest of its answer would
         # otherwise be read as the answer to the next job.
         task = asyncio.ensure_future(self._exchange(link, job))
@@ -117,7 +117,7 @@ class _Lane:
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
-    async def _take(self, size: int) -> socket.socket:
+    async def _acquire(self, size: int) -> socket.socket:
         if self._idle:
             return self._idle.pop()
         turn: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
@@ -126,10 +126,10 @@ class _Lane:
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():  # both at once
-                self._give(turn.result())
+                self._release(turn.result())
             raise
 
-    def _give(self, link: socket.socket) -> None:
+    def _release(self, link: socket.socket) -> None:
         while self._waiting:
             _, _, turn = heapq.heappop(self._waiting)
             if not turn.done():  # its client is still there
@@ -146,7 +146,7 @@ class _Lane:
             del job  # it may be large, and is not needed after it is sent
             return await _ask(link, parts, spec)
         finally:
-            self._give(link)
+            self._release(link)
 
     async def close(self) -> None:
         """Close the sockets, after all running jobs have finished."""
@@ -161,7 +161,7 @@ _Answer = list[PreprocessedImage] | RequestError | signal.Signals | None
 def _parts(job: Job) -> deque[bytes]:
     """Return the parts of a job's message; a small job is one part."""
     parts = deque((pack_job(job), *job.contents))
-    return parts if sum(map(len, parts)) > PIECE else deque((b"".join(parts),))
+    return parts if sum(map(len, parts)) > RECEIVE_BYTES else deque((b"".join(parts),))
 
 
 async def _ask(link: socket.socket, parts: deque[bytes], spec: ImageSpec) -> _Answer:
@@ -175,7 +175,7 @@ async def _ask(link: socket.socket, parts: deque[bytes], spec: ImageSpec) -> _An
         while parts:
             await loop.sock_sendall(link, parts.popleft())
     with suppress(OSError):
-        while piece := await loop.sock_recv(link, PIECE):
+        while piece := await loop.sock_recv(link, RECEIVE_BYTES):
             received += piece
             with suppress(Incomplete):
                 return unpack_answer(received, spec)

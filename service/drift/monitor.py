@@ -11,32 +11,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.arrays import Arrays, Infer
-from service.drift.metrics import report_inputs
+from service.drift.metrics import end_inputs, report_inputs, start_inputs
 from service.drift.statistics import (
-    PIECE,
+    IMAGES_AT_ONCE,
     SQUARED_DISTANCE_OUTPUT,
     Floats,
     InputStatistics,
     squared_norms,
 )
 from service.drift.window import DriftWindow
+from service.telemetry.metrics import MODEL_LABELS
 
 # If no request asks for the scores, only a sample of the images is scored, at the next flush.
-SAMPLE = PIECE  # images of a batch
+SAMPLE = IMAGES_AT_ONCE  # images of a batch
 SAMPLES = 32  # batches between two flushes
 
 
 class InputMonitor:
     """Runs a network, and scores its input images."""
 
-    def __init__(self, statistics: InputStatistics, infer: Infer) -> None:
+    def __init__(self, model: str, statistics: InputStatistics, infer: Infer) -> None:
         """Monitor the input images of infer.
 
         Args:
+            model: the name of the model.
             statistics: of the training set.
             infer: returns the named outputs, (N, K) each, for images (N, C, H, W).
         """
         self.statistics = statistics
+        self._model = MODEL_LABELS.find(model)
+        start_inputs(self._model)
         self._infer = infer
         self._window = DriftWindow(statistics)
         self._scored: deque[Floats] = deque()  # (f - m) L of each batch
@@ -57,6 +61,10 @@ class InputMonitor:
         )  # (N, 1)
         return arrays
 
+    def close(self) -> None:
+        """Report no drift any more."""
+        end_inputs(self._model)
+
     def flush(self) -> None:
         """Update the metrics with the images since the last flush."""
         scored = [self._scored.popleft() for _ in range(len(self._scored))]
@@ -66,4 +74,6 @@ class InputMonitor:
         if scored:
             whitened = np.concatenate(scored)  # (N, 3C)
             self._window.add(whitened)
-            report_inputs(self.statistics, np.sqrt(squared_norms(whitened)), self._window)
+            report_inputs(
+                self._model, self.statistics, np.sqrt(squared_norms(whitened)), self._window
+            )

@@ -27,7 +27,7 @@ BAND, START = KERNEL * SIDE, FIRST * SIDE  # pixels of five rows, and those befo
 WIDEST = 2**16  # images in a window
 
 # With more images at a time OpenBLAS would start threads, and the event loop would wait for them.
-PIECE = 12
+IMAGES_AT_ONCE = 12
 SQUARED_DISTANCE_OUTPUT = "squared_shift"  # an output (N, 1), beside the network's own
 
 Floats = NDArray[np.float32]
@@ -71,14 +71,16 @@ class InputStatistics:
             drift_limit=_positive(content, "drift_limit") / limit,
         )
 
-    def whitened(self, images: NDArray[np.uint8], at_once: int = PIECE) -> Floats:
+    def whitened(self, images: NDArray[np.uint8], at_once: int = IMAGES_AT_ONCE) -> Floats:
         """Return (f - m) L, (N, 3C), of images (N, 1, 28, 28); a row's length is the distance."""
         if len(images) <= at_once:
             return self._whitened(images)
         starts = range(0, len(images), at_once)
         return np.concatenate([self._whitened(images[i : i + at_once]) for i in starts])  # (N, 3C)
 
-    def mahalanobis_distances(self, images: NDArray[np.uint8], at_once: int = PIECE) -> Floats:
+    def mahalanobis_distances(
+        self, images: NDArray[np.uint8], at_once: int = IMAGES_AT_ONCE
+    ) -> Floats:
         """Return the distances (N,) of images (N, 1, 28, 28), in units of the limit."""
         found: Floats = np.sqrt(squared_norms(self.whitened(images, at_once)))
         return found

@@ -1,4 +1,7 @@
-"""The options of a classification request, in its query or its form: `mode` and `top_k`."""
+"""The options of a classification request: its query's `model`, `mode` and `top_k`.
+
+A form may have the last two as fields.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -23,6 +26,7 @@ class QueryOptions(NamedTuple):
 
 
 DEFAULTS = QueryOptions("auto", None)
+MODEL = "model"
 
 
 def parse_query_options(
@@ -41,7 +45,7 @@ def parse_query_options(
     """
     if not query_string and not fields:
         return DEFAULTS
-    chosen = read_query(query_string, QueryOptions._fields)
+    chosen = read_query(query_string, (MODEL, *QueryOptions._fields))
     for name, value in fields:
         if value != "null":
             _add(chosen, name, value.removeprefix('"').removesuffix('"'))
@@ -49,6 +53,19 @@ def parse_query_options(
         mode=_one_of(chosen, "mode", _modes(signature.image.pipeline), default="auto"),
         top_k=_one_of(chosen, "top_k", _counts(len(signature.labels)), default=None),
     )
+
+
+def model_name(query_string: bytes, others: Sequence[str] = QueryOptions._fields) -> str | None:
+    """Return the name of the model that a query asks for; None for the default model.
+
+    Args:
+        query_string: the part of the URL after the question mark, percent-encoded.
+        others: names of further parameters that the query may have.
+
+    Raises:
+        InvalidInput: the query has an unknown parameter, or a parameter twice.
+    """
+    return read_query(query_string, (MODEL, *others)).get(MODEL) if query_string else None
 
 
 def read_query(query_string: bytes, known: Sequence[str] = ()) -> dict[str, str]:
@@ -64,7 +81,8 @@ def read_query(query_string: bytes, known: Sequence[str] = ()) -> dict[str, str]
         if name not in known:
             # A parameter without a value may be a secret instead of a name.
             shown = f"parameter {name[:40]!r}" if value else "a parameter"
-            expected = " and ".join(known) or "none"
+            *first, last = known or ["none"]
+            expected = f"{', '.join(first)} and {last}" if first else last
             raise InvalidInput(f"the query has {shown}, known parameters: {expected}")
         _add(chosen, name, value)
     return chosen

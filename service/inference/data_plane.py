@@ -5,23 +5,28 @@ It does not depend on HTTP or BentoML: routes call it, and so do servers of othe
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from service.errors import Forbidden, LoadFailed, ModelError, NotFound, NotReady
 from service.inference.model_versions import Loaded, ModelVersions, load_versions
 from service.inference.reloader import ModelReloader, load_in_time
 from service.inference.served_model import ServedModel
+from service.inference.worker_group import Action, WorkerGroup
 from service.runtime.loading import within_time
 from service.runtime.onnx_model import OnnxModel, load_model
 from service.runtime.repository import ModelFile, default_name, find_models, name_list
 from service.settings import ServiceSettings
-from service.telemetry.metrics import MODEL_INFO, RELOADS
+from service.telemetry.metrics import (
+    MODEL_INFO,
+    MODEL_LABELS,
+    RELOADS,
+    start_reload_counters,
+)
 
 JSON_BYTES = 4  # of one number: three digits and a comma
 
-UNLOADED = "unloaded: a request can load it again"
 NOT_LOADED = "not loaded: it was not there when the server started"
 
 logger = logging.getLogger("bentoml.fashion_lenet")
@@ -53,20 +58,28 @@ class DataPlane:
         self.reloading = ModelReloader(self._reload)
         self._stopping = stopping
         self._end = end
+        self._group = WorkerGroup(self._take_step)
         self._changing = asyncio.Lock()
+        self._changes: set[asyncio.Task[None]] = set()
+        self._share = settings.max_concurrency
         self._models: dict[str, ModelVersions] = {}
+        self._prepared: dict[str, ModelVersions] = {}  # loaded, but not served yet
         # An exception here would make the supervisor restart the worker again and again. Instead
         # it stays, not ready, and reports the reason.
         try:
-            names = find_models(settings)
-            self._default = default_name(settings, names)
+            models = self._group.models or dict.fromkeys(find_models(settings), True)
+            self._default = default_name(settings, models)
         except ModelError as error:
             self._default = ""
             self._models = {"": ModelVersions("", {}, str(error))}
             logger.error("Not ready: %s", error)
         else:
-            for name in names:
-                self._load_at_start(name)
+            for name, is_served in models.items():
+                if is_served:
+                    self._load_at_start(name)
+                else:
+                    self._models[name] = ModelVersions.unloaded(name)
+            self._set_share()
 
     @property
     def served(self) -> ServedModel:
@@ -100,8 +113,7 @@ class DataPlane:
         Raises:
             NotReady: as in `served`, or the server is about to stop.
         """
-        if reason := self._stopping():
-            raise NotReady(reason)
+        self.check_running()
         return self.model
 
     @property
@@ -109,6 +121,36 @@ class DataPlane:
         """The names of all models that are served, the default one first."""
         names = sorted(name for name, model in self._models.items() if model.served)
         return sorted(names, key=lambda name: name != self._default)
+
+    def check_running(self) -> None:
+        """Check that the server is not about to stop.
+
+        Raises:
+            NotReady: it is.
+        """
+        if reason := self._stopping():
+            raise NotReady(reason)
+
+    def check_control(self) -> None:
+        """Check that requests may load and unload models.
+
+        Raises:
+            Forbidden: the settings do not allow it.
+        """
+        if not self.settings.model_control:
+            raise Forbidden(
+                "models are neither loaded nor unloaded by requests: the server's "
+                "FASHION_MODEL_CONTROL is not 1"
+            )
+        if self.settings.model is not None:
+            raise Forbidden(
+                "the server has FASHION_MODEL, one file that is served alone: models of "
+                "FASHION_MODELS can be loaded and unloaded"
+            )
+
+    def versions(self, name: str) -> list[str]:
+        """Return the versions of a model that are served, the lowest first."""
+        return [served.model.version for served in self._models[name].served]
 
     def named(self, name: str, version: str | None = None) -> ServedModel:
         """Return the model with this name: its highest version, or the one that is given.
@@ -143,40 +185,37 @@ class DataPlane:
         return entries
 
     async def load(self, name: str) -> None:
-        """Load a model, or load a changed one again, and serve it in the place of the one before.
+        """Have all workers load a model, or a changed one again, and serve it from then on.
 
         Raises:
             Forbidden: the settings do not allow it.
             NotFound: there is no such model.
-            LoadFailed: it cannot be served; what was served before still is.
+            LoadFailed: a worker cannot serve it; all serve what they served before.
         """
-        self._check_control()
+        self.check_control()
         if name not in self._models and name not in find_models(self.settings):
             raise self._no_model(name)
-        async with self._changing:
-            try:
-                loaded = await load_in_time(partial(self._load, name))
-            except ModelError as error:
-                raise LoadFailed(f"the model {name!r} cannot be loaded: {error}") from error
-            if loaded.faults:
-                for served in loaded.model.served:
-                    if served not in self._before(name).served:
-                        served.retire()
-                raise LoadFailed(f"the model {name!r} cannot be loaded: {loaded.faults[-1]}")
-            self._swap(name, loaded.model)
+        try:
+            await self._to_the_end(self._group.load(name))
+        except ModelError as error:
+            raise LoadFailed(f"the model {name!r} cannot be loaded: {error}") from error
 
     async def unload(self, name: str) -> None:
-        """Serve a model no more; requests in flight finish.
+        """Have all workers serve a model no more; requests in flight finish.
 
         Raises:
             Forbidden: the settings do not allow it.
             NotFound: there is no such model.
         """
-        self._check_control()
+        self.check_control()
         if name not in self._models:
             raise self._no_model(name)
-        async with self._changing:
-            self._swap(name, ModelVersions(name, {}, UNLOADED, is_unloaded=True))
+        await self._to_the_end(self._group.unload(name))
+
+    def install_signal_handlers(self) -> None:
+        """Follow the other workers, and reload on SIGHUP, on the running event loop."""
+        self._group.install_signal_handlers()
+        self.reloading.install_signal_handlers()
 
     def start(self) -> None:
         """Report the served models to Prometheus; called in a worker only."""
@@ -242,23 +281,75 @@ class DataPlane:
         if settings.watch and model.input_statistics is None:
             logger.info("The model has no input statistics: the input is not monitored.")
         failed = partial(self._on_model_failed, file)
-        return ServedModel(model, settings.max_batch, failed, settings.watch)
+        return ServedModel(model, settings.max_batch, failed, settings.watch, lambda: self._share)
+
+    async def _to_the_end(self, change: Coroutine[Any, Any, None]) -> None:
+        """Await a change of all workers, which goes on if the request for it is cancelled."""
+        task = asyncio.create_task(change)
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        await asyncio.shield(task)
+
+    async def _take_step(self, action: Action, name: str) -> None:
+        """Take a step of all workers with a model.
+
+        Raises:
+            ModelError: the model cannot be loaded.
+        """
+        async with self._changing:
+            match action:
+                case "prepare":
+                    self._discard()
+                    self._prepared[name] = await self._load_whole(name)
+                case "serve":
+                    prepared = self._prepared.pop(name, None)
+                    self._swap(name, prepared or await self._load_whole(name))
+                case "discard":
+                    self._discard()
+                case "unload":
+                    self._discard()
+                    self._swap(name, ModelVersions.unloaded(name))
+
+    async def _load_whole(self, name: str) -> ModelVersions:
+        """Return a model of which each version can be served.
+
+        Raises:
+            ModelError: one cannot.
+        """
+        loaded = await load_in_time(partial(self._load, name))
+        if loaded.faults:
+            self._retire_unserved(loaded.model)
+            raise ModelError(loaded.faults[-1])
+        return loaded.model
+
+    def _discard(self) -> None:
+        """Close what was prepared."""
+        while self._prepared:
+            _, model = self._prepared.popitem()
+            self._retire_unserved(model)
+
+    def _retire_unserved(self, model: ModelVersions) -> None:
+        for served in model.served:
+            if served not in self._before(model.name).served:
+                served.retire()
 
     async def _reload(self) -> None:
         """Load all models again but those that were unloaded; one that fails stays as it was."""
         async with self._changing:
+            self._discard()  # it may hold versions that are about to be closed
             for name, before in list(self._models.items()):
                 if before.is_unloaded:
                     continue
                 try:
                     loaded = await load_in_time(partial(self._load, name))
                 except Exception as error:
-                    RELOADS.labels("kept").inc()
+                    RELOADS.labels(MODEL_LABELS.find(name), "kept").inc()
                     unexpected = not isinstance(error, ModelError)
                     logger.error("The model is not changed: %s", error, exc_info=unexpected)
                 else:
                     self._swap(name, loaded.model)
-                    RELOADS.labels(_reload_result(before, loaded)).inc()
+                    result = _reload_result(before, loaded)
+                    RELOADS.labels(MODEL_LABELS.find(name), result).inc()
 
     def _swap(self, name: str, after: ModelVersions) -> None:
         """Serve other versions of a model from now on; requests in flight finish on theirs."""
@@ -266,10 +357,17 @@ class DataPlane:
         self._models[after.name] = after
         if name == self._default:
             self._default = after.name
+        self._set_share()
         gone = [] if before is None else [s for s in before.served if s not in after.served]
         _report(after.served, gone)
         for served in gone:
             served.retire()
+
+    def _set_share(self) -> None:
+        """Give each model half of the requests that a worker may have, or all if it is alone."""
+        alone = sum(len(model.served) for model in self._models.values()) <= 1
+        most = self.settings.max_concurrency
+        self._share = most if alone else max(1, most // 2)
 
     def _on_model_failed(self, file: ModelFile, reason: str) -> None:
         """End this worker because a model can no longer be run; another replaces it."""
@@ -278,18 +376,6 @@ class DataPlane:
             if file in model.versions:
                 self._swap(name, ModelVersions(name, {**model.versions, file: reason}))
         self._end()
-
-    def _check_control(self) -> None:
-        if not self.settings.model_control:
-            raise Forbidden(
-                "models are neither loaded nor unloaded by requests: the server's "
-                "FASHION_MODEL_CONTROL is not 1"
-            )
-        if self.settings.model is not None:
-            raise Forbidden(
-                "the server has FASHION_MODEL, one file that is served alone: models of "
-                "FASHION_MODELS can be loaded and unloaded"
-            )
 
     def _no_model(self, name: str) -> NotFound:
         return NotFound(f"there is no model {name[:60]!r}: there is {name_list(self._models)}")
@@ -307,6 +393,8 @@ def _index(model: ModelVersions) -> list[IndexEntry]:
 
 def _report(served: Iterable[ServedModel], gone: Iterable[ServedModel]) -> None:
     """Report to Prometheus which models are served now, and which are no more."""
+    for one in served:
+        start_reload_counters(one.model.name)
     for value, models in ((0, gone), (1, served)):  # in this order: both may have the same labels
         for model in (one.model for one in models):
             MODEL_INFO.labels(model.name, model.version, model.device).set(value)

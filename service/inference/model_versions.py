@@ -1,7 +1,7 @@
 """One model of a worker: the versions that are served, and why others are not."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from service.errors import ModelError, NotFound, NotReady
 from service.inference.served_model import ServedModel
@@ -39,6 +39,11 @@ class ModelVersions:
         self.is_unloaded = is_unloaded
         # The model of FASHION_MODEL has the name in its file.
         self.name = self.served[-1].model.name if self.served else name
+
+    @classmethod
+    def unloaded(cls, name: str) -> Self:
+        """Return a model that a request has unloaded."""
+        return cls(name, {}, "unloaded: a request can load it again", is_unloaded=True)
 
     @property
     def latest(self) -> ServedModel:

@@ -6,6 +6,7 @@ as soon as its last user leaves the block.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Self
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from service.arrays import Arrays, Infer
 from service.drift.statistics import SQUARED_DISTANCE_OUTPUT
-from service.errors import ModelError
+from service.errors import ModelError, Overloaded
 from service.inference.dynamic_batcher import DynamicBatcher
 from service.inference.results import Classification, Predictions, classifications, predictions
 from service.preprocessing.pipeline import PreprocessedImage
@@ -40,6 +41,7 @@ class ServedModel:
         max_batch: int,
         on_model_failed: Callable[[str], None],
         watch: bool = False,
+        share: Callable[[], float] = lambda: inf,
     ) -> None:
         """Serve a model.
 
@@ -48,20 +50,21 @@ class ServedModel:
             max_batch: the most images in one run.
             on_model_failed: called with the reason when the model can no longer be run.
             watch: whether to compute the images' outlier scores, if the model has input statistics.
+            share: returns how many requests may run or wait here at the moment.
         """
         max_batch = model.batch_size(max_batch)
         self.model = model
         self._header = "".join(c if "!" <= c <= "~" else "?" for c in model.version).encode()
         self._on_model_failed = on_model_failed
-        counter = RunCounter(model.labels)
-        run = _counted(model, counter)
-        self._flushes = [counter.flush]
+        self._counter = RunCounter(model.name, model.labels)
+        run = _counted(model, self._counter)
+        self._flushes = [self._counter.flush]
         self.monitor = None
         if watch and model.input_statistics:
             # Imported here, because the import adds the monitor's metrics to /metrics.
             from service.drift.monitor import InputMonitor
 
-            self.monitor = InputMonitor(model.input_statistics, run)
+            self.monitor = InputMonitor(model.name, model.input_statistics, run)
             run = self.monitor.infer
             self._flushes.append(self.monitor.flush)
         for flush in self._flushes:
@@ -73,12 +76,19 @@ class ServedModel:
             # What runs on the CPU beside a GPU runs on the event loop.
             inline = min(model.smallest_on_gpu - 1, INLINE_IMAGES)
             self._batcher = DynamicBatcher(run, max_batch, inline)
+        self._share = share
+        self._in_flight = 0  # requests that run or wait
         self._users = 0
         self._is_retired = False
         self._closing: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
-        """Keep the model open for the block."""
+        """Keep the model open for the block.
+
+        Raises:
+            Overloaded: as in `infer`, before the request's body is read.
+        """
+        self._check_share()
         self._users += 1
         return self
 
@@ -105,15 +115,22 @@ class ServedModel:
             timing: records the time, including the wait for the batch before, and the version.
 
         Raises:
+            Overloaded: too many requests run or wait here.
             Exception: any of ONNX Runtime's exceptions, which have no common base class.
         """
+        self._check_share()
         timing.model_version = self._header
+        before = timing.inference
+        self._in_flight += 1
         try:
             with timing.inferring():
                 return await self._batcher.infer(images, outputs, timing.running)
         except Exception:
             await self._recheck_health()
             raise
+        finally:
+            self._in_flight -= 1
+            self._counter.add_time(timing.inference - before)
 
     async def classify(
         self, seen: Sequence[PreprocessedImage], timing: RequestTiming, top_k: int | None = None
@@ -142,7 +159,16 @@ class ServedModel:
         await self._batcher.close()
         for flush in self._flushes:
             FLUSHER.remove(flush)
+        if self.monitor:
+            self.monitor.close()
         self.model.close()
+
+    def _check_share(self) -> None:
+        if self._in_flight >= self._share():
+            raise Overloaded(
+                f"the model {self.model.name!r} has {self._in_flight:,} requests in flight, its "
+                "share of this worker's: try again"
+            )
 
     def _close_if_unused(self) -> None:
         if self._users == 0 and self._closing is None:

@@ -76,7 +76,7 @@ class _Admitted:
     """An admitted request; it is cancelled if it takes too long or its client disconnects."""
 
     __slots__ = (
-        *("_admission", "_body", "_ended", "_error", "_left", "_receive"),
+        *("_admission", "_body", "_ended", "_error", "_is_overload", "_left", "_receive"),
         *("_scope", "_send", "_started", "_task", "_whole"),
     )
 
@@ -87,7 +87,7 @@ class _Admitted:
         self._scope, self._receive, self._send = scope, receive, send
         self._task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
         self._error: RequestError | None = None
-        self._whole = self._started = self._left = self._ended = False
+        self._whole = self._started = self._left = self._ended = self._is_overload = False
 
     async def answer(self) -> None:
         """Run the application; on timeout, cancel it and send an error."""
@@ -101,11 +101,16 @@ class _Admitted:
             if not self._ended or self._task.uncancel() > 0:  # not by us alone
                 raise
             if not self._left and not self._started:
-                await _send(self._error or self._timeout_error(), self._send)
+                error = self._error or timeout_error(self._admission.seconds, self._whole)
+                await _send(error, self._send)
         finally:
             timer.cancel()
             del self._scope[ON_DISCONNECT], self._scope[INFLATED]
             self._admission.bodies.release(self._body)
+        if self._is_overload:
+            with self._admission.exempt:
+                if await _hold_connection(self._scope, self._receive, self._whole):
+                    await self._send({"type": "http.response.body"})
 
     def _end(self) -> None:
         """Cancel the task, which also removes its work from the queues."""
@@ -127,12 +132,6 @@ class _Admitted:
             self._left = True
             self._end()
 
-    def _timeout_error(self) -> RequestError:
-        seconds = self._admission.seconds
-        if self._whole:
-            return Timeout(f"there was no answer after {seconds:g} s: send fewer or smaller images")
-        return RequestTimeout(f"the body was not complete after {seconds:g} s")
-
     async def _receive_counted(self) -> Message:
         """Receive a chunk of the body; waiting for it does not count as load.
 
@@ -150,13 +149,27 @@ class _Admitted:
         return message
 
     async def _send_tracked(self, message: Message) -> None:
+        """Send a part of the response; that to an overload stays open, as in `_reject`."""
         self._started = True
+        if message["type"] == "http.response.start":
+            self._is_overload = message["status"] == Overloaded.status
+        elif self._is_overload:
+            message = {**message, "more_body": True}
         await self._send(message)
 
 
-async def _hold_connection(scope: Scope, receive: Receive) -> bool:
-    """Wait and discard the body; return False as soon as the client disconnects."""
+def timeout_error(seconds: float, received: bool) -> RequestError:
+    """Return the error of a request that took too long, after its body or while receiving it."""
+    if received:
+        return Timeout(f"there was no answer after {seconds:g} s: send fewer or smaller images")
+    return RequestTimeout(f"the body was not complete after {seconds:g} s")
+
+
+async def _hold_connection(scope: Scope, receive: Receive, is_whole: bool = False) -> bool:
+    """Wait and discard the body if it is not read yet; return False if the client disconnects."""
     seconds = REJECTION_HOLD_SECONDS * (1 + random() / 2)  # noqa: S311
+    if is_whole:
+        return await _wait_for_disconnect(scope, seconds)
     try:
         async with asyncio.timeout(seconds):
             message = await receive()

@@ -38,20 +38,36 @@ class APIKeyMiddleware:
         """
         self.app = app
         self.routes = list(routes)
-        self._keys = [key.get_secret_value().encode() for key in api_keys]
+        self._keys = APIKeys(api_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or reject it."""
         if scope["type"] != "http" or not needs_key(scope["method"], scope["path"]):
             await self.app(scope, receive, send)
             return
-        given = _given(scope)
-        if self._is_one(given):
+        refusal = self._keys.refusal(scope["headers"])
+        if refusal is None:
             await self.app(scope, receive, send)
             return
         store_route(scope, self.routes)
-        answer = error_response(_refusal(given))
+        answer = error_response(refusal)
         await answer(scope, receive, send)
+
+
+class APIKeys:
+    """The valid keys, for requests of any transport."""
+
+    def __init__(self, api_keys: Iterable[SecretStr]) -> None:
+        """Take the valid keys."""
+        self._keys = [key.get_secret_value().encode() for key in api_keys]
+
+    def refusal(self, headers: Iterable[tuple[bytes, bytes]]) -> Unauthorized | None:
+        """Return the error for a request with these headers; None if one has a valid key."""
+        given = _given(headers)
+        if self._is_one(given):
+            return None
+        error = "the key is not valid" if given else "the request has no key"
+        return Unauthorized(f"{error}: send one as Authorization: Bearer KEY or as X-API-Key: KEY")
 
     def _is_one(self, given: Iterable[bytes]) -> bool:
         """Return whether a given key is valid; compare all keys, so that the time is constant."""
@@ -67,17 +83,12 @@ def needs_key(method: str, path: str) -> bool:
     return method not in READING or not (path in OPEN or OPEN_BELOW.fullmatch(path))
 
 
-def _given(scope: Scope) -> list[bytes]:
+def _given(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
     """Return the keys that a request sends."""
     given = []
-    for name, value in scope["headers"]:
+    for name, value in headers:
         if name == b"x-api-key":
             given.append(value)
         elif name == b"authorization" and value[: len(BEARER)].lower() == BEARER:
             given.append(value[len(BEARER) :].strip(b" "))
     return given
-
-
-def _refusal(given: list[bytes]) -> Unauthorized:
-    error = "the key is not valid" if given else "the request has no key"
-    return Unauthorized(f"{error}: send one as Authorization: Bearer KEY or as X-API-Key: KEY")

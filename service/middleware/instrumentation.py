@@ -1,11 +1,9 @@
 """The outermost ASGI middleware: request id, timing, metrics and access log."""
 
 import logging
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,10 +11,9 @@ from service.http.error_responses import error_of
 from service.http.headers import secure
 from service.http.scope import CONNECTION, Connection
 from service.telemetry.access_log import AccessLog
-from service.telemetry.flusher import FLUSHER
-from service.telemetry.metrics import REQUEST_DURATION, REQUESTS, STAGE_SECONDS, STAGES
 from service.telemetry.request_id import HEADER, request_id
 from service.telemetry.request_id import SCOPE_KEY as REQUEST_ID
+from service.telemetry.request_metrics import RequestMetrics
 from service.telemetry.request_timing import SCOPE_KEY, RequestTiming
 
 logger = logging.getLogger("bentoml.fashion_lenet")
@@ -48,9 +45,7 @@ class InstrumentationMiddleware:
         self.app = app
         self.paths: dict[Any, str] = {route.endpoint: route.path for route in routes}
         self.log = log
-        # Seconds by route and status: from first byte to last, then of each stage.
-        self._ended: defaultdict[tuple[str, int], list[tuple[float, ...]]] = defaultdict(list)
-        FLUSHER.add(self._flush)
+        self._metrics = RequestMetrics()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and record its status and time after the response."""
@@ -66,20 +61,9 @@ class InstrumentationMiddleware:
         finally:
             route = self.paths.get(scope.get("endpoint"), "other")
             timing = exchange.timing
-            self._ended[route, exchange.status].append(
-                (timing.total, timing.decode, timing.inference)
-            )
+            self._metrics.add(route, exchange.status, timing)
             if route not in PROBES or exchange.status != 200:
                 self.log.write(scope, exchange.status, timing, exchange.error)
-
-    def _flush(self) -> None:
-        ended, self._ended = self._ended, defaultdict(list)
-        for (route, status), times in ended.items():
-            seconds, *stages = np.array(times).T  # (N,) each
-            REQUESTS.labels(route, status).inc(len(seconds))
-            REQUEST_DURATION.labels(route).observe_many(seconds)
-            for name, spent in zip(STAGES, stages, strict=True):
-                STAGE_SECONDS.labels(name).observe_many(spent[spent > 0])
 
 
 class _RequestRecord:

@@ -1,21 +1,26 @@
-"""What the Open Inference Protocol's routes and their description share."""
+"""What the Open Inference Protocol's routes, methods and their description share."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from service.runtime.signature import INPUT, LOGITS, PROBABILITIES
 from service.signature import ModelSignature
 
-EXTENSIONS = ("binary_tensor_data", "classification")
+EXTENSIONS = ("binary_tensor_data", "classification", "model_repository")
+REPOSITORY = "/v2/repository"  # of the paths of the extension model_repository
 PLATFORM = "onnxruntime_onnx"  # Triton's name for it
 INPUT_DATATYPE, OUTPUT_DATATYPE = "UINT8", "FP32"
 OUTPUTS = (LOGITS, PROBABILITIES)
 
+# A response of so many numbers is written on the event loop: too little for the switch to a thread.
+INLINE_RESPONSE_NUMBERS = 640
 
-def describe_model(name: str, version: str, signature: ModelSignature) -> dict[str, Any]:
+
+def describe_model(name: str, versions: Sequence[str], signature: ModelSignature) -> dict[str, Any]:
     """Return the protocol's metadata of a model: its inputs and outputs."""
     return {
         "name": name,
-        "versions": [version],
+        "versions": versions,
         "platform": PLATFORM,
         "inputs": [_tensor(INPUT, INPUT_DATATYPE, *signature.image.shape)],
         "outputs": [_tensor(output, OUTPUT_DATATYPE, len(signature.labels)) for output in OUTPUTS],

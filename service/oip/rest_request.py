@@ -1,7 +1,7 @@
-"""The inference request of the Open Inference Protocol: its parts, and how they are parsed.
+"""The inference request of the Open Inference Protocol over HTTP: JSON with binary tensors.
 
-Sources: the protocol's `inference_rest.md`, "Inference Request JSON Object"; Triton's extensions
-"Binary tensor data" (with its raw binary request) and "Classification".
+Sources: the protocol's `inference_rest.md`, "Inference Request JSON Object"; Triton's extension
+"Binary tensor data" (with its raw binary request).
 """
 
 import math
@@ -15,15 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
-from service.http.json_body import JSON_TYPE_NAMES, read_json
-from service.oip.json_tensors import (
-    Shape,
-    image_shape,
-    images_from_bytes,
-    images_from_json,
-    shorten,
+from service.http.json_body import read_json
+from service.oip.inference_request import (
+    INPUT_NAME,
+    InferenceRequest,
+    RequestedOutput,
+    all_outputs,
+    only_input,
+    optional,
+    read_input,
+    read_outputs,
+    required,
 )
-from service.oip.protocol import INPUT_DATATYPE, OUTPUTS
+from service.oip.json_tensors import Shape, images_from_bytes, images_from_json, shorten
 from service.runtime.signature import INPUT
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -33,24 +37,6 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 HEAD_CACHE_SIZE, HEAD_CACHE_BYTES = 128, 1024
 
 LENGTH = re.compile("[0-9]{1,18}")
-
-
-@dataclass(frozen=True)
-class RequestedOutput:
-    """An output that a client requests, and its form."""
-
-    name: str
-    binary: bool  # after the JSON, not in it
-    classes: int | None = None  # so many top classes as text, instead of the tensor
-
-
-@dataclass(frozen=True)
-class InferenceRequest:
-    """A parsed inference request."""
-
-    identity: str | None
-    images: NDArray[np.uint8]  # (N, C, H, W)
-    outputs: Sequence[RequestedOutput]
 
 
 @dataclass(frozen=True)
@@ -79,7 +65,7 @@ def parse_request(body: bytes, header_length: str | None, image: Shape) -> Infer
     """
     length = _json_length(body, header_length)
     if length == 0 and header_length is not None:
-        return InferenceRequest(None, _raw_images(body, image), _all_outputs(binary=True))
+        return InferenceRequest(None, _raw_images(body, image), all_outputs(binary=True))
     if length < len(body) and length <= HEAD_CACHE_BYTES:
         head = _parse_head_cached(body[:length], image)
     else:
@@ -100,12 +86,13 @@ def _json_length(body: bytes, header_length: str | None) -> int:
 
 def _parse_head(body: bytes, length: int, image: Shape) -> _Head:
     content = _parse_json(body, length, image[2])
-    parameters = _optional(content, "parameters", dict, "the request", {})
-    binary = _optional(parameters, "binary_data_output", bool, "the parameters object", False)
+    parameters = optional(content, "parameters", dict, "the request", {})
+    binary = optional(parameters, "binary_data_output", bool, "the parameters object", False)
+    outputs = [] if content.get("outputs") is None else _entries(content, "outputs")
     return _Head(
-        _optional(content, "id", str, "the request", None),
+        optional(content, "id", str, "the request", None),
         *_input(content, image),
-        _outputs(content, binary) or _all_outputs(binary),
+        read_outputs(outputs, binary),
     )
 
 
@@ -137,22 +124,15 @@ def _raw_images(body: bytes, image: Shape) -> NDArray[np.uint8]:
 
 def _input(content: Mapping[str, Any], image: Shape) -> tuple[tuple[int, ...], int | None, Any]:
     """Return the input's shape, binary_data_size and data; one of the last two is None."""
-    entry = _only_input(content)
-    where = f"the input {INPUT!r}"
-    datatype = _required(entry, "datatype", str, where)
-    if datatype != INPUT_DATATYPE:
-        raise InvalidInput(
-            f"the datatype of {INPUT!r}: expected {INPUT_DATATYPE}, got {shorten(datatype)}"
-        )
-    shape = image_shape(_required(entry, "shape", list, where), image)
-    parameters = _optional(entry, "parameters", dict, where, {})
-    _refuse_shared_memory(parameters, where)
-    size = _optional(
+    entry = only_input(_entries(content, "inputs"))
+    shape = read_input(entry, image)
+    parameters = optional(entry, "parameters", dict, INPUT_NAME, {})
+    size = optional(
         parameters, "binary_data_size", int, f"the parameters object of {INPUT!r}", None
     )
     if (size is None) == (entry.get("data") is None):
         raise InvalidInput(
-            f"{where} has {'neither data nor' if size is None else 'both data and'} "
+            f"{INPUT_NAME} has {'neither data nor' if size is None else 'both data and'} "
             "binary_data_size; expected exactly one of them"
         )
     return shape, size, entry.get("data")
@@ -165,14 +145,6 @@ def _images(head: _Head, body: bytes, offset: int) -> NDArray[np.uint8]:
         return images_from_json(head.data, head.shape)
     _check_sizes(head.size, math.prod(head.shape), len(body) - offset)
     return images_from_bytes(body, offset, head.shape)
-
-
-def _only_input(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    entries = _entries(content, "inputs")
-    names = [_required(entry, "name", str, "an input") for entry in entries]
-    if names != [INPUT]:
-        raise InvalidInput(f"the inputs: expected one called {INPUT!r}, got {shorten(names)}")
-    return entries[0]
 
 
 def _check_sizes(declared: int, needed: int, found: int) -> None:
@@ -188,67 +160,9 @@ def _check_sizes(declared: int, needed: int, found: int) -> None:
         )
 
 
-def _outputs(content: Mapping[str, Any], binary: bool) -> Sequence[RequestedOutput]:
-    entries = [] if content.get("outputs") is None else _entries(content, "outputs")
-    outputs = [_output(entry, binary) for entry in entries]
-    names = [output.name for output in outputs]
-    if len(set(names)) < len(names):
-        raise InvalidInput(f"the outputs: expected each at most once, got {shorten(names)}")
-    return outputs
-
-
-def _output(entry: Mapping[str, Any], binary: bool) -> RequestedOutput:
-    name = _required(entry, "name", str, "an output")
-    if name not in OUTPUTS:
-        raise InvalidInput(f"there is no output {shorten(name)}: there are {', '.join(OUTPUTS)}")
-    where = f"the output {name!r}"
-    parameters = _optional(entry, "parameters", dict, where, {})
-    _refuse_shared_memory(parameters, where)
-    where = f"the parameters object of {name!r}"
-    classes = _optional(parameters, "classification", int, where, None)
-    if classes is not None and classes < 1:
-        raise InvalidInput(
-            f"the classification of {name!r}: expected a number of classes, at least 1, got "
-            f"{classes}"
-        )
-    return RequestedOutput(name, _optional(parameters, "binary_data", bool, where, binary), classes)
-
-
-def _all_outputs(binary: bool) -> Sequence[RequestedOutput]:
-    return [RequestedOutput(name, binary) for name in OUTPUTS]
-
-
-def _refuse_shared_memory(parameters: Mapping[str, Any], where: str) -> None:
-    if parameters.get("shared_memory_region") is not None:
-        raise InvalidInput(
-            f"{where} asks for shared memory, which is not served: leave out shared_memory_region"
-        )
-
-
 def _entries(content: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
-    entries: list[Any] = _required(content, key, list, "the request")
+    entries: list[Any] = required(content, key, list, "the request")
     for entry in entries:
         if not isinstance(entry, dict):
             raise InvalidInput(f"{key}: expected objects with a name, got {shorten(entry)}")
     return entries
-
-
-def _required(content: Mapping[str, Any], key: str, kind: type[Any], where: str) -> Any:
-    value = _optional(content, key, kind, where, None)
-    if value is None:
-        raise InvalidInput(f"{where} has no {key}: expected {JSON_TYPE_NAMES[kind]}")
-    return value
-
-
-def _optional(
-    content: Mapping[str, Any], key: str, kind: type[Any], where: str, default: Any
-) -> Any:
-    # KServe's SDK sends null for a missing value. (`in` is not a call, unlike `get`.)
-    value = content[key] if key in content else None  # noqa: SIM401
-    if value is None:
-        return default
-    if type(value) is not kind:  # isinstance would accept true as an integer
-        raise InvalidInput(
-            f"{key} of {where}: expected {JSON_TYPE_NAMES[kind]}, got {shorten(value)}"
-        )
-    return value

@@ -1,11 +1,10 @@
 """The inference response of the Open Inference Protocol, as JSON with binary tensors.
 
-Sources: the protocol's `inference_rest.md`, "Inference Response JSON Object"; Triton's extensions
-"Binary tensor data" and "Classification".
+Sources: the protocol's `inference_rest.md`, "Inference Response JSON Object"; Triton's extension
+"Binary tensor data".
 """
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ import orjson
 from numpy.typing import NDArray
 
 from service.http.responses import Answer
-from service.inference.results import most_probable
-from service.oip.protocol import OUTPUT_DATATYPE
-from service.oip.rest_request import HEADER_LENGTH, InferenceRequest, RequestedOutput
+from service.oip.inference_request import InferenceRequest, RequestedOutput
+from service.oip.output_tensors import output_tensor
+from service.oip.rest_request import HEADER_LENGTH
 from service.runtime.onnx_model import OnnxModel
 
 
@@ -56,30 +55,9 @@ def _describe(
     tensors: list[bytes],
 ) -> dict[str, Any]:
     """Return one output with its data, or append the data to the binary tensors."""
-    data: Any
-    if output.classes is None:
-        kind, shape, data = OUTPUT_DATATYPE, list(array.shape), array.ravel()  # (N * K,)
-    else:
-        rows = [_best(row, output.classes, labels) for row in array]
-        kind, shape, data = "BYTES", [len(rows), len(rows[0])], list(chain.from_iterable(rows))
-    content = {"name": output.name, "datatype": kind, "shape": shape}
+    tensor = output_tensor(output, array, labels)
+    content = {"name": output.name, "datatype": tensor.datatype, "shape": tensor.shape}
     if not output.binary:
-        return {**content, "data": data}
-    tensors.append(_strings(data) if output.classes else _floats(data))
+        return {**content, "data": tensor.data}
+    tensors.append(tensor.raw())
     return {**content, "parameters": {"binary_data_size": len(tensors[-1])}}
-
-
-def _best(values: NDArray[np.float32], count: int, labels: Sequence[str]) -> list[str]:
-    """Return the count highest of values (K,), each in Triton's format `value:index:label`."""
-    best = most_probable(values, count)
-    return [f"{values[index]:f}:{index}:{labels[index]}" for index in best]
-
-
-def _floats(values: NDArray[np.float32]) -> bytes:
-    return values.astype("<f4", copy=False).tobytes()
-
-
-def _strings(texts: Sequence[str]) -> bytes:
-    """Return each text in UTF-8 after its length, 4 bytes, little-endian."""
-    encoded = [text.encode() for text in texts]
-    return b"".join(len(text).to_bytes(4, "little") + text for text in encoded)

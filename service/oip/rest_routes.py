@@ -18,14 +18,11 @@ from service.http.responses import json_response
 from service.http.scope import INFLATED
 from service.inference.data_plane import DataPlane
 from service.inference.served_model import ServedModel
+from service.oip import models
+from service.oip.inference_request import InferenceRequest
 from service.oip.json_tensors import Shape
-from service.oip.protocol import EXTENSIONS, describe_model
-from service.oip.rest_request import (
-    HEADER_LENGTH,
-    LENGTH,
-    InferenceRequest,
-    parse_request,
-)
+from service.oip.protocol import EXTENSIONS, INLINE_RESPONSE_NUMBERS
+from service.oip.rest_request import HEADER_LENGTH, LENGTH, parse_request
 from service.oip.rest_response import write_response
 from service.telemetry.request_timing import timing
 from service.version import SERVER, SERVER_VERSION
@@ -36,9 +33,8 @@ MEDIA_TYPES = ("application/json", "application/octet-stream")
 UNNAMED = ("", "application/x-www-form-urlencoded")
 
 # Five images as JSON, or the JSON before any number of binary images: too little to parse for the
-# switch to a thread. The same holds for a response of so many numbers.
+# switch to a thread.
 INLINE_JSON_BYTES = 16 * 1024
-INLINE_RESPONSE_NUMBERS = 640
 
 
 async def server_metadata(request: Request) -> Response:
@@ -61,15 +57,18 @@ async def server_ready(request: Request) -> Response:
 async def model_ready(request: Request) -> Response:
     """Serve `GET /v2/models/NAME[/versions/VERSION]/ready`."""
     data_plane: DataPlane = request.app.state.data_plane
-    _ = data_plane.ready_model
+    data_plane.check_running()
     model = _named(request, data_plane).model
     return json_response({"name": model.name, "ready": True})
 
 
 async def model_metadata(request: Request) -> Response:
     """Serve `GET /v2/models/NAME[/versions/VERSION]`: the model's inputs and outputs."""
-    model = _named(request, request.app.state.data_plane).model
-    return json_response(describe_model(model.name, model.version, model.signature))
+    data_plane: DataPlane = request.app.state.data_plane
+    parameters = request.path_params
+    return json_response(
+        models.model_metadata(data_plane, parameters["name"], parameters.get("version"))
+    )
 
 
 async def infer(request: Request) -> Response:

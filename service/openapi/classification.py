@@ -4,6 +4,7 @@ from typing import Any
 
 from service.errors import (
     InvalidInput,
+    NotFound,
     NotReady,
     Overloaded,
     RequestTimeout,
@@ -11,6 +12,7 @@ from service.errors import (
     TooLarge,
     UnsupportedType,
 )
+from service.http.query import MODEL
 from service.openapi.components import (
     BINARY,
     JSON,
@@ -27,7 +29,7 @@ from service.rest.uploads import BATCH_FIELD, FIELD, FORM
 
 TAG = "Classification"
 REFUSALS = (RequestTimeout, Overloaded, NotReady, Timeout)  # of all inference requests
-ERRORS = (InvalidInput, TooLarge, UnsupportedType, *REFUSALS)
+ERRORS = (InvalidInput, NotFound, TooLarge, UnsupportedType, *REFUSALS)
 
 PIPELINES = {
     "fashion-mnist": "How a picture becomes {size} in grey. raw: it is only resized; 0 is "
@@ -51,6 +53,17 @@ def mode(model: ModelFacts) -> OpenAPIObject:
         "in": "query",
         "description": description,
         "schema": {"type": "string", "enum": list(model.modes), "default": "auto"},
+    }
+
+
+def model_parameter(model: ModelFacts) -> OpenAPIObject:
+    """Return the parameter `model`."""
+    described = {"enum": list(model.names), "default": model.name} if model.names else {}
+    return {
+        "name": MODEL,
+        "in": "query",
+        "description": "Which of the served models answers.",
+        "schema": {"type": "string", **described},
     }
 
 
@@ -90,7 +103,7 @@ def _classify(model: ModelFacts) -> OpenAPIObject:
         TAG,
         "Classify a picture",
         answers("What the picture shows.", _json("Classification", model.classification), ERRORS),
-        [mode(model), _top_k(model)],
+        [model_parameter(model), mode(model), _top_k(model)],
         PICTURE,
         f"The picture is the form field `{FIELD}`, or the body itself.",
     )
@@ -105,7 +118,7 @@ def _classify_batch(model: ModelFacts) -> OpenAPIObject:
         TAG,
         "Classify several pictures",
         answers("The answers, in order.", content(JSON, schema, example), ERRORS),
-        [mode(model), _top_k(model)],
+        [model_parameter(model), mode(model), _top_k(model)],
         _form(BATCH_FIELD, many),
         f"Each picture is a field `{BATCH_FIELD}` of one form. If one is broken, the whole form is "
         "refused, with an error that names it.",
@@ -119,8 +132,9 @@ def _predict(model: ModelFacts) -> OpenAPIObject:
         TAG,
         "Classify images given as numbers",
         answers("The answers, in order.", _json("Predictions", model.predictions), ERRORS),
-        body=content(JSON, _images(model), example),
-        description=f"Images are {model.shape}, the model's own input: numbers from 0 to 255.",
+        [model_parameter(model)],
+        content(JSON, _images(model), example),
+        f"Images are {model.shape}, the model's own input: numbers from 0 to 255.",
     )
 
 

@@ -94,6 +94,7 @@ def operation(
     parameters: Iterable[OpenAPIObject] = (),
     body: Mapping[str, Any] | None = None,
     description: str = "",
+    needs_body: bool = True,
 ) -> OpenAPIObject:
     """Return the description of one method of a route.
 
@@ -105,6 +106,7 @@ def operation(
         parameters: of the path and the query.
         body: the request's media types, as `content` returns them.
         description: more lines, in Markdown.
+        needs_body: whether a request must have a body.
     """
     described = {
         "operationId": name,
@@ -114,7 +116,7 @@ def operation(
         "parameters": [*parameters, REQUEST_ID],
         "responses": responses,
     }
-    return described | ({"requestBody": {"required": True, "content": body}} if body else {})
+    return described | ({"requestBody": {"required": needs_body, "content": body}} if body else {})
 
 
 def error_answer(description: str) -> OpenAPIObject:

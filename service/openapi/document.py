@@ -4,6 +4,7 @@ BentoML's own description covers only the forms that its clients send. It lacks 
 body, our errors, headers and probes, and all routes that are not BentoML's.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -31,15 +32,20 @@ class OpenAPI:
     """The description, with the interface that BentoML expects."""
 
     def __init__(
-        self, settings: ServiceSettings | None = None, model: OnnxModel | None = None
+        self,
+        settings: ServiceSettings | None = None,
+        model: OnnxModel | None = None,
+        names: Sequence[str] = (),
     ) -> None:
         """Build the description, without BentoML's own.
 
         Args:
             settings: of the server; None for the defaults.
-            model: whose shape, classes and examples it has; None where none is ready.
+            model: the default one, whose shape, classes and examples it has; None where it is not
+                ready.
+            names: of all models that are served.
         """
-        facts = ModelFacts.of(model) if model else NO_MODEL
+        facts = ModelFacts.of(model, names) if model else NO_MODEL
         self.content: OpenAPIObject = {
             "openapi": VERSION,
             "info": {

@@ -1,5 +1,6 @@
 """What the description says of the served model: its shape, its classes, and examples of both."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ class ModelFacts:
         image: the example, as lists C x H x W; None where it is too large, or there is no model.
         classification: an answer of `/classify?top_k=3`.
         predictions: an answer of `/predict`; None where it is too large, or there is no model.
+        names: of all models that a request can choose.
     """
 
     name: str
@@ -33,9 +35,10 @@ class ModelFacts:
     image: list[Any] | None = None
     classification: dict[str, Any] | None = None
     predictions: dict[str, Any] | None = None
+    names: Sequence[str] = ()
 
     @classmethod
-    def of(cls, model: OnnxModel) -> "ModelFacts":
+    def of(cls, model: OnnxModel, names: Sequence[str] = ()) -> "ModelFacts":
         """Return the facts about a model; of its golden samples it is shown the surest."""
         shifted = np.exp(model.golden.logits - model.golden.logits.max(axis=1, keepdims=True))
         probabilities = shifted / shifted.sum(axis=1, keepdims=True)  # (G, K)
@@ -55,6 +58,7 @@ class ModelFacts:
             image=model.golden.images[sample].tolist() if small else None,
             classification=classified,
             predictions=dict(predictions(model, row[None])) if small else None,
+            names=names or [model.name],
         )
 
     @property

@@ -4,12 +4,20 @@ Schemas as in the protocol's `inference_rest.md`, and Triton's extensions "Binar
 "Classification", narrowed to this model's inputs and outputs.
 """
 
-from service.errors import InvalidInput, NotFound, NotReady, TooLarge, UnsupportedType
+from service.errors import (
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    NotReady,
+    TooLarge,
+    UnsupportedType,
+)
 from service.oip.protocol import (
     EXTENSIONS,
     INPUT_DATATYPE,
     OUTPUT_DATATYPE,
     OUTPUTS,
+    REPOSITORY,
     describe_model,
 )
 from service.oip.rest_request import HEADER_LENGTH
@@ -99,6 +107,15 @@ def schemas(model: ModelFacts) -> OpenAPIObject:
             id=TEXT,
             outputs=_list(reference("OutputTensor")),
         ),
+        "RepositoryIndex": _list(
+            _object(
+                "name version state reason",
+                name=TEXT,
+                version=TEXT,
+                state={"type": "string", "enum": ["READY", "UNAVAILABLE"]},
+                reason=TEXT,
+            )
+        ),
         "OutputTensor": _object(
             "name datatype shape",
             name=TEXT,
@@ -117,7 +134,7 @@ def _metadata(model: ModelFacts) -> OpenAPIObject | None:
     """Return an example of a model's metadata."""
     if model.signature is None:
         return None
-    return describe_model(model.name, model.version, model.signature)
+    return describe_model(model.name, [model.version], model.signature)
 
 
 def _request(model: ModelFacts) -> OpenAPIObject | None:
@@ -181,7 +198,37 @@ def paths(model: ModelFacts) -> OpenAPIObject:
         routes[path] = {"get": _model_metadata(model, suffix, parameters)}
         routes[f"{path}/ready"] = {"get": _model_ready(model, suffix, parameters)}
         routes[f"{path}/infer"] = {"post": _infer(model, suffix, parameters)}
-    return routes
+    return routes | _repository(model, name)
+
+
+def _repository(model: ModelFacts, name: OpenAPIObject) -> OpenAPIObject:
+    """Return the paths of the model repository extension."""
+    entry = {"name": model.name, "version": model.version, "state": "READY", "reason": ""}
+    index = operation(
+        "v2_repository_index",
+        TAG,
+        "All models with their states",
+        answers(
+            "The models.",
+            content(JSON, reference("RepositoryIndex"), [entry]),
+            [InvalidInput, *REFUSALS],
+        ),
+        body=content(JSON, _object("", ready={"type": "boolean"})),
+        needs_body=False,
+    )
+    paths = {f"{REPOSITORY}/index": {"post": index}}
+    for verb in ("load", "unload"):
+        change = operation(
+            f"v2_repository_{verb}",
+            TAG,
+            f"Have all workers {verb} a model",
+            answers("Done.", {}, [InvalidInput, Forbidden, NotFound, *REFUSALS]),
+            [name],
+            content(JSON, _object("", parameters=FREE)),
+            needs_body=False,
+        )
+        paths[f"{REPOSITORY}/models/{{name}}/{verb}"] = {"post": change}
+    return paths
 
 
 def _server_metadata(name: str) -> OpenAPIObject:

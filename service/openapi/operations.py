@@ -1,7 +1,7 @@
 """The OpenAPI description of the probes, the metrics and the demonstration."""
 
-from service.errors import InvalidInput, NotReady, TooLarge, UnsupportedType
-from service.openapi.classification import PICTURE, mode
+from service.errors import InvalidInput, NotFound, NotReady, TooLarge, UnsupportedType
+from service.openapi.classification import PICTURE, mode, model_parameter
 from service.openapi.components import (
     BINARY,
     JSON,
@@ -39,8 +39,9 @@ READY_SCHEMA: OpenAPIObject = {
 INTEGER: OpenAPIObject = {"type": "integer", "minimum": 1}
 MODEL_PAGE: OpenAPIObject = {
     "type": "object",
-    "required": ["name", "version", "labels", "image", "pipeline", "modes", "samples"],
+    "required": ["models", "name", "version", "labels", "image", "pipeline", "modes", "samples"],
     "properties": {
+        "models": {"type": "array", "items": TEXT},
         "name": TEXT,
         "version": TEXT,
         "labels": {"type": "array", "items": TEXT},
@@ -63,7 +64,7 @@ MODEL_PAGE: OpenAPIObject = {
     },
 }
 METRICS = 'fashion_requests_total{route="/classify",status="200"} 42.0\n'
-READY_TEXT = "The model is loaded and has passed its check."
+READY_TEXT = "The default model is loaded and has passed its check."
 
 
 def paths(model: ModelFacts) -> OpenAPIObject:
@@ -102,14 +103,20 @@ def _demonstration(model: ModelFacts) -> OpenAPIObject:
     seen = answers(
         f"The model's image, {' x '.join(map(str, model.axes)) or 'C x H x W'}, as a PNG.",
         content("image/png", BINARY),
-        [InvalidInput, TooLarge, UnsupportedType],
+        [InvalidInput, NotFound, TooLarge, UnsupportedType],
     )
-    facts = answers("The model.", content(JSON, MODEL_PAGE), [NotReady])
+    facts = answers("The model.", content(JSON, MODEL_PAGE), [InvalidInput, NotFound, NotReady])
     return {
         "/ui": {"get": operation("ui", PAGE_TAG, "A page to try the model", page)},
         "/ui/{path}": {"get": operation("ui_file", PAGE_TAG, "The page's own files", file, [path])},
         "/ui/model": {
-            "get": operation("ui_model", PAGE_TAG, "What the page says of the model", facts)
+            "get": operation(
+                "ui_model",
+                PAGE_TAG,
+                "What the page says of the model",
+                facts,
+                [model_parameter(model)],
+            )
         },
         "/ui/seen": {
             "post": operation(
@@ -117,7 +124,7 @@ def _demonstration(model: ModelFacts) -> OpenAPIObject:
                 PAGE_TAG,
                 "What the model sees of a picture",
                 seen,
-                [mode(model)],
+                [model_parameter(model), mode(model)],
                 PICTURE,
             )
         },

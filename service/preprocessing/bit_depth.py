@@ -8,7 +8,7 @@ from PIL import Image
 
 from service.errors import InvalidInput
 
-PIECE = 2**20  # values scaled at a time, because each takes 16 bytes
+CHUNK_VALUES = 2**20  # values scaled at a time, because each takes 16 bytes
 
 # The possible values of white: of unsigned and signed integers, and of floating point.
 WHITE_POINTS = {"u": (255, 65535, 2**32 - 1), "i": (255, 65535), "f": (1, 255, 65535)}
@@ -65,7 +65,7 @@ def _values(image: Image.Image) -> NDArray[Any]:
     malloc's heaps for a thread, which sometimes kept 64 MiB of it.
     """
     width, height = image.size
-    rows = max(1, PIECE // width)
+    rows = max(1, CHUNK_VALUES // width)
     values = np.empty((height, width), np.asarray(image.crop((0, 0, 1, 1))).dtype)
     for top in range(0, height, rows):
         below = min(top + rows, height)
@@ -83,6 +83,6 @@ def _scaled(values: NDArray[np.int32 | np.float32]) -> NDArray[np.uint8]:
 
 
 def _pieces(values: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return views of contiguous values, of at most `PIECE` values each."""
+    """Return views of contiguous values, of at most `CHUNK_VALUES` values each."""
     flat = values.reshape(-1)
-    return [flat[start : start + PIECE] for start in range(0, flat.size, PIECE)]
+    return [flat[start : start + CHUNK_VALUES] for start in range(0, flat.size, CHUNK_VALUES)]

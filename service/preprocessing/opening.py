@@ -47,7 +47,7 @@ AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 warnings.filterwarnings("ignore", module="PIL")
 
 LONGEST_SIDE = 65_535  # of a JPEG or GIF; each row costs memory beyond its pixels
-JPEG_PIECE = 2048  # bytes; libjpeg may work 2.5 ms on each ten, for 32 million pixels
+JPEG_CHUNK_BYTES = 2048  # bytes; libjpeg may work 2.5 ms on each ten, for 32 million pixels
 
 # What Pillow says of a kind that it does not read; all else that it says is of broken files.
 UNSUPPORTED_KIND = re.compile(
@@ -100,7 +100,7 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
             "the limit: send a smaller one"
         )
     if isinstance(image, JpegImageFile):
-        image.decodermaxblock = JPEG_PIECE
+        image.decodermaxblock = JPEG_CHUNK_BYTES
     if isinstance(image, WebPImageFile):
         _free_canvases(image)
     if isinstance(image, TiffImageFile):

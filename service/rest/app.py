@@ -1,7 +1,7 @@
 """The Starlette application: our routes in front, BentoML's documentation pages behind them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from starlette.types import Lifespan
 from service.http.error_responses import HANDLERS, JSONErrorMiddleware
 from service.http.headers import DOCUMENTATION
 from service.http.responses import json_response
-from service.oip import rest_routes
+from service.inference.data_plane import DataPlane
+from service.oip import repository_routes, rest_routes
 from service.rest import classify, health, predict, ui
 from service.runtime.onnx_model import OnnxModel
 
 BENTOMLS = ("/schema.json", "/static_content/{path:path}")
 
-Describe = Callable[[OnnxModel | None], dict[str, Any]]
+Describe = Callable[[OnnxModel | None, Sequence[str]], dict[str, Any]]
 
 # A page that uses BentoML's copy of Swagger UI. BentoML's own page reports its visitors to Google.
 PAGE = Path(__file__).parent / "documentation.html"
@@ -38,7 +39,8 @@ def build_app(
     Args:
         bentoml_app: BentoML's own application.
         lifespan: starts and stops a worker's parts.
-        describe: returns the OpenAPI description for the served model, or for none.
+        describe: returns the OpenAPI description for the default model, or for none, and the names
+            of all that are served.
         with_metrics: whether it serves /metrics.
     """
     app = Starlette(
@@ -48,6 +50,7 @@ def build_app(
             *classify.ROUTES,
             *predict.ROUTES,
             *rest_routes.ROUTES,
+            *repository_routes.ROUTES,
             *ui.ROUTES,
             *health.ROUTES,
             *(health.METRICS if with_metrics else ()),
@@ -64,8 +67,9 @@ def build_app(
 
 
 async def description(describe: Describe, request: Request) -> Response:
-    """Serve `GET /docs.json`: the OpenAPI description, which follows the served model."""
-    return json_response(describe(request.app.state.data_plane.model_or_none))
+    """Serve `GET /docs.json`: the OpenAPI description, which follows the served models."""
+    data_plane: DataPlane = request.app.state.data_plane
+    return json_response(describe(data_plane.model_or_none, data_plane.names))
 
 
 async def page(request: Request) -> Response:

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.decoder_pool.pool import Decoders
+from service.http.query import model_name
 from service.http.responses import json_response
 from service.inference.data_plane import DataPlane
 from service.preprocessing.decoding import Job, named
@@ -36,7 +37,8 @@ async def classify(request: Request) -> Response:
     """Serve `POST /classify`: one image, as a form field or as the body."""
     data_plane: DataPlane = request.app.state.data_plane
     settings = data_plane.settings
-    with data_plane.served as served:  # to the end, for the next model may have another shape
+    served = data_plane.selected(model_name(request.scope["query_string"]))
+    with served:  # to the end, for the next model may have another shape
         signature = served.model.signature
         content, (mode, top_k) = await read_upload(request, settings.max_body_bytes, signature)
         request_timing, decoders = timing(request.scope), request.app.state.decoders
@@ -52,7 +54,7 @@ async def classify_batch(request: Request) -> Response:
     """Serve `POST /classify_batch`: the images of a form."""
     data_plane: DataPlane = request.app.state.data_plane
     settings = data_plane.settings
-    with data_plane.served as served:
+    with data_plane.selected(model_name(request.scope["query_string"])) as served:
         signature = served.model.signature
         uploads, (mode, top_k) = await read_uploads(request, settings.max_body_bytes, signature)
         request_timing, decoders = timing(request.scope), request.app.state.decoders

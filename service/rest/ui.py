@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from collections.abc import Sequence
 from hashlib import sha256
 from http import HTTPStatus
 from io import BytesIO
@@ -17,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
+from service.http.query import model_name
 from service.http.responses import json_response
 from service.inference.data_plane import DataPlane
 from service.preprocessing.formats import MEDIA_TYPES
@@ -67,13 +69,16 @@ async def file(request: Request) -> Response:
 async def model(request: Request) -> Response:
     """Serve `GET /ui/model`: the model's name, images, classes and golden samples, for the page."""
     data_plane: DataPlane = request.app.state.data_plane
-    return json_response(await asyncio.to_thread(describe, data_plane.model))
+    name = model_name(request.scope["query_string"], others=())
+    model = data_plane.selected(name).model
+    return json_response(await asyncio.to_thread(describe, model, data_plane.names))
 
 
-def describe(model: OnnxModel) -> dict[str, Any]:
-    """Return what the page says of a model, as JSON types."""
+def describe(model: OnnxModel, names: Sequence[str]) -> dict[str, Any]:
+    """Return what the page says of a model and of the choice of models, as JSON types."""
     spec = model.signature.image
     return {
+        "models": names,
         "name": model.name,
         "version": model.version,
         "labels": model.labels,
@@ -111,7 +116,8 @@ async def seen(request: Request) -> Response:
     The response is a PNG of its H x W pixels, grey or in colour.
     """
     data_plane: DataPlane = request.app.state.data_plane
-    settings, signature = data_plane.settings, data_plane.model.signature
+    name = model_name(request.scope["query_string"])
+    settings, signature = data_plane.settings, data_plane.selected(name).model.signature
     content, choices = await read_upload(request, settings.max_body_bytes, signature)
     pixels, _ = await preprocess_async(
         content,

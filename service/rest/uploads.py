@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from service.errors import InvalidInput, UnsupportedType
 from service.http.multipart_form import Part, parse_multipart
-from service.http.query import QueryOptions, parse_query_options
+from service.http.query import MODEL, QueryOptions, parse_query_options
 from service.http.request_body import header, media_type, read_plain_body
 from service.http.single_part_form import read_plain_form
 from service.preprocessing.formats import MEDIA_TYPES
@@ -115,7 +115,15 @@ async def _parse(body: bytes, content_type: str) -> Sequence[Part]:
 
 
 def _choosing(parts: Sequence[Part]) -> list[tuple[str, str]]:
-    """Return the fields of a form that are options."""
+    """Return the fields of a form that are options.
+
+    Raises:
+        InvalidInput: one names a model, which is chosen before the form is read.
+    """
+    if any(part.name == MODEL for part in parts):
+        raise InvalidInput(
+            f"the form has a field {MODEL!r}: send it in the query, as ?{MODEL}=NAME"
+        )
     return [
         (part.name, part.content[:LONGEST_CHOICE].decode("utf-8", "replace"))
         for part in parts

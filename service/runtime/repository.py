@@ -17,7 +17,7 @@ from service.settings import RELEASED_NAME, ServiceSettings
 FILE = "model.onnx"
 # Names appear in URLs, in metrics and in the log. Those that begin with a point are hidden folders,
 # such as Kubernetes makes for the files of a volume.
-NAME = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
+NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 VERSION = re.compile(r"[1-9][0-9]{0,17}")
 SHOWN_NAMES = 20
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
 from types import FrameType
 
 from uvicorn import Server
@@ -24,6 +25,7 @@ class Draining:
         self.not_ready_reason = ""
         self._seconds = seconds
         self._server: Server | None = None
+        self._on_end: list[Callable[[], object]] = []
 
     def install_signal_handlers(self) -> None:
         """Handle SIGTERM instead of this worker's uvicorn; do nothing without uvicorn."""
@@ -38,8 +40,14 @@ class Draining:
 
         signal.signal(signal.SIGTERM, begin)
 
+    def call_at_end(self, callback: Callable[[], object]) -> None:
+        """Call a function when the server begins to stop, on the event loop."""
+        self._on_end.append(callback)
+
     def end(self) -> None:
         """Finish the in-flight requests, and stop."""
+        for callback in self._on_end:
+            callback()
         if self._server is not None:
             self._server.handle_exit(signal.SIGTERM, None)
 

@@ -79,6 +79,23 @@ def cannot_listen(address: str, error: OSError) -> StartError:
     return StartError(f"{address}: {_reason(error)}{f'; {remedy}' if remedy else ''}")
 
 
+def hold_port(host: str, port: int) -> socket.socket:
+    """Return a socket that keeps a port for the workers, which listen on it by SO_REUSEPORT.
+
+    With SO_REUSEPORT alone a second server on the port would not be noticed.
+
+    Raises:
+        OSError: the port is in use, or this user may not use it.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    socket.create_server((host, port), family=family).close()  # fails if another one listens
+    held = socket.socket(family)
+    if hasattr(socket, "SO_REUSEPORT"):
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind((host, port))
+    return held
+
+
 def check_tls(options: Mapping[str, Any]) -> None:
     """Check that TLS can be set up, as each worker will do it.
 

@@ -4,9 +4,9 @@ import logging
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,15 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml.exceptions import BentoMLConfigException
 from pydantic import ValidationError
 
-from service.errors import ServiceError, StartError, TracingError
+from service.errors import ModelError, ServiceError, StartError, TracingError
+from service.grpc.listening import Listening
+from service.inference import worker_group
 from service.runtime.cuda import missing_part
 from service.runtime.loading import within_time
 from service.runtime.onnx_model import load_model
+from service.runtime.repository import ModelFile, default_name, find_models
 from service.server import lifeline
-from service.server.listening import Address, cannot_listen, check_tls
+from service.server.listening import Address, cannot_listen, check_tls, hold_port
 from service.server.supervisor import install_supervisor
 from service.settings import ServiceSettings, describe_faults, unknown_variables
 from service.telemetry import multiprocess
@@ -72,36 +75,62 @@ def serve_http(*args: Any, **kwargs: Any) -> Any:
         check_tls(tls)
         if settings.tracing:
             check_tracing()
-        model = try_model(settings)
+        models = find_models(settings)
+        model = try_models(settings, models)
         folder = multiprocess.make_folder(Path(BentoMLContainer.bentoml_home.get()) / METRICS)
         BentoMLContainer.prometheus_multiproc_dir.set(str(folder))
+        worker_group.create(folder.parent / "models", models)
         if settings.metrics_port is not None:
             _serve_metrics(address, settings.metrics_port, folder)
+        held = _reserve_grpc_port(settings, address, tls)
     lifeline.hold()
     install_supervisor(
         partial(_say_what_serves, settings, model, "https" if tls.get("ssl_certfile") else "http")
     )
-    return bentomls_serve_http(*args, **{**kwargs, "host": address.host, "port": address.port})
+    with held:
+        return bentomls_serve_http(*args, **{**kwargs, "host": address.host, "port": address.port})
 
 
-def try_model(settings: ServiceSettings) -> str:
-    """Load the model once, to reject an invalid one before any worker starts.
+def try_models(settings: ServiceSettings, models: Mapping[str, Sequence[ModelFile]]) -> str:
+    """Load a model once, to reject a server that could serve none before any worker starts.
 
-    Returns: its name, its version and the device, as text for the start's log line.
+    The default model is tried first; if it fails, the others may still be served.
+
+    Returns: what is served, as text for the start's log line.
+
+    Raises:
+        ModelError: none can be served; the reason is the default model's.
+    """
+    if settings.device != "cpu" and missing_part() is not None and settings.device == "auto":
+        settings = settings.model_copy(update={"device": "cpu"})  # a worker logs a warning
+    default = default_name(settings, models)
+    reason: ModelError | None = None
+    for name in sorted(models, key=lambda name: name != default):
+        for file in reversed(models[name]):
+            try:
+                served = _try_model(settings, file)
+            except ModelError as error:
+                reason = reason or error
+                continue
+            others = len(models) - 1
+            return f"{served}{f' and {others} more' if others else ''}"
+    raise reason or ModelError("there is no model")
+
+
+def _try_model(settings: ServiceSettings, file: ModelFile) -> str:
+    """Load a model, and return its name, its version and the device.
 
     Raises:
         ModelError: it cannot be served.
     """
     if settings.device == "cpu" or missing_part() is not None:
-        if settings.device == "auto":  # a worker logs a warning
-            settings = settings.model_copy(update={"device": "cpu"})
-        return _try_to_load(settings)
+        return _try_to_load(settings, file)
     # In a child process, because CUDA keeps its memory until the process ends.
     folder = str(Path(__file__).parents[2])
     if folder not in sys.path:  # BentoML removes a Bento's folder after loading it
         sys.path.append(folder)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
-        return executor.submit(_try_to_load, settings).result()
+        return executor.submit(_try_to_load, settings, file).result()
 
 
 def check_tracing() -> None:
@@ -121,8 +150,8 @@ def check_tracing() -> None:
         raise StartError(f"FASHION_TRACING=1: {error}") from error
 
 
-def _try_to_load(settings: ServiceSettings) -> str:
-    model = within_time(partial(load_model, settings))
+def _try_to_load(settings: ServiceSettings, file: ModelFile) -> str:
+    model = within_time(partial(load_model, settings, file))
     return _one_line(f"{model.name} {model.version} on {model.device}")
 
 
@@ -141,6 +170,29 @@ def _serve_metrics(address: Address, port: int, folder: Path) -> None:
         serve_metrics(address.host, port, str(folder))
     except OSError as error:
         raise cannot_listen(f"FASHION_METRICS_PORT={port}", error) from error
+
+
+def _reserve_grpc_port(
+    settings: ServiceSettings, address: Address, tls: dict[str, Any]
+) -> AbstractContextManager[object]:
+    """Return a context in which the port for gRPC is the server's, if it has one.
+
+    Raises:
+        StartError: the port cannot be used.
+    """
+    port = settings.grpc_port
+    if port is None:
+        return nullcontext()
+    if port in (address.port, settings.metrics_port):
+        taken = "the port of the service" if port == address.port else "FASHION_METRICS_PORT too"
+        raise StartError(f"FASHION_GRPC_PORT={port} is {taken}: choose another")
+    listening = Listening.choose(str(Address(address.host, port)), tls)
+    try:
+        held = hold_port(address.host, port)
+    except OSError as error:
+        raise cannot_listen(f"FASHION_GRPC_PORT={port}", error) from error
+    listening.tell_workers()
+    return held
 
 
 def _tls(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -173,6 +225,8 @@ def _say_what_serves(settings: ServiceSettings, model: str, scheme: str, address
         "keys" if settings.api_key else "no key",
         url,
     )
+    if settings.grpc_port is not None:
+        logger.info("Serving gRPC at %s", Address(address.host, settings.grpc_port))
 
 
 @contextmanager

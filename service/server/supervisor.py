@@ -2,7 +2,8 @@
 
 BentoML's own arbiter looks for dead workers every 10 seconds, and replaces none in a container.
 On SIGHUP it replaces serving workers by new ones, whether these are ready or not. If the port is
-in use, it prints a traceback.
+in use, it prints a traceback. A worker sends SIGUSR1 when all workers shall load or unload a model
+(`service.inference.worker_group`).
 """
 
 import logging
@@ -10,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import partial
+from types import FrameType
 from typing import Any
 
 import bentoml._internal.utils.circus as bentoml_circus
@@ -24,11 +26,14 @@ logger = logging.getLogger("bentoml.fashion_lenet")
 CHECK_SECONDS = 1.0
 BUSY_SECONDS = 0.05
 
+# Windows has neither.
+PASSED_ON = {signal.SIGHUP, signal.SIGUSR1} if sys.platform != "win32" else set()
+
 REPLACED = "LENET_REPLACED"  # variable with the number of workers that replaced another
 
 
 class Supervisor(Arbiter):
-    """Replace dead workers, pass SIGHUP on to them, and kill them at the second stop signal."""
+    """Replace dead workers, pass signals on to them, and kill them at the second stop signal."""
 
     def __init__(self, *args: Any, say: Callable[[Address], None], **kwargs: Any) -> None:
         """Take the arguments of BentoML's arbiter, and a callback for when the workers start."""
@@ -40,7 +45,7 @@ class Supervisor(Arbiter):
             watcher.env[REPLACED] = str(-watcher.numprocesses)
             watcher.spawn_process = partial(_try_to_start, watcher.spawn_process)
             watcher.hooks["before_spawn"] = _before_spawn
-            watcher.hooks["after_spawn"] = _unblock_sighup
+            watcher.hooks["after_spawn"] = _unblock_signals
 
     def start(self, cb: Callable[[Any], Any] | None = None) -> None:
         """Run until stopped; `say` replaces the line that BentoML would log."""
@@ -63,6 +68,7 @@ class Supervisor(Arbiter):
             ) from error
         finally:
             circus.setLevel(level)
+        signal.signal(signal.SIGUSR1, self._on_change)
 
     async def manage_watchers(self) -> None:
         """Replace workers that died; called every second.
@@ -96,6 +102,9 @@ class Supervisor(Arbiter):
             return None
         return super().stop()
 
+    def _on_change(self, number: int, frame: FrameType | None) -> None:
+        self.loop.add_callback_from_signal(self._signal_workers, number)
+
     def _address(self) -> Address:
         (listener,) = self.sockets.values()
         return Address(listener.host, listener.port)
@@ -118,16 +127,16 @@ def _try_to_start(start: Callable[..., Any], *args: Any) -> Any:
     return None if started is False else started
 
 
-# A worker inherits the blocked signals: SIGHUP then waits until the worker can handle it. Not
-# blocked, it would end a worker that is still starting.
+# A worker inherits the blocked signals: they then wait until the worker can handle them. Not
+# blocked, they would end a worker that is still starting.
 
 
 def _before_spawn(watcher: Any, **_: Any) -> bool:
     watcher.env[REPLACED] = str(int(watcher.env[REPLACED]) + 1)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
     return True
 
 
-def _unblock_sighup(**_: Any) -> bool:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+def _unblock_signals(**_: Any) -> bool:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
     return True

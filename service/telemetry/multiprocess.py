@@ -24,13 +24,14 @@ logger = logging.getLogger("bentoml.fashion_lenet")
 
 MULTIPROC_DIR_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 BYTES = 256 * 1024  # all routes with all statuses take 70 KB
-CLASS_BYTES = 768 * 1024  # of counters for a model's classes, beside the others
+CLASS_BYTES = 768 * 1024  # of counters for the models' classes, beside the others
+MODEL_BYTES = 1024 * 1024  # of the models' histograms: 50 models with the longest names take 900 KB
 KINDS = {
     "counter": BYTES + CLASS_BYTES,
     "gauge_livemax": BYTES,
-    "gauge_livemostrecent": BYTES,
+    "gauge_livemostrecent": 2 * BYTES,
     "gauge_livesum": BYTES,
-    "histogram": BYTES,
+    "histogram": BYTES + MODEL_BYTES,
 }
 LOCK = "lock"
 

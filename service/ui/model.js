@@ -12,9 +12,18 @@ const MODES = {
   photo: () => "photo: background removed, negated, trimmed, centred",
 };
 
-/** Fetch the model, and show what the page needs of it; returns how many classes to ask for (null: all). */
-export async function showModel() {
-  const model = await describe();
+/**
+ * Fetch a model, and show what the page needs of it.
+ *
+ * @param {string} name empty for the default model
+ * @returns its name, or null for the default model, and how many classes to ask for (null: all)
+ */
+export async function showModel(name) {
+  const model = await describe(name);
+  const [defaultName] = model.models;
+  element("model-choice").replaceChildren(...model.models.map((one) => new Option(one, one)));
+  element("model-choice").value = model.name;
+  element("with-models").hidden = model.models.length === 1;
   const { channels, height, width } = model.image;
   const size = `${height} × ${width}`;
   document.title = `${model.name}: try it`;
@@ -28,7 +37,10 @@ export async function showModel() {
   element("mode-note").textContent = `auto takes a grey picture of ${size} as raw, and any other as photo.`;
   element("seen").alt = `The ${height} by ${width} pixels that the model saw`;
   element("seen-size").textContent = `What the model saw: ${size}`;
-  return { topK: model.labels.length > SHOWN_CLASSES ? SHOWN_CLASSES : null };
+  return {
+    name: model.name === defaultName ? null : model.name,
+    topK: model.labels.length > SHOWN_CLASSES ? SHOWN_CLASSES : null,
+  };
 }
 
 function purpose(labels, size) {

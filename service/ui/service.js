@@ -8,15 +8,17 @@ export class ServiceError extends Error {}
 /** The service asks for a key, or does not know the one that it got. */
 export class KeyNeeded extends ServiceError {}
 
-/** Fetch what the page says of the model. */
-export async function describe() {
-  return (await send("./ui/model", {})).json();
+/** Fetch what the page says of a model; an empty name stands for the default model. */
+export async function describe(name) {
+  const query = name ? `?${new URLSearchParams({ model: name })}` : "";
+  return (await send(`./ui/model${query}`, {})).json();
 }
 
 /**
  * Classify a picture and fetch all that there is to say about it.
  *
  * @param {File} file the picture
+ * @param {string | null} model the model's name; null for the default model
  * @param {string} mode auto, raw or photo
  * @param {number | null} topK how many classes to ask for; null for all
  * @param {AbortSignal} signal ends it
@@ -24,8 +26,9 @@ export async function describe() {
  * @throws {KeyNeeded} the user has to give another key, or one at all
  * @throws {ServiceError} with the service's own words, where it had any
  */
-export async function ask(file, mode, topK, signal) {
+export async function ask(file, model, mode, topK, signal) {
   const options = new URLSearchParams();
+  if (model !== null) options.set("model", model);
   if (mode !== "auto") options.set("mode", mode);
   if (topK !== null) options.set("top_k", topK);
   const query = options.size ? `?${options}` : "";

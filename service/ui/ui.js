@@ -29,8 +29,8 @@ async function classify(latest) {
 async function answer(latest, signal) {
   try {
     const { file, onDisk } = await latest;
-    const { topK } = await modelShown();
-    const found = await ask(file, element("mode").value, topK, signal);
+    const { name, topK } = await modelShown();
+    const found = await ask(file, name, element("mode").value, topK, signal);
     return () => showAnswer(file, onDisk, found);
   } catch (error) {
     return () => showFailure(error);
@@ -45,7 +45,7 @@ function showFailure(error) {
 }
 
 async function modelShown() {
-  shown ??= await showModel();
+  shown ??= await showModel(element("model-choice").value);
   return shown;
 }
 
@@ -85,13 +85,19 @@ document.addEventListener("drop", (event) => {
   root.classList.remove("dragging");
   const [file] = event.dataTransfer.files;
   if (file) classify({ file, onDisk: true });
-  else showError("What was dropped is no file: drop a picture, or choose one.");
+  else showError("What was dropped is not a file: drop a picture, or choose one.");
 });
 
 element("samples").addEventListener("sample", ({ detail }) => classify({ file: detail, onDisk: false }));
 
 const clear = drawOn(element("canvas"), element("pen"), classify);
 element("clear").addEventListener("click", clear);
+
+element("model-choice").addEventListener("change", () => {
+  shown = null;
+  if (picture) classify(picture);
+  else start();
+});
 
 element("mode").addEventListener("change", () => {
   if (picture) classify(picture);

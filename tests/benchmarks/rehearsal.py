@@ -1,4 +1,4 @@
-"""A benchmark run for a moment, so that it cannot rot: its figures mean nothing."""
+"""Run a benchmark briefly, to test that it works: its figures mean nothing."""
 
 import os
 import subprocess

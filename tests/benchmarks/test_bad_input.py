@@ -1,4 +1,4 @@
-"""`benchmarks.http.bad_input` sends what it says, here a little of it to our own service."""
+"""`benchmarks.http.bad_input` on the service alone, with few requests."""
 
 from collections import deque
 from pathlib import Path

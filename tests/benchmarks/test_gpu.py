@@ -1,4 +1,4 @@
-"""`make bench-gpu` goes all its way, here with the CPU in the place of the GPU."""
+"""`make bench-gpu` from start to end, with the CPU in place of the GPU."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def test_without_a_gpu_there_is_one_line_that_says_why() -> None:
 
 
 def test_the_tests_for_a_gpu_pass_on_the_cpu_in_its_place() -> None:
-    """Some of them, so that they cannot rot; `GPU_REHEARSAL=1 make test-gpu` runs all."""
+    """A few GPU tests on the CPU; `GPU_REHEARSAL=1 make test-gpu` runs all."""
     tests = "tests/gpu/test_serving_on_cuda.py"
     chosen = "every_batch_size or every_node or beside_another"
     done = subprocess.run(
@@ -58,6 +58,12 @@ def test_every_figure_is_there(tmp_path: Path) -> None:
     for row in found["in_process"].values():
         assert row.keys() == {"1", "3"}
         assert all(0 < pace["p50_us"] <= pace["p99_us"] for pace in row.values())
-    loads = [load for row in found["over_http"].values() for load in row.values()]
-    assert len(loads) == (4 if shutil.which("wrk") else 0)
-    assert all(load["failures"] == 0 and load["requests"] > 0 for load in loads)
+    over = found["over_the_network"]
+    assert over.keys() == ({"HTTP", "gRPC"} if shutil.which("wrk") else {"gRPC"})
+    for rows in over.values():
+        assert {size: row.keys() for size, row in rows.items()} == {
+            "1": {"1", "2"},
+            "3": {"1", "2"},
+        }
+        loads = [load for row in rows.values() for load in row.values()]
+        assert all(load["failures"] == 0 and load["requests"] > 0 for load in loads)

@@ -1,4 +1,4 @@
-"""`benchmarks.http.growth` goes all its way, in seconds."""
+"""`benchmarks.http.growth` from start to end, in seconds."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""`make soak` goes all its way, in seconds, and its judgement can fail."""
+"""`make soak` from start to end, in seconds, and that its checks can fail."""
 
 import json
 from pathlib import Path

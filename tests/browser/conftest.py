@@ -1,4 +1,4 @@
-"""Debian's Chromium, and a page that may neither complain nor call elsewhere."""
+"""Debian's Chromium, and a page that may log no errors and call no other server."""
 
 import shutil
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def complaints() -> Iterator[list[str]]:
-    """What the browser complains of: a test that provokes something takes it out."""
+    """Errors in the browser's console: a test that expects one removes it from the list."""
     found: list[str] = []
     yield found
     assert not found
@@ -61,7 +61,7 @@ def page(context: BrowserContext, server: Server, complaints: list[str]) -> Page
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    """A garment on a light page, in a file whose name a shell must not see unquoted."""
+    """A garment on a light background, in a file whose name needs quotes in a shell."""
     with Image.open(SAMPLES / "coat.png") as coat:
         garment = ImageOps.invert(coat.resize((280, 280)))
     page = Image.new("RGB", (400, 340), "white")

@@ -32,7 +32,7 @@ class Shown(NamedTuple):
 
 
 def await_answer(page: Page) -> None:
-    """Wait until the page has an answer to what was last given, or an error."""
+    """Wait until the page shows the answer to the latest picture, or an error."""
     page.locator('#result[aria-busy="false"]').wait_for(state="attached")
 
 

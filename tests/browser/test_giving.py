@@ -1,4 +1,4 @@
-"""Every way to give the page a picture, with the answer held against the service's own."""
+"""Every way to give the page a picture, with the answer compared with the service's own."""
 
 import base64
 import re

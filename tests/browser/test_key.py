@@ -1,4 +1,4 @@
-"""The page of a service that has a key: it asks for it, and keeps it where nobody sees it."""
+"""The page of a service with a key: it asks for the key, and stores it where it is not shown."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def locked(context: BrowserContext, closed: Server) -> Page:
-    """The page at /ui of a service that wants a key."""
+    """The page at /ui of a service with a key."""
     page = context.new_page()
     page.goto(f"{closed.url}/ui")
     return page

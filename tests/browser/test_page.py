@@ -1,4 +1,4 @@
-"""The page itself: its policy, its names, the keyboard, narrow screens, the dark, contrast."""
+"""The page itself: its policy, names, keyboard, narrow screens, dark scheme, contrast."""
 
 import re
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Behind a proxy that strips a prefix, both pages ask with it."""
+"""Behind a proxy that strips a prefix, both pages use it in their requests."""
 
 import threading
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def prefixed(server: Server) -> Iterator[str]:
         do_POST = do_GET  # noqa: N815
 
         def log_message(self, *arguments: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
         thread = threading.Thread(target=proxy.serve_forever)
@@ -53,7 +53,7 @@ def prefixed(server: Server) -> Iterator[str]:
 
 @pytest.fixture
 def beyond(context: BrowserContext, prefixed: str) -> Iterator[Page]:
-    """A page that asks for nothing beside the prefix, and is refused nothing."""
+    """A page all of whose requests have the prefix and succeed."""
     page = context.new_page()
     asked: list[str] = []
     missing: list[str] = []

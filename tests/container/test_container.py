@@ -1,4 +1,4 @@
-"""The images of `make container`: what is in them, and how they run as anyone would run them."""
+"""The images of `make container`: their content, and how they run with the documented commands."""
 
 import json
 import os
@@ -136,7 +136,7 @@ def test_the_documented_command_runs_it(image: Image) -> None:
 
 
 def test_a_model_in_a_mounted_folder_is_changed(image: Image, tmp_path: Path) -> None:
-    """As Compose mounts it: a file would stay the one that was there at the start."""
+    """The folder is mounted, as by Compose: a mounted file would stay the one of the start."""
     tmp_path.chmod(0o755)
     model = write_model(tmp_path / "model.onnx", version="2.0.0")
     mounted = f"--volume={tmp_path}:/models:ro"

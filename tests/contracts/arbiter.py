@@ -1,4 +1,4 @@
-"""An arbiter with one process, which is killed once; prints what it tells of itself as JSON.
+"""An arbiter with one process, which is killed once; prints the arbiter's state as JSON.
 
 Called as `python arbiter.py FILE`; the process writes into FILE each time that it is started.
 """

@@ -30,7 +30,7 @@ print(ensure_prometheus_dir())
 
 
 def run(program: str, folder: Path) -> str:
-    """What a program prints in a process of its own, with a BentoML home of its own."""
+    """Return what a program prints in a process and a BentoML home of its own."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
         cwd=ROOT,

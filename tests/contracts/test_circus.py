@@ -16,7 +16,7 @@ PROGRAM = Path(__file__).with_name("arbiter.py")
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What an arbiter tells of a process that is killed once, and that it starts again."""
+    """The state of an arbiter whose process is killed once, and that it starts it again."""
     out: Path = tmp_path_factory.mktemp("circus") / "rounds"
     done = subprocess.run(
         [sys.executable, PROGRAM, out],

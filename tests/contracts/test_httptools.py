@@ -1,4 +1,4 @@
-"""httptools: in what order it calls, and what it raises when a callback does.
+"""httptools: the order of its callbacks, and what it raises if a callback raises.
 
 Stood on by `service.server.http_protocol`.
 """
@@ -12,7 +12,7 @@ CALLS = ("on_message_begin", "on_url", "on_header", "on_headers_complete", "on_b
 
 
 class Noting:
-    """Notes what it is called with."""
+    """Records what it is called with."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []

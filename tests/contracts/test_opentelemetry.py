@@ -1,6 +1,6 @@
 """OpenTelemetry: the logger that all its warnings go through.
 
-Stood on by `service.middleware.tracing`.
+Stood on by `service.telemetry.spans`.
 """
 
 import logging

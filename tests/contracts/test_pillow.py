@@ -33,7 +33,7 @@ def test_who_reads_an_uncompressed_tiff_is_chosen(
 
 
 class Counted(io.BytesIO):
-    """Notes how much is asked for at a time."""
+    """Records how many bytes are requested at a time."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)

@@ -75,7 +75,7 @@ def test_the_lifespan_of_one_application_runs_within_anothers() -> None:
 
 
 class Short(Response):
-    """Made as `service.http.responses.Answer` is, without Starlette's own way."""
+    """Made like `service.http.responses.Answer`, without Starlette's constructor."""
 
     def __init__(self) -> None:
         self.body, self.media_type = b"{}", "application/json"

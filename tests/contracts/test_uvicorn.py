@@ -39,7 +39,7 @@ CALLBACKS = {
 
 
 class Server:
-    """A real one in a thread, whose requests wait until they may go."""
+    """A real one in a thread, whose requests wait until the test lets them continue."""
 
     def __init__(self, protocol: type[HttpToolsProtocol]) -> None:
         config = uvicorn.Config(
@@ -126,7 +126,7 @@ def test_a_large_body_pauses_the_reading() -> None:
 
 
 def test_the_head_and_the_body_of_an_answer_are_written_apart() -> None:
-    """Which is why we join them; once they are one, ours can go."""
+    """This is why we join them; if they are joined by uvicorn, our code can be deleted."""
     writes: list[bytes] = []
 
     class Noting(HttpToolsProtocol):
@@ -170,7 +170,7 @@ def test_what_the_parser_did_not_take_is_the_exception_of_its_answer(broken: byt
 
 
 def test_a_server_takes_sigterm_by_a_method_of_its_own() -> None:
-    """Only in the main thread does it take signals."""
+    """It handles signals only in the main thread."""
     seen: list[object] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

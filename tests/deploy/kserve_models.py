@@ -1,4 +1,4 @@
-"""Reads InferenceServices by KServe's own models, which have an environment of their own.
+"""Read InferenceServices with KServe's own models, in their own environment.
 
 Called as `python kserve_models.py < MANIFESTS`; prints what they do not know in each, or is of
 another type, as a JSON list of lists.

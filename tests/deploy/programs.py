@@ -1,4 +1,4 @@
-"""Programs that the files of deploy/ are for, where they are to be had."""
+"""The programs that read the files of deploy/, if they are installed."""
 
 import os
 import shutil

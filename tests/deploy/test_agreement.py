@@ -1,4 +1,4 @@
-"""What deploy/, the documentation and the code say of the same thing, held together."""
+"""deploy/, the documentation and the code agree with each other."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from service.settings import ServiceSettings
-from tests.deploy.manifests import KUBERNETES, OVERLAYS, Manifest, built, pod
+from tests.deploy.manifests import KUBERNETES, MODELS, OVERLAYS, Manifest, built, pod
 from tests.deploy.programs import DEPLOY
 from tests.deploy.test_kubernetes import validate, variables
 from tests.serving import ROOT
@@ -73,11 +73,20 @@ def test_the_table_of_settings_has_each_and_its_default() -> None:
 
 def test_the_service_has_one_port() -> None:
     port = image()["PORT"]
-    assert re.findall(r"^EXPOSE (.*)$", DOCKERFILE, re.MULTILINE) == [port]
-    assert COMPOSE["fashion"]["ports"] == [f"${{PORT:-{port}}}:{port}"]
+    assert re.findall(r"^EXPOSE (\d+) 8001$", DOCKERFILE, re.MULTILINE) == [port]
+    assert COMPOSE["fashion"]["ports"][0] == f"${{PORT:-{port}}}:{port}"
     assert {str(container["ports"][0]["containerPort"]) for container in containers()} == {port}
     assert f"{port}:{port}" in documented_run()
     assert f"on port {port}" in OPERATIONS
+
+
+def test_grpc_has_one_port() -> None:
+    port = compose()["FASHION_GRPC_PORT"]
+    assert COMPOSE["fashion"]["ports"][1] == f"${{GRPC_PORT:-{port}}}:{port}"
+    assert f"FASHION_GRPC_PORT={port} bentoml serve" in OPERATIONS
+    deployment = pod(built(KUBERNETES / "deployment" / "cpu"))["containers"][0]
+    assert variables(deployment)["FASHION_GRPC_PORT"] == port
+    assert {"name": "grpc", "containerPort": int(port)} in deployment["ports"]
 
 
 def test_metrics_have_one_port() -> None:
@@ -92,7 +101,7 @@ def test_metrics_have_one_port() -> None:
 
 
 def test_dashboard_rules_and_autoscaler_ask_for_metrics_that_there_are() -> None:
-    """By name; `test_prometheus` has them all answered."""
+    """By name; `test_prometheus` runs all of them."""
     table = dict(re.findall(r"^\| `(fashion_\w+)` \| (\w+) \|", OPERATIONS, re.MULTILINE))
     parts = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("",), "gauge": ("",)}
     known = {name + part for name, kind in table.items() for part in parts[kind]}
@@ -186,7 +195,7 @@ def test_pods_are_as_many_and_exchanged_as_the_documentation_says() -> None:
 def test_the_commands_for_a_cluster_are_of_what_is_built_and_checked_here() -> None:
     built_ones = re.findall(r"kubectl apply -k deploy/kubernetes/(\S+?)[`\s]", OPERATIONS)
     assert built_ones
-    assert set(built_ones) <= set(OVERLAYS)
+    assert set(built_ones) <= {*OVERLAYS, *MODELS}
     assert re.findall(r"kubectl apply -f (\S+?)[`\s]", OPERATIONS) == [
         "deploy/kubernetes/monitoring"
     ]

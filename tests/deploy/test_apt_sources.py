@@ -1,4 +1,4 @@
-"""Where deploy/container/base.sh has Debian from: what this machine's apt is told."""
+"""The mirrors of deploy/container/base.sh: those of this machine's apt."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""compose.yaml, as it stands; tests/container has a program read it."""
+"""compose.yaml as a file; tests/container reads it with a program."""
 
 import re
 from typing import Any
@@ -61,7 +61,7 @@ def test_each_setting_can_be_made_and_none_that_there_is_not() -> None:
     known = {f"FASHION_{name.upper()}" for name in ServiceSettings.model_fields}
     assert set(passed) == known
     assert {name for name, value in passed.items() if value is not None} == {
-        *("FASHION_MODELS", "FASHION_METRICS_PORT", "FASHION_ACCESS_LOG")
+        *("FASHION_MODELS", "FASHION_GRPC_PORT", "FASHION_METRICS_PORT", "FASHION_ACCESS_LOG")
     }
     assert passed["FASHION_ACCESS_LOG"] == "${FASHION_ACCESS_LOG:-json}"
 
@@ -80,5 +80,5 @@ def test_no_log_fills_the_disk(name: str) -> None:
 
 def test_only_the_service_is_open_to_others() -> None:
     ports = {name: service["ports"] for name, service in SERVICES.items()}
-    assert ports.pop("fashion") == ["${PORT:-3000}:3000"]
+    assert ports.pop("fashion") == ["${PORT:-3000}:3000", "${GRPC_PORT:-8001}:8001"]
     assert all(port.startswith("127.0.0.1:") for opened in ports.values() for port in opened)

@@ -1,4 +1,4 @@
-"""The dashboard: what it shows, and how it is laid out; test_prometheus runs its queries."""
+"""The dashboard: its panels and their layout; test_prometheus runs its queries."""
 
 import re
 

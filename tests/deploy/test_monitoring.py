@@ -1,4 +1,4 @@
-"""What the Prometheus Operator is given: its own fields alone, the rules, and a port to scrape."""
+"""The Prometheus Operator's objects: known fields only, the rules, and a port to scrape."""
 
 from typing import Any
 

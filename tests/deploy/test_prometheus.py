@@ -47,7 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def prometheus(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A client of Prometheus's API, which has seen the service do all that it counts."""
+    """A client of the API of a Prometheus that has scraped every metric of the service."""
     folder = tmp_path_factory.mktemp("prometheus")
     with scraping(folder, server) as client:
         wait_for(lambda: query(client, "up == 1"))
@@ -101,7 +101,7 @@ def configuration(folder: Path, server: Server) -> Path:
 
 
 def ask(server: Server) -> None:
-    """Have a little of everything: good pictures, bad ones, a batch, an inference."""
+    """Send a few of all requests: valid and invalid pictures, a batch, an inference."""
     with httpx.Client(base_url=server.url, timeout=60) as client:
         for _ in range(ROUNDS):
             assert client.post("/classify", content=PICTURE, headers=PNG).status_code == 200

@@ -76,7 +76,7 @@ def test_it_lists_what_runs_alone() -> None:
 
 @pytest.mark.parametrize("path", CONTRACTS, ids=lambda path: path.stem)
 def test_a_contract_names_its_library_and_who_stands_on_it(path: Path) -> None:
-    """So that a maintainer whose upgrade broke it knows what has to follow."""
+    """So a maintainer whose upgrade breaks it knows which modules to change."""
     library = path.stem.removeprefix("test_")
     text = ast.get_docstring(ast.parse(path.read_text())) or ""
     assert text.lower().startswith((f"{library}:", f"{library} of the standard library:"))

@@ -1,4 +1,4 @@
-"""docs/gpu.md: its commands, as far as a machine without a GPU goes, and the names that it has."""
+"""docs/gpu.md: its commands, as far as they work without a GPU, and its names and figures."""
 
 import shlex
 import subprocess

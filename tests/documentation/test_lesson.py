@@ -1,4 +1,4 @@
-"""docs/lesson.md: its code runs in one go, as its reader pastes it, and prints what it says."""
+"""docs/lesson.md: its code, run in one process, prints what the page says."""
 
 import re
 from pathlib import Path

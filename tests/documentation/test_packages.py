@@ -1,4 +1,4 @@
-"""The packages: how many modules each has, and that imports go one way, within functions too."""
+"""The packages: the number of modules, and imports without cycles, also within functions."""
 
 import ast
 from collections.abc import Iterator, Mapping, Set
@@ -90,7 +90,7 @@ def test_imports_have_no_cycle(room: str) -> None:
 
 
 def test_a_cycle_is_found_within_functions_and_for_types_alone() -> None:
-    """That the other tests can fail."""
+    """The checks above find what they are for."""
     text = "def f():\n    from training import run\nif TYPE_CHECKING:\n    import export.proof.file"
     assert set(imported(text)) == {"training.run", "export.proof.file"}
     assert set(imported("from training.data.idx import read_idx")) == {"training.data.idx"}

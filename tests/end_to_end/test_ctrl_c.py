@@ -1,4 +1,4 @@
-"""Ctrl-C ends a program that is still loading, without a word."""
+"""Ctrl-C ends a program that is still loading, without output."""
 
 import signal
 import subprocess

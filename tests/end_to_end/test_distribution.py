@@ -1,4 +1,4 @@
-"""Wheel and sdist: what `make dist` builds, installed where the repository is not."""
+"""Wheel and sdist: what `make dist` builds, installed outside the repository."""
 
 import re
 import shutil
@@ -116,7 +116,7 @@ def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Iterator[Path]:
-    """Somewhere else, where nothing of the repository is in the way."""
+    """A folder outside the repository."""
     folder = tmp_path / "empty"
     folder.mkdir()
     yield folder

@@ -1,4 +1,4 @@
-"""What goes wrong around a server while it is asked: a worker, a run, the device, the disk."""
+"""Faults while a server is under load: of a worker, a run, the device, the disk."""
 
 import os
 import re

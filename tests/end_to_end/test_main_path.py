@@ -1,4 +1,4 @@
-"""The whole way as a user goes it: train, fold, prove, serve, classify."""
+"""All steps of a user: train, fold, prove, serve, classify."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`make train` and `make export` can be called again: neither is refused for what the last left."""
+"""`make train` and `make export` can be repeated: files of an earlier run are no error."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ from tests.serving import ROOT
 
 
 def commands(folder: Path, target: str) -> str:
-    """What make would run, less what makes the environment."""
+    """The commands that make would run, without those for the environment."""
     done = subprocess.run(
         ["make", "--dry-run", target],  # noqa: S607
         cwd=folder,

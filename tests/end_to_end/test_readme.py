@@ -1,4 +1,4 @@
-"""The README, followed to the letter from a bare clone."""
+"""The README's commands, run in a fresh clone."""
 
 import re
 import subprocess
@@ -89,7 +89,7 @@ def test_the_clone_needed_neither_torch_nor_data(server: Server, clone: Path) ->
 
 
 def test_the_clone_is_left_as_it_was(server: Server, clone: Path) -> None:
-    """What is made on the way is ignored by git."""
+    """The files that the commands create are ignored by git."""
     done = subprocess.run(
         ["git", "status", "--porcelain"],  # noqa: S607
         cwd=clone,

@@ -37,7 +37,7 @@ def original(images: Tensor) -> nn.Sequential:
 
 @pytest.fixture
 def network(original: nn.Sequential) -> nn.Sequential:
-    """Each test's own, so that none can spoil another's."""
+    """A copy for each test."""
     return copy.deepcopy(original)
 
 
@@ -48,7 +48,7 @@ def folded_bytes(original: nn.Sequential) -> bytes:
 
 @pytest.fixture
 def folded_model(folded_bytes: bytes) -> onnx.ModelProto:
-    """The network, folded and emitted rightly."""
+    """The network, folded and emitted correctly."""
     return onnx.load_model_from_string(folded_bytes)
 
 
@@ -66,7 +66,7 @@ def small_test_set(tmp_path_factory: pytest.TempPathFactory, real: Split) -> Pat
 
 @pytest.fixture
 def levels(monkeypatch: pytest.MonkeyPatch) -> list[ort.GraphOptimizationLevel]:
-    """How far ONNX Runtime was told to optimise, for each session opened in the test."""
+    """The optimisation level of each session that was opened in the test."""
     real, noted = ort.InferenceSession, []
 
     def session(model: bytes, options: ort.SessionOptions, **rest: object) -> ort.InferenceSession:

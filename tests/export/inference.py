@@ -1,4 +1,4 @@
-"""A model run by ONNX Runtime, rewritten by its optimiser or as it stands."""
+"""A model in ONNX Runtime, with its optimiser or without."""
 
 import numpy as np
 import onnx

@@ -1,4 +1,4 @@
-"""Models that were right until something was done to them, or to the network they come from."""
+"""Correct models that were changed, or made from a changed network."""
 
 import copy
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
+from export.folding import tracing
 from export.folding.fold import fold
 from export.folding.normalization import Normalization
 from export.onnx_file.emission import emit
@@ -18,8 +19,16 @@ from export.onnx_file.lenet import emit_lenet, lenet_style
 Mutant = Callable[[nn.Sequential, pytest.MonkeyPatch], onnx.ModelProto]
 
 
+_EMITTED: dict[tuple[object, ...], bytes] = {}
+
+
 def emitted(network: nn.Sequential, std: float = 1.0) -> onnx.ModelProto:
-    return emit_lenet(network, Normalization(std=(std,))).model
+    """Return a network's model; one that is the same network again is not folded again."""
+    numbers = b"".join(value.numpy().tobytes() for value in network.state_dict().values())
+    key = (repr(network), numbers, std, tracing.EPS)
+    if key not in _EMITTED:
+        _EMITTED[key] = emit_lenet(network, Normalization(std=(std,))).model.SerializeToString()
+    return onnx.load_model_from_string(_EMITTED[key])
 
 
 def fold_unchecked(monkeypatch: pytest.MonkeyPatch, eps: float) -> None:
@@ -31,7 +40,7 @@ def fold_unchecked(monkeypatch: pytest.MonkeyPatch, eps: float) -> None:
 def replace(
     model: onnx.ModelProto, name: str, change: Callable[[np.ndarray], None]
 ) -> onnx.ModelProto:
-    """Change one tensor of a model that was right."""
+    """Change one tensor of a correct model."""
     for tensor in model.graph.initializer:
         if tensor.name == name:
             values = numpy_helper.to_array(tensor).copy()

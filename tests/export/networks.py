@@ -52,7 +52,7 @@ def random_network(images: Tensor, seed: int, num_classes: int = 10) -> nn.Seque
 
 
 def _spread(parameter: Tensor) -> float:
-    """Glorot-like, so that no layer's sums explode; biases are of order one half."""
+    """Glorot-like, so that no layer's sums grow; biases are of order one half."""
     return (3 / parameter[0].numel()) ** 0.5 if parameter.dim() > 1 else 0.5
 
 
@@ -109,7 +109,7 @@ def layers_of(folded: fx.GraphModule, network: nn.Sequential) -> nn.Sequential:
 
 
 def state(model: nn.Module) -> dict[str, Tensor]:
-    """Copies of all tensors, to hold a network against what it was."""
+    """Copies of all tensors, to compare a network with its former state."""
     return {key: value.clone() for key, value in model.state_dict().items()}
 
 

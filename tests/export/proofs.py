@@ -1,4 +1,4 @@
-"""Proofs made up, to be judged, written, and drawn."""
+"""Artificial proofs, to be judged, written, and drawn."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ ATTACKED = AdversarialResult(
 
 
 def figures(**changes: object) -> Equivalence:
-    """What a good comparison finds."""
+    """The result of a comparison that passes."""
     found = Equivalence(
         images=100,
         eval_mode=dataclasses.replace(GOOD, max_error=9e-6),
@@ -35,7 +35,7 @@ def figures(**changes: object) -> Equivalence:
 
 
 def proof(**changes: object) -> Proof:
-    """What a good proof is."""
+    """A proof that passes."""
     errors = Errors(Summary(8e-6, 1e-6, 5e-6), Summary(1e4, 20.0, 300.0))
     comparison = Comparison(errors, errors, 100)
     folded = {"folded, default": comparison, "folded, disabled": comparison}

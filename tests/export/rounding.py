@@ -1,4 +1,4 @@
-"""How far float32 may be off, from where it rounds and what each logit makes of it.
+"""A bound of float32's error in each logit, from all roundings and their propagation.
 
 Higham & Mary, "A New Approach to Probabilistic Rounding Error Analysis", 2019,
 https://doi.org/10.1137/18M1226312: with unit roundoff u, and roundings that are
@@ -52,7 +52,7 @@ def error_bound(folded: nn.Sequential, X: Tensor) -> Tensor:
 
 
 def _own_error(layer: nn.Module, X: Tensor, Y: Tensor) -> Tensor:
-    """Bound what this layer's roundings alone do to its output, by element."""
+    """Bound the effect of this layer's own roundings on its output, by element."""
     u = UNIT[torch.float32]
     if isinstance(layer, nn.Conv2d | nn.Linear):
         magnitudes = copy.deepcopy(layer).requires_grad_(False)

@@ -15,7 +15,7 @@ NORMS = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNor
 
 
 class InALoop(nn.Module):
-    """The same layers as a plain module, which only tracing can see into."""
+    """The same layers as a plain module, which must be traced."""
 
     def __init__(self, layers: nn.Sequential) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Stage:
         return InALoop(self.layers).eval() if self.wrapping == "plain" else self.layers
 
     def magnitude(self) -> Tensor:
-        """Each output's sum with every sign as it adds up most: what roundings are relative to.
+        """Each output's sum of magnitudes, to which rounding errors are relative.
 
         In float64 two ways of computing the same sum of n terms differ by at most
         2 n units of rounding of it (Higham, Accuracy and Stability, 2002, section 4.2),
@@ -56,7 +56,7 @@ class Stage:
 
 
 def magnitude(layer: nn.Module, M: Tensor) -> Tensor:
-    """What a layer's outputs add up to in magnitude, for inputs of magnitudes M."""
+    """The magnitudes that a layer's outputs sum, for inputs of magnitudes M."""
     if is_norm(layer):
         gamma, beta, mean, var, eps = statistics(layer)
         shape = (1, -1) + (1,) * (M.dim() - 2)

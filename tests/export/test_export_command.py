@@ -202,8 +202,8 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         "--no-input-statistics",
     ):
         assert option in text
-    for program in ("verify MODEL CHECKPOINT", "inspect MODEL"):
-        assert f"`python -m export {program}`" in text
+    for program in ("verify MODEL CHECKPOINT", "seal MODEL WEIGHTS", "inspect MODEL"):
+        assert f"`python -m export {program}`" in " ".join(text.split())
 
 
 def test_the_environment_changes_nothing(

@@ -1,4 +1,4 @@
-"""What `python -m export inspect` says of a model: ours, anyone's, and none."""
+"""What `python -m export inspect` prints for our models, others' models, and other files."""
 
 import copy
 import hashlib

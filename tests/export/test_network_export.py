@@ -1,4 +1,4 @@
-"""A network of one's own, from the command line and from Python: exported, proved, and refused."""
+"""A user's network, from the command line and from Python: exported and proved, or rejected."""
 
 import json
 from pathlib import Path

@@ -34,7 +34,7 @@ CHECKPOINT = FOLDER / "checkpoint.safetensors"
 
 
 def load_by_name(path: Path) -> nn.Sequential:
-    """Put each tensor where its name says, the moving statistics too."""
+    """Load each tensor by its name, the moving statistics too."""
     network = notebook_network()
     left = {name for name, _ in network.named_parameters()}
     with safe_open(path, framework="pt") as file:
@@ -100,7 +100,7 @@ def test_every_probability_is_the_notebooks(
 def test_the_oracle_can_tell_a_wrong_network(
     found: tuple[NDArray[np.float32], NDArray[np.float32]], real: Split
 ) -> None:
-    """With gradients on the notebook's code trains, and statistics forgotten are others."""
+    """With gradients the notebook's code trains; without its statistics the logits differ."""
     wrong = load_by_name(CHECKPOINT)
     X = real.images[:1000].float() / 255  # (N, 1, 28, 28)
     training = wrong(X).detach().softmax(1).numpy()

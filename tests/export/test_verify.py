@@ -1,4 +1,4 @@
-"""`python -m export verify`: a right model passes; a wrong one fails, and one is told why."""
+"""`python -m export verify`: a correct model passes; a wrong one fails, with the reason."""
 
 import json
 import math
@@ -39,7 +39,7 @@ def exported(
 
 
 class Verification:
-    """A model and a checkpoint that can be changed, and what verify says of them."""
+    """A model and a checkpoint that a test can change and verify."""
 
     def __init__(self, folder: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.model, self.checkpoint = folder / "model.onnx", folder / "checkpoint.safetensors"
@@ -183,7 +183,7 @@ def test_other_labels_are_caught(verification: Verification) -> None:
 
 
 def test_a_batch_norm_left_in_is_caught(verification: Verification) -> None:
-    """One that changes nothing, so that only reading the graph can tell."""
+    """A batch norm that changes nothing, which only the graph's nodes show."""
 
     def change(proto: onnx.ModelProto) -> None:
         ones = helper.make_tensor("ones", onnx.TensorProto.FLOAT, [6], [1.0] * 6)

@@ -1,4 +1,4 @@
-"""`python -m export verify --network`: its verdict, its files, and one line for what is wrong."""
+"""`python -m export verify --network`: its verdict, its files, and one line for each error."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""These tests need an NVIDIA GPU: `make test-gpu` runs them, `make test` says why it does not.
+"""These tests need an NVIDIA GPU: `make test-gpu` runs them.
 
 `GPU_REHEARSAL=1` runs them on the CPU in the place of the GPU, to try the tests themselves.
 """

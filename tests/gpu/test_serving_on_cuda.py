@@ -50,7 +50,7 @@ for run in (lambda: model.classify(images), model.check):
 
 
 def on_gpu(path: Path = RELEASED_MODEL) -> OnnxModel:
-    """Load a model as the service does; rehearsed, with sessions on the CPU for the GPU's."""
+    """Load a model as the service does; in a rehearsal, with sessions on the CPU."""
     model = load_model(ServiceSettings(device=DEVICE, model=path))
     if REHEARSAL:
         model.use_gpu(GpuNetwork.open(path.read_bytes(), 1024, cpu_session))

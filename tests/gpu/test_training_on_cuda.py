@@ -22,7 +22,7 @@ IMAGES = 2048
 
 @pytest.fixture(scope="module")
 def split() -> Split:
-    """Some of the test images, which are at hand; nothing is judged on them."""
+    """Some of the test images, used only as data."""
     loaded = load_split("test", TEST_SET)
     images, labels = loaded.images[:IMAGES].to(DEVICE), loaded.labels[:IMAGES].to(DEVICE)
     return Split(images, labels, loaded.digests)

@@ -1,4 +1,4 @@
-"""One hostile request, and what the answer to it must be."""
+"""A hostile request, and the answer that it must get."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ NO_PICTURE = f"is not a {SERVED} file"
 
 @dataclass(frozen=True)
 class Case:
-    """A request, the status of its answer, and a piece of the error's text that names the fault.
+    """A request, the expected status, and a part of the expected error text.
 
     A status of 200 says that nothing is wrong: what looks hostile is taken as it is meant.
     """

@@ -35,7 +35,7 @@ class Answer:
 
 
 def exchange(port: int, pieces: Iterable[bytes], method: str = "POST") -> Answer:
-    """Send a request over a connection of its own, for as long as it is taken; read the answer.
+    """Send a request over its own connection until the server stops reading; read the answer.
 
     Raises:
         http.client.HTTPException, OSError: the connection broke before an answer was whole.

@@ -1,4 +1,4 @@
-"""GIF, BMP, WebP and AVIF files that are broken, lie, or swell."""
+"""GIF, BMP, WebP and AVIF files that are broken, have wrong sizes, or expand a lot."""
 
 # A case is a line of a table.
 # ruff: noqa: E501
@@ -86,7 +86,7 @@ GIFS = [
 def bmp_file(
     data: bytes = bytes(28 * 28), *, width: int = 28, height: int = 28, bits: int = 8, compression: int = 0, colours: int = 256, header: int = 40, offset: int | None = None
 ) -> bytes:
-    """A BMP with a palette of black, and a header that may say anything."""
+    """A BMP with a black palette, and any values in its header."""
     palette = bytes(4 * min(colours, 256))
     start = 14 + 40 + len(palette) if offset is None else offset
     head = struct.pack("<IHHI", 54 + len(palette) + len(data), 0, 0, start)

@@ -1,4 +1,4 @@
-"""JPEG files that are broken, lie, or keep a decoder busy (ITU-T T.81)."""
+"""JPEG files that are broken, have wrong sizes, or take a decoder long (ITU-T T.81)."""
 
 # A case is a line of a table.
 # ruff: noqa: E501
@@ -36,7 +36,7 @@ def with_segments(*segments: bytes) -> bytes:
 
 
 def frame(*, depth: int = 8, height: int = 28, width: int = 28, marker: int = 0xC0) -> bytes:
-    """A JPEG whose start of frame says something else."""
+    """A JPEG with a changed start of frame."""
     place = good().index(b"\xff\xc0")
     changed = struct.pack(">BBHBHH", 0xFF, marker, 11, depth, height, width)
     return good()[:place] + changed + good()[place + 9 :]

@@ -1,4 +1,4 @@
-"""JSON and tensors that are too deep, too long, out of range, misshapen, or lie."""
+"""JSON and tensors that are too deep, too long, out of range, or of the wrong shape or size."""
 
 # A case is a line of a table.
 # ruff: noqa: E501

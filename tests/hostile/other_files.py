@@ -1,4 +1,4 @@
-"""Files that are no picture of a format served, and some that are two things at once."""
+"""Files of formats that are not served, and files that are valid in two formats."""
 
 # A case is a line of a table.
 # ruff: noqa: E501

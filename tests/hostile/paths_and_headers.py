@@ -1,4 +1,4 @@
-"""Paths and queries that are tricks, methods that are none, and headers that lie."""
+"""Unusual paths and queries, invalid methods, and wrong headers."""
 
 # A case is a line of a table.
 # ruff: noqa: E501
@@ -47,7 +47,7 @@ PATHS = [
             *("/etc/passwd", "/.env", "/.git/config", "/server-status", "/actuator/env", "/wp-login.php", "/admin"),
             *("/v2/models", "/v2/models/", "/v2/models/fashion_lenet/", "/v2/models/other", "/v2/models/..", "/v2/models/%2e%2e"),
             *("/v2/models/fashion_lenet%00", "/v2/models/fashion_lenet/versions/2", "/v2/models/fashion_lenet/versions/%0a"),
-            *("/v2/models/fashion_lenet/versions/" + "9" * 5000, "/v2/models/" + "a" * 9000, "/v2/repository/index"),
+            *("/v2/models/fashion_lenet/versions/" + "9" * 5000, "/v2/models/" + "a" * 9000, "/v2/repository"),
             *("/v2/models/fashion_lenet/ready/x", "/v2/health", "/v2/health/live%0a", "/v3", "/metrics/../livez", "/docs.json%0a"),
             *("/schema.json/", "/%ff%fe", "/%e2%82%ac", "/" + "a" * 9000, "/" + "%41" * 3000, "/" + "../" * 3000 + "etc/passwd"),
             *("/%2e%2e%2f%2e%2e%2fetc%2fpasswd", "/${jndi:ldap://127.0.0.1/a}", "/<script>alert(1)</script>", "/%", "/%zz", "/%c0%ae%c0%ae/"),
@@ -77,7 +77,7 @@ QUERIES = [
     asks("top_k=NaN", says="top_k is 'NaN'"),
     asks("&&&==&%&%zz&=", says="the query has parameter ''"),
     asks("a=b&" * 3000, says="the query has parameter 'a'"),
-    asks("url=http://127.0.0.1/a.png", says="known parameters: mode and top_k"),
+    asks("url=http://127.0.0.1/a.png", says="known parameters: model, mode and top_k"),
 ]
 
 METHODS = [

@@ -1,4 +1,4 @@
-"""PNG files that are broken, lie, or swell (W3C, PNG, third edition)."""
+"""PNG files that are broken, have wrong sizes, or expand a lot (W3C, PNG, third edition)."""
 
 # A case is a line of a table.
 # ruff: noqa: E501
@@ -21,7 +21,7 @@ def chunk(name: bytes, content: bytes = b"") -> bytes:
 
 
 def header(width: int = 28, height: int = 28, depth: int = 8, colour: int = GREY, *odd: int) -> bytes:
-    """IHDR; odd are its compression, filter and interlacing."""
+    """An IHDR chunk, also with invalid compression, filter and interlacing."""
     rest = (*odd, 0, 0, 0)[:3]
     return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, *rest))
 
@@ -40,7 +40,7 @@ def png(*before: bytes, head: bytes | None = None, data: bytes | None = None) ->
 
 
 def black(side: int, depth: int, colour: int, interlaced: int = 0) -> bytes:
-    """As many pixels as compress to next to nothing."""
+    """The largest image of zeros."""
     bits = depth * CHANNELS[colour]
     # The seven passes of interlacing have more rows, and so more bytes for filters.
     data = pixels(side, side * 21 // 20 + 20 if interlaced else side, bits)

@@ -1,4 +1,4 @@
-"""Whatever is sent gets an answer that names its fault, and the same worker serves on."""
+"""Each hostile request gets an answer that names its fault, and the worker keeps serving."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -18,7 +18,7 @@ LONGEST_ERROR = 1000  # characters: an error repeats no more of what was sent
 
 @pytest.fixture(scope="module", autouse=True)
 def same_worker(server: Server) -> Iterator[None]:
-    """The worker that was there before is there afterwards."""
+    """The worker is the same process afterwards."""
     before = [worker.pid for worker in server.workers()]
     yield
     assert [worker.pid for worker in server.workers()] == before

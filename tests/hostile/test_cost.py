@@ -99,7 +99,7 @@ def everyone(server: Server) -> list[psutil.Process]:
 
 
 def resident(server: Server) -> int:
-    """Bytes of all processes together, what they share counted once."""
+    """Bytes of all processes together, with shared memory counted once."""
     total = 0
     for process in everyone(server):
         with suppress(psutil.NoSuchProcess):
@@ -116,7 +116,7 @@ class Peak:
 
 @contextmanager
 def watched(server: Server) -> Iterator[Peak]:
-    """Look at a server's memory all the time, until the block ends."""
+    """Sample a server's memory until the block ends."""
     peak, over = Peak(resident(server)), Event()
 
     def look() -> None:
@@ -133,7 +133,7 @@ def watched(server: Server) -> Iterator[Peak]:
 
 
 def spent(server: Server) -> float:
-    """Seconds of a processor that the worker, its decoders, and those that have ended took."""
+    """CPU seconds of the worker and its decoder processes, including those that ended."""
     (worker,) = server.workers()
     times = [p.cpu_times() for p in (worker, *worker.children(recursive=True))]
     return sum(t.user + t.system + t.children_user + t.children_system for t in times)

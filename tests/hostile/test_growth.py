@@ -1,4 +1,4 @@
-"""Nothing that is sent stays in memory: the worker is as large after it as before."""
+"""Requests leave nothing in memory: the worker does not grow."""
 
 import itertools
 import socket
@@ -30,18 +30,18 @@ Make = Callable[[int], bytes]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A fresh one: its memory has no room left over from other tests."""
+    """A server that no other test has used, whose memory has no free blocks yet."""
     with serving(tmp_path_factory.mktemp("growth"), FASHION_DEVICE="cpu") as server:
         yield server
 
 
 def noise(index: int, length: int) -> bytes:
-    """Bytes that no other index has."""
+    """Bytes that differ for each index."""
     return np.random.default_rng(index).bytes(length)
 
 
 def random_path(index: int) -> bytes:
-    """A path that nobody has asked for yet."""
+    """A path that differs for each index."""
     name = noise(index, 8).hex()
     beginnings = ("/", "/v2/models/", "/ui/", "/v2/models/fashion_lenet/versions/", "/classify/")
     path = beginnings[index % len(beginnings)] + name + "/x" * (index % 5)

@@ -1,4 +1,4 @@
-"""Bodies over the limit are cut while they come, and take little memory until then."""
+"""Bodies over the limit are rejected while they arrive, and take little memory."""
 
 import gzip
 import itertools

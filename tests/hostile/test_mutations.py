@@ -1,4 +1,4 @@
-"""Good requests with bytes flipped, cut, put in or repeated: an answer, or a 4xx that says why."""
+"""Valid requests with bytes changed, removed, inserted or repeated: an answer, or a 4xx."""
 
 import gzip
 import http.client
@@ -111,7 +111,7 @@ def mutated(draw: st.DrawFn, good: Sequence[bytes]) -> bytes:
 
 
 def with_checksums(content: bytes) -> bytes:
-    """A PNG whose checksums are right again, so that what is wrong reaches the decoder."""
+    """A PNG with corrected checksums, so that the changes reach the decoder."""
     fixed, place = bytearray(content), 8
     while place + 12 <= len(fixed):
         (length,) = struct.unpack_from(">I", fixed, place)
@@ -124,7 +124,7 @@ def with_checksums(content: bytes) -> bytes:
 
 
 def read_or_refused(read: Callable[[], NDArray[np.uint8]]) -> None:
-    """Run what reads images (..., 28, 28); if it refuses, then with a 4xx and a text."""
+    """Run a reader of images (..., 28, 28); an error must be a 4xx with a text."""
     refusal: RequestError | None = None
     try:
         assert read().shape[-2:] == (28, 28)
@@ -155,7 +155,7 @@ def test_a_png_with_right_checksums(content: bytes) -> None:
 
 
 def only(parts: Sequence[Part]) -> bytes:
-    """What the first part holds, or nothing, which is no picture."""
+    """The content of the first part, or nothing."""
     return parts[0].content if parts else b""
 
 
@@ -195,7 +195,7 @@ def test_a_whole_request_with_a_changed_body(server: Server, data: st.DataObject
 @FEW
 @given(st.data())
 def test_a_whole_request_with_a_changed_head(server: Server, data: st.DataObject) -> None:
-    """Of which the end is right, or the server would wait for more."""
+    """With an intact end, since the server would wait for more without it."""
     path, body, headers = data.draw(st.sampled_from(REQUESTS))
     fields = "".join(f"{name}: {value}\r\n" for name, value in headers)
     good = f"POST {path} HTTP/1.1\r\nHost: x\r\n{fields}Connection: close"

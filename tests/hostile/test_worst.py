@@ -1,4 +1,4 @@
-"""The worst files that `make hostile` has found, within what a request may cost; see corpus/."""
+"""The worst files that `make hostile` found, within the limits of a request; see corpus/."""
 
 import json
 import lzma

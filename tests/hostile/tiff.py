@@ -1,4 +1,4 @@
-"""TIFF files that are broken, lie, or swell (TIFF, revision 6.0; BigTIFF)."""
+"""TIFF files that are broken, have wrong sizes, or expand a lot (TIFF, revision 6.0; BigTIFF)."""
 
 # A case is a line of a table.
 # ruff: noqa: E501

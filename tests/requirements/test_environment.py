@@ -1,181 +1,27 @@
-"""`requirements/environment.sh` through `make`: what users' machines do to an environment.
+"""`requirements/environment.sh` through `make`: environments that are damaged or outdated.
 
 The lock names one small package of our own, so that nothing is downloaded.
 """
 
-import base64
-import hashlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.pythons import OURS, VERSIONS, find_python
-from tests.serving import ROOT
-
-# What a user's shell has on an ordinary day; pip's own settings here would lead elsewhere.
-PLAIN = {
-    name: value
-    for name, value in os.environ.items()
-    if not name.startswith(("PIP_", "PYTHON", "MAKE", "MFLAGS", "VIRTUAL_ENV"))
-}
-TARGET = ".venv/dev/.installed"
-LAST_RESORT_SECONDS = 600.0
-
-
-@dataclass(frozen=True)
-class Checkout:
-    """A folder with our Makefile, whose development lock names `small`."""
-
-    folder: Path
-    variables: Mapping[str, str] = field(default_factory=lambda: PLAIN)
-
-    @property
-    def python(self) -> Path:
-        return self.folder / ".venv" / "dev" / "bin" / "python"
-
-    @property
-    def lock(self) -> Path:
-        return self.folder / "requirements" / "dev.lock"
-
-    def lock_version(self, version: str) -> None:
-        wheel = write_wheel(self.folder / "wheels", version)
-        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-        self.lock.write_text(f"small=={version} --hash=sha256:{digest}\n")
-
-    def start(
-        self, *arguments: str, environment: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[str]:
-        pip = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": (self.folder / "wheels").as_uri()}
-        return subprocess.Popen(
-            ["make", "--no-print-directory", TARGET, *arguments],  # noqa: S607
-            cwd=self.folder,
-            env={"PIP_CONFIG_FILE": os.devnull, **(environment or self.variables), **pip},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def make(
-        self, *arguments: str, environment: Mapping[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        process = self.start(*arguments, environment=environment)
-        output, errors = process.communicate(timeout=LAST_RESORT_SECONDS)
-        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
-
-    def installed(self) -> str:
-        """What the environment's own `small` says of itself: its version and where it is."""
-        done = subprocess.run(
-            [self.python, "-I", "-c", "import small; print(small.__version__, small.__file__)"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        version, place = done.stdout.strip().split(" ", 1)
-        assert Path(place).is_relative_to(self.folder / ".venv" / "dev")
-        return version
-
-
-def write_wheel(folder: Path, version: str) -> Path:
-    """Write the package `small`, which has a program of the same name."""
-    info = f"small-{version}.dist-info"
-    files = {
-        "small.py": f"__version__ = {version!r}\ndef main(): print(__file__)\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: small\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": "[console_scripts]\nsmall = small:main\n",
-    }
-    digests = {
-        name: base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
-        for name, text in files.items()
-    }
-    record = [f"{name},sha256={digests[name]},{len(files[name])}" for name in files]
-    files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,"]) + "\n"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"small-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as wheel:
-        for name, text in files.items():
-            wheel.writestr(zipfile.ZipInfo(name), text)
-    return path
-
-
-def new_checkout(folder: Path) -> Checkout:
-    (folder / "requirements").mkdir(parents=True)
-    shutil.copy(ROOT / "Makefile", folder)
-    shutil.copy(ROOT / "requirements" / "environment.sh", folder / "requirements")
-    checkout = Checkout(folder)
-    checkout.lock_version("1.0")
-    return checkout
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    """One without an environment."""
-    return new_checkout(tmp_path / "my checkout")
-
-
-QUICK = """
-case "$*" in
-"-m venv "*) "{python}" -m venv --without-pip "$3" && cp -a "{pip}"/. "$3/{packages}" ;;
-*_base_executable*) echo "$0" ;;
-*) exec "{python}" "$@" ;;
-esac
-"""
-
-
-@pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prefix whose Python does not install pip anew into each environment, but copies it.
-
-    That takes three quarters of the time. The tests that depend on how it is installed do without.
-    """
-    prefix = tmp_path_factory.mktemp("quick")
-    (prefix / "bin").mkdir()
-    environment = {name: value for name, value in PLAIN.items() if not name.startswith("PIP_")}
-    python = sys._base_executable  # type: ignore[attr-defined]
-    subprocess.run([python, "-m", "venv", prefix / "whole"], check=True, env=environment)
-    packages = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
-    (prefix / "pip").mkdir()
-    for found in (prefix / "whole" / packages).glob("pip*"):
-        found.rename(prefix / "pip" / found.name)
-    script = QUICK.format(python=python, pip=prefix / "pip", packages=packages)
-    program(prefix / "bin" / "python3", script)
-    return prefix
-
-
-@pytest.fixture
-def quick_checkout(checkout: Checkout, quick: Path) -> Checkout:
-    """One without an environment, which gets one quickly."""
-    return replace(checkout, variables={**PLAIN, "PATH": f"{quick / 'bin'}:{PLAIN['PATH']}"})
-
-
-@pytest.fixture(scope="module")
-def _made(tmp_path_factory: pytest.TempPathFactory, quick: Path) -> Checkout:
-    made = new_checkout(tmp_path_factory.mktemp("made") / "my checkout")
-    return replace(made, variables={**PLAIN, "PATH": f"{quick / 'bin'}:{PLAIN['PATH']}"})
-
-
-@pytest.fixture
-def made(_made: Checkout) -> Checkout:
-    """One with an environment, whole whatever the test before it did."""
-    done = _made.make()
-    assert done.returncode == 0, done.stderr
-    return _made
-
-
-def program(path: Path, script: str) -> Path:
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return path
+from tests.requirements.checkout import (
+    LAST_RESORT_SECONDS,
+    PLAIN,
+    TARGET,
+    Checkout,
+    program,
+)
 
 
 def test_it_is_made_once(made: Checkout) -> None:

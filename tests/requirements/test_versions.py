@@ -1,4 +1,4 @@
-"""What is said of versions in more than one place agrees."""
+"""Versions that stand in several places agree."""
 
 import re
 import tomllib

@@ -21,7 +21,7 @@ SECONDS = 600  # a last resort
 
 @contextmanager
 def hosted(app: ASGIApp, **more: Any) -> Iterator[int]:
-    """Serve an application until the block ends, each connection told more; gives the port."""
+    """Serve an application with these settings of its connections, and yield the port."""
     protocol: Any = partial(LimitedHttpProtocol, **more)
     config = uvicorn.Config(app, log_config=None, lifespan="off", http=protocol)
     server = uvicorn.Server(config)
@@ -51,7 +51,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], Any]:
-    """Read one answer: its status, headers and JSON; that it may take long is passed over."""
+    """Read one answer: its status, headers and JSON, without `100 Continue`."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         byte = connection.recv(1)
@@ -66,7 +66,7 @@ def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], Any]:
 
 
 def eventually(met: Callable[[], bool]) -> None:
-    """Wait for what the server will do without a sign of it."""
+    """Wait for something that the server does without a response."""
     waiting = threading.Event()
     for _ in range(SECONDS * 100):
         if met():

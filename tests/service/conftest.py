@@ -37,7 +37,7 @@ def labels() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="session")
 def session() -> ort.InferenceSession:
-    """The released model, run by ONNX Runtime alone: what every answer is held against."""
+    """The released model in ONNX Runtime, with which every answer is compared."""
     return ort.InferenceSession(RELEASED_MODEL, providers=["CPUExecutionProvider"])
 
 

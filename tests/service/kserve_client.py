@@ -1,4 +1,4 @@
-"""Drives a server with KServe's own client, which has an environment of its own.
+"""Call a server with KServe's own client, in its own environment.
 
 Called as `python kserve_client.py URL IMAGES`, IMAGES being a .npy file of uint8 (N, 1, 28, 28).
 Prints what it got as JSON.
@@ -48,7 +48,7 @@ async def outputs(
 
 
 async def refusal(client: InferenceRESTClient, url: str, image: Any) -> str:
-    """What it says of an image without an axis for the batch."""
+    """The error for an image without a batch axis."""
     tensor = InferInput("image", list(image.shape), "UINT8")
     tensor.set_data_from_numpy(image, binary_data=False)
     try:

@@ -66,7 +66,7 @@ def failing_at_the_ninth_run(path: Path) -> Path:
 
 
 def computing_for_ever(path: Path) -> Path:
-    """Write the released model as one that adds a number to its logits which a loop never gives."""
+    """Write the released model as one that adds the result of an endless loop to its logits."""
     inside = [
         helper.make_tensor_value_info("turn", onnx.TensorProto.INT64, []),
         helper.make_tensor_value_info("again", onnx.TensorProto.BOOL, []),
@@ -90,7 +90,7 @@ def computing_for_ever(path: Path) -> Path:
 
 
 def _look_up(path: Path, nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]) -> Path:
-    """Add to the logits what stands in a table of one 0, at a row that nodes compute."""
+    """Add to the logits an entry of a table with a single 0, at a row that nodes compute."""
     table = helper.make_tensor("table", onnx.TensorProto.FLOAT, [1], [0.0])
     gather = helper.make_node("Gather", ["table", "row"], ["nought"])
     return _add_to_logits(path, [*nodes, gather], [table, *constants], "nought")
@@ -99,7 +99,7 @@ def _look_up(path: Path, nodes: list[onnx.NodeProto], constants: list[onnx.Tenso
 def _add_to_logits(
     path: Path, nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto], found: str
 ) -> Path:
-    """Add to the logits what nodes compute."""
+    """Add the output of nodes to the logits."""
     model = onnx.load(RELEASED_MODEL)
     graph = model.graph
     last = next(node for node in graph.node if "logits" in node.output)

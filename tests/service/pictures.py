@@ -65,7 +65,7 @@ def in_mode(pixels: NDArray[np.uint8], mode: str) -> Image.Image:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """The start of a PNG that claims a size, and holds next to nothing."""
+    """The start of a PNG that claims a size, and has almost no data."""
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(b"0"))
 
@@ -95,7 +95,7 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 
 def turned(image: Image.Image, orientation: int, kind: str, **options: Any) -> bytes:
-    """A picture as a camera held that way writes it: turned, with a note how to turn it back."""
+    """A picture as a camera in that position writes it: rotated, with the EXIF orientation."""
     method = ORIENTATIONS[orientation]
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
@@ -147,7 +147,7 @@ def _coloured(image: Image.Image, random: np.random.Generator) -> Image.Image:
 def _off_centre(
     garment: Image.Image, random: np.random.Generator, background: tuple[int, int, int]
 ) -> Image.Image:
-    """Put a garment somewhere on a page that is 20 to 200 pixels larger each way."""
+    """Put a garment somewhere on a background that is 20 to 200 pixels larger each way."""
     right, down = random.integers(20, 200, size=2)
     page = Image.new("RGB", (garment.width + int(right), garment.height + int(down)), background)
     page.paste(garment, (int(random.integers(right)), int(random.integers(down))))

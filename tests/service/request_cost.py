@@ -27,7 +27,7 @@ from benchmarks.http.load import BOUNDARY, PIXELS, Work, binary, works
 
 START = "start"
 REPEATS = 25  # of which the cheapest counts: a timer or a thread of the server may fall into one
-PIECE = 64 * 1024  # uvicorn's
+RECEIVE_BYTES = 64 * 1024  # uvicorn's
 MEBI = 2**20
 
 FORM, PICTURE, JSON, BINARY = (
@@ -111,12 +111,12 @@ async def peak(app: Any, work: Work) -> float:
 
 
 def pieces_of(body: bytes) -> list[bytes]:
-    """Cut a body into what one read of a socket brings."""
-    return [body[start : start + PIECE] for start in range(0, len(body), PIECE)]
+    """Cut a body into pieces of the size of one read of a socket."""
+    return [body[start : start + RECEIVE_BYTES] for start in range(0, len(body), RECEIVE_BYTES)]
 
 
 async def send(app: Any, work: Work, pieces: Sequence[bytes] = ()) -> None:
-    """Send a request, and see that it is answered well."""
+    """Send a request, and check that it succeeds."""
     pieces = pieces or pieces_of(work.body)
     messages = [
         {"type": "http.request", "body": piece, "more_body": number < len(pieces)}

@@ -86,7 +86,7 @@ ASYNCHRONOUS = """
 
 
 def test_its_module_imports_no_metrics() -> None:
-    """Their import opens files in a folder that only a worker has, and not at once."""
+    """Their import opens files in a folder that only a worker has, so they are imported late."""
     code = "import service.classifier, sys; print('service.telemetry.metrics' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("False\n", 0)

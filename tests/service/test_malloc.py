@@ -1,4 +1,4 @@
-"""A process that has turned large pictures in threads is as small as before."""
+"""A process that has rotated large pictures in threads does not stay large."""
 
 import platform
 import subprocess
@@ -36,7 +36,7 @@ with ThreadPoolExecutor(2) as threads:
 
 
 def printed(program: str) -> int:
-    """Run a program in a process of its own, whose malloc is as it was; return what it prints."""
+    """Run a program in a process with malloc's defaults; return what it prints."""
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, timeout=600
     )

@@ -1,4 +1,4 @@
-"""One server that is given models of other shapes and classes, and follows each."""
+"""A server that reloads models of other shapes and classes."""
 
 import json
 import signal

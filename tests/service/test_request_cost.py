@@ -60,7 +60,7 @@ def test_a_request_costs_no_more_than_it_did(costs: Costs, request_name: str) ->
 
 
 def test_no_collection_of_garbage_looks_through_what_was_imported(costs: Costs) -> None:
-    """That would hold up the requests of that moment for 40 ms, which was the 99th percentile."""
+    """That would delay requests by 40 ms, which was the 99th percentile."""
     assert costs[START]["frozen"] > 10 * costs[START]["objects"]
 
 

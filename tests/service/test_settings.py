@@ -1,4 +1,4 @@
-"""FASHION_... variables: read, checked, and named where they are wrong."""
+"""FASHION_... variables: read, checked, and named in errors."""
 
 from pathlib import Path
 
@@ -23,6 +23,7 @@ VARIABLES = (
     "WATCH",
     "API_KEY",
     "CORS_ORIGINS",
+    "GRPC_PORT",
     "METRICS_PORT",
     "MAX_CONCURRENCY",
     "TIMEOUT_SECONDS",
@@ -57,7 +58,7 @@ def test_the_defaults_serve_the_released_model() -> None:
 def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     values = (
         *("cpu", "/there/model.onnx", "1000", "784", "3", "1", "2.5", "0"),
-        *(KEY, ORIGIN, "8002", "64", "0.5", "90"),
+        *(KEY, ORIGIN, "8001", "8002", "64", "0.5", "90"),
     )
     for name, value in zip(VARIABLES, values, strict=True):
         monkeypatch.setenv(f"FASHION_{name}", value)
@@ -72,6 +73,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         watch=False,
         api_key=(SecretStr(KEY),),
         cors_origins=(ORIGIN,),
+        grpc_port=8001,
         metrics_port=8002,
         max_concurrency=64,
         timeout_seconds=0.5,

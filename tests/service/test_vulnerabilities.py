@@ -1,4 +1,4 @@
-"""What BentoML had to be mended for, sent to the real server: none of it does anything here."""
+"""BentoML's vulnerabilities, tried on the real server: none of them works."""
 
 import json
 import pickle
@@ -172,7 +172,7 @@ def test_a_listener_would_have_seen_it() -> None:
 
 
 def test_the_bento_has_nothing_that_runs_or_fetches_at_build_time() -> None:
-    """CVE-2026-33744: what stands there was put into a shell's command."""
+    """CVE-2026-33744: these values were put into a shell command."""
     bentofile = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
     found = keys(bentofile)
     assert {"service", "requirements_txt"} <= found

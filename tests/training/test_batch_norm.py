@@ -1,4 +1,4 @@
-"""The from-scratch batch norm against torch's, and against its own definition."""
+"""The from-scratch batch norm compared with torch's, and with its definition."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""A training step mixes no devices. torch's fake tensors know theirs, and need no GPU to be on one.
+"""A training step mixes no devices: tested with torch's fake tensors, which need no GPU.
 
 The backward pass and the optimisers ask for a real one: `make test-gpu` runs those.
 """
@@ -23,7 +23,7 @@ ALL = Augmentation(
 
 
 class OnCuda(Generator):
-    """A generator that says it is on a GPU, where a real one needs a driver."""
+    """A generator that claims to be on a GPU; a real one needs a driver."""
 
     device = CUDA
 

@@ -1,4 +1,4 @@
-"""Any 28 x 28 grey images will do: scikit-learn's digits, written as IDX, from end to end."""
+"""Training on any 28 x 28 grey images: scikit-learn's digits, written as IDX."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ TRAIN = 1000
 
 @pytest.fixture
 def digits(tmp_path: Path) -> Path:
-    """Digits 0 to 6: seven classes, so that a ten left over anywhere is found out."""
+    """Digits 0 to 6: seven classes, to find any place that assumes ten."""
     bunch = load_digits(n_class=len(NAMES))
     pixels = torch.from_numpy(bunch.images).unsqueeze(1)  # (N, 1, 8, 8), 0 to 16
     large = functional.interpolate(pixels, scale_factor=3)  # (N, 1, 24, 24)

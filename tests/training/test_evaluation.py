@@ -1,4 +1,4 @@
-"""Loss and accuracy are those of the whole split, and the mode is put back."""
+"""Loss and accuracy are those of the whole split, and the mode is restored."""
 
 import pytest
 import torch

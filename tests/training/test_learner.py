@@ -1,4 +1,4 @@
-"""The loop learns, repeatably, and goes on after a break as if there had been none."""
+"""The loop learns, reproducibly, and a resumed run gives the same weights."""
 
 import io
 from dataclasses import replace

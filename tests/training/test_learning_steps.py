@@ -23,7 +23,7 @@ STILL = replace(SEED, batch_size=BATCH, learning_rate=0.0)  # learns nothing, so
 
 @pytest.fixture(scope="module")
 def numbered() -> Split:
-    """Each image is of one shade, its own number."""
+    """Each image has a single shade, its own number."""
     shades = torch.arange(N, dtype=torch.uint8).reshape(N, 1, 1, 1)
     return Split(shades.repeat(1, 1, 28, 28), torch.arange(N) % K, {})
 
@@ -55,7 +55,7 @@ class Watched:
 
 
 def order(split: Split, seed: int, epoch: int) -> list[int]:
-    """The numbers of the images, in the order in which an epoch shows them."""
+    """The numbers of the images, in the order of an epoch."""
     watched = Watched(STILL, split, K, seed, epochs=9)
     watched.learner.epoch = epoch
     watched.learner.train_epoch()

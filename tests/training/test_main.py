@@ -1,4 +1,4 @@
-"""What the command line says when it is used wrongly, and what it exits with."""
+"""The command line's messages and exit status for wrong usage."""
 
 from pathlib import Path
 

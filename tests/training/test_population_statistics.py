@@ -1,4 +1,4 @@
-"""Population statistics against the truth, computed independently."""
+"""Population statistics compared with an independent computation."""
 
 import hypothesis.strategies as st
 import pytest
@@ -47,7 +47,7 @@ def test_a_small_variance_far_from_zero_is_not_cancelled() -> None:
 
 @pytest.fixture
 def learned(real: Split) -> torch.nn.Sequential:
-    """A network whose moving statistics have not caught up with its data."""
+    """A network whose moving statistics do not fit its data."""
     torch.manual_seed(0)
     model = lenet_bn()
     for batch in torch.split(real.images[:256], 64):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.container import BarContainer
 from PIL import Image
 
 from training.__main__ import main
@@ -15,7 +16,7 @@ from training.figures.batch_norm_histograms import histograms_figure
 from training.figures.confusion_matrix import confusion_figure, count_confusions
 from training.figures.curves import curves_figure
 from training.figures.mistakes import most_confident_mistakes
-from training.figures.per_class import as_table, class_results
+from training.figures.per_class import as_table, class_results, per_class_figure
 from training.files.checkpoint import load_checkpoint, save_checkpoint
 from training.lenet import lenet_bn
 
@@ -120,8 +121,8 @@ def test_another_data_set_is_refused(
     [
         (None, "is not a run: cannot read"),
         ("{", "is not JSON"),
-        ("[]", "is not a run's: it has no data, epochs, history, validation"),
-        ('{"data": null}', "is not a run's: it has no epochs, history, validation"),
+        ("[]", "is not a run's: it has no data, epochs, history, recipe_values, validation"),
+        ('{"data": null}', "is not a run's: it has no epochs, history, recipe_values, validation"),
     ],
 )
 def test_what_is_no_run_is_told(
@@ -163,9 +164,29 @@ def test_the_matrix_shows_every_count_but_zero() -> None:
 
 
 def test_the_histograms_show_every_layer() -> None:
-    figure = histograms_figure(lenet_bn())
+    figure = histograms_figure(lenet_bn(), "reestimated")
     assert len(figure.axes) == 4 * 4
-    assert figure.axes[0].get_ylabel() == "layer 1, after Conv2d\n6 channels"
+    labels = [axis.get_ylabel() for axis in figure.axes[::4]]
+    assert labels == [
+        "after convolution 1\nchannel",
+        "after convolution 2\nchannel",
+        "after linear layer 1\nnumber of channels",
+        "after linear layer 2\nnumber of channels",
+    ]
+    assert "measured over the training set" in figure.get_suptitle()
+
+
+def test_the_bars_of_a_class_are_its_accuracy_and_its_precision() -> None:
+    results = class_results(count_confusions(TRUE, SAID, 3), ("Dress", "Coat", "Bag"))
+    axis = per_class_figure(results).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["Bag", "Dress", "Coat"]
+    accuracy, precision = (
+        [bar.get_width() for bar in bars.patches]
+        for bars in axis.containers
+        if isinstance(bars, BarContainer)
+    )
+    assert accuracy == [0, 2 / 3, 1]
+    assert precision == [0, 2 / 3, 2 / 3]
 
 
 def test_the_curves_are_those_of_the_metrics(run: Path, real: Split) -> None:

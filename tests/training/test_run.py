@@ -1,4 +1,4 @@
-"""Whole runs: what they write, how they end, how they go on."""
+"""Whole runs: their files, their end, and resuming."""
 
 import json
 import signal
@@ -151,7 +151,7 @@ def test_ctrl_c_leaves_a_usable_checkpoint_and_resume_ends_as_if_nothing_had_bee
 
 @pytest.fixture
 def unfinished(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run of three epochs that lost its power after the first."""
+    """A run of three epochs that was killed after the first."""
     original = Learner.train_epoch
 
     def once(learner: Learner, on_glimpse: Callable[[Glimpse], None]) -> object:

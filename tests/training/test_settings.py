@@ -1,4 +1,4 @@
-"""The documentation has every option, and a stored run its settings."""
+"""The documentation describes every option, and a run stores its settings."""
 
 from pathlib import Path
 

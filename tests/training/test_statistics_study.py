@@ -1,4 +1,4 @@
-"""The study judges the same weights three ways and draws all of it."""
+"""The study evaluates the same weights in three ways, and draws the results."""
 
 from pathlib import Path
 

@@ -1,26 +1,49 @@
-"""Draw the parameters and moving statistics of batch norm, layer by layer."""
+"""Draw the parameters and statistics of batch norm, layer by layer."""
+
+from collections import Counter
+from typing import Literal
 
 from matplotlib.figure import Figure
 from torch import nn
 
 from training.batch_norm import BatchNorm
 
-COLUMNS = ("gamma", "beta", "moving_mean", "moving_var")
+COLUMNS = {"gamma": "gamma", "beta": "beta", "moving_mean": "mean", "moving_var": "variance"}
+FEW_CHANNELS = 30  # with fewer, a histogram has hardly more than one channel a bin
+ORIGINS = {"moving": "moving averages", "reestimated": "measured over the training set"}
+KINDS = {nn.Conv2d: "convolution", nn.Linear: "linear layer"}
 
 
-def histograms_figure(model: nn.Sequential) -> Figure:
-    """Return histograms of gamma, beta, moving mean and moving variance for every layer."""
+def histograms_figure(model: nn.Sequential, statistics: Literal["moving", "reestimated"]) -> Figure:
+    """Return a figure of gamma, beta, mean and variance for every layer.
+
+    A layer with few channels has a dot for each of them, any other a histogram.
+
+    Args:
+        model: the network.
+        statistics: how its mean and variance were measured, as in `training.recipes.Recipe`.
+    """
     layers = [(i, layer) for i, layer in enumerate(model) if isinstance(layer, BatchNorm)]
     figure = Figure(figsize=(2.7 * len(COLUMNS), 2.1 * len(layers)), layout="constrained")
+    figure.suptitle(f"Batch norm by layer; mean and variance are {ORIGINS[statistics]}")
     axes = figure.subplots(len(layers), len(COLUMNS), squeeze=False)
+    numbers: Counter[str] = Counter()
     for row, (index, layer) in zip(axes, layers, strict=True):
+        few = layer.gamma.numel() < FEW_CHANNELS
         for axis, name in zip(row, COLUMNS, strict=True):
             values = getattr(layer, name).detach().flatten().cpu().numpy()  # (C,)
-            axis.hist(values, bins=20, color="tab:blue")
+            if few:
+                axis.plot(values, range(values.size), "o", color="tab:blue", markersize=4)
+                axis.set_ylim(-0.7, values.size - 0.3)
+            else:
+                axis.hist(values, bins=20, color="tab:blue")
             axis.yaxis.get_major_locator().set_params(integer=True)
             axis.spines[["top", "right"]].set_visible(False)
-        before = type(model[index - 1]).__name__
-        row[0].set_ylabel(f"layer {index}, after {before}\n{values.size} channels")
-    for axis, name in zip(axes[0], COLUMNS, strict=True):
-        axis.set_title(name.replace("_", " ").replace("var", "variance"))
+        kind = KINDS[type(model[index - 1])]
+        numbers[kind] += 1
+        row[0].set_ylabel(
+            f"after {kind} {numbers[kind]}\n{'channel' if few else 'number of channels'}"
+        )
+    for axis, title in zip(axes[0], COLUMNS.values(), strict=True):
+        axis.set_title(title)
     return figure

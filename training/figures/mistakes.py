@@ -44,10 +44,10 @@ def mistakes_figure(mistakes: list[Mistake], split: Split, labels: tuple[str, ..
     for axis in axes:
         axis.set_axis_off()
     for axis, mistake in zip(axes, mistakes, strict=False):
-        axis.imshow(split.images[mistake.index, 0].numpy(), cmap="gray_r", vmin=0, vmax=255)
+        axis.imshow(split.images[mistake.index, 0].numpy(), cmap="gray", vmin=0, vmax=255)
         axis.set_title(
-            f"is {labels[mistake.label]}\nsaid {labels[mistake.predicted]}\n"
-            f"at {mistake.confidence:.1%}",
+            f"true: {labels[mistake.label]}\npredicted: {labels[mistake.predicted]}\n"
+            f"({mistake.confidence:.1%})",
             fontsize=9,
         )
     return figure

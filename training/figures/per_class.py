@@ -33,15 +33,30 @@ def as_table(results: list[ClassResult]) -> str:
 
 
 def per_class_figure(results: list[ClassResult]) -> Figure:
-    """Return a figure with each class's accuracy as a bar, the best on top."""
+    """Return a figure of each class's accuracy and precision, the best accuracy on top."""
     ordered = sorted(results, key=lambda result: result.recall)
-    figure = Figure(figsize=(8, 1.2 + 0.36 * len(ordered)), layout="constrained")
+    figure = Figure(figsize=(8, 1.6 + 0.55 * len(ordered)), layout="constrained")
     axis = figure.add_subplot()
-    names, values = [r.label for r in ordered], [r.recall for r in ordered]
-    bars = axis.barh(names, values, color="tab:blue")
-    axis.bar_label(bars, labels=[f"{value:.3f}" for value in values], padding=4)
+    for label, colour, above, values in (
+        (
+            "accuracy, of the class's images",
+            "tab:blue",
+            0.2,
+            [r.recall for r in ordered],
+        ),
+        (
+            "precision, of the predictions of the class",
+            "0.7",
+            -0.2,
+            [r.precision for r in ordered],
+        ),
+    ):
+        places = [place + above for place in range(len(ordered))]
+        bars = axis.barh(places, values, 0.38, color=colour, label=label)
+        axis.bar_label(bars, fmt="{:.3f}", padding=4, fontsize=8)
+    axis.set_yticks(range(len(ordered)), [r.label for r in ordered])
     axis.set_xlim(0, 1.08)
     axis.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1.0])
-    axis.set_xlabel("accuracy")
     axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure

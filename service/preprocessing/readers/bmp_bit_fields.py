@@ -16,7 +16,7 @@ from service.errors import InvalidInput
 BIT_FIELDS, ALPHA_BIT_FIELDS = 3, 6
 INFO_HEADER, HEADER_WITH_ALPHA = 40, 56  # bytes
 MASKS = 54  # where they stand in the file
-PIECE = 2**20  # pixels converted at a time
+CHUNK_PIXELS = 2**20  # pixels converted at a time
 
 
 def has_bit_fields(content: bytes) -> bool:
@@ -70,7 +70,7 @@ class BitFieldsBmp(ImageFile.ImageFile):
         width, height = self.size
         row = -(-width * self._dtype.itemsize // 4) * 4  # bytes
         decoded = Image.new(self.mode, self.size)
-        rows = max(1, PIECE // width)
+        rows = max(1, CHUNK_PIXELS // width)
         visible = False
         file.seek(self._start)  # type: ignore[union-attr]
         for top in range(0, height, rows):

@@ -35,7 +35,7 @@ from service.preprocessing.readers.tiff_samples import (
 )
 from service.preprocessing.time_limited_reader import TimeLimitedReader
 
-PIECE = 2**20  # samples converted at a time
+CHUNK_SAMPLES = 2**20  # samples converted at a time
 
 
 class SamplesTiff(ImageFile.ImageFile):
@@ -137,7 +137,7 @@ class _Bands:
 
     def __init__(self, packed: Image.Image, samples: Samples) -> None:
         self._packed, self._samples = packed, samples
-        self._rows = max(1, PIECE // (samples.width * samples.channels))
+        self._rows = max(1, CHUNK_SAMPLES // (samples.width * samples.channels))
         self.tops = range(0, samples.height, self._rows)
 
     def read(self, top: int) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Absorption is algebra: in float64 the new layer is the layer and its batch norm."""
+"""Absorption is exact: in float64 the new layer equals the layer and its batch norm."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""No folded weight or bias is farther from the exact one than torch's or ONNX Runtime's own."""
+"""No folded weight or bias has a larger error than torch's or ONNX Runtime's own."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Random networks, in float64 and in float32: folded, each is what it was."""
+"""Random networks, in float64 and in float32: folding changes none of their outputs."""
 
 import copy
 from collections.abc import Iterator

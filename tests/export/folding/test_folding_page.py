@@ -1,4 +1,4 @@
-"""docs/folding.md: its code runs, and its commands name what there is."""
+"""docs/folding.md: its code runs, and its commands and files exist."""
 
 import re
 from pathlib import Path

@@ -25,7 +25,7 @@ def randomized(network: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def assert_folds(network: nn.Module, example: Tensor = X) -> Folding:
-    """Fold a network with random numbers, and hold it against itself for another batch."""
+    """Fold a network with random numbers, and compare both on another batch."""
     network = randomized(network)
     before = state(network)
     folding = fold_with_report(network, example)

@@ -84,7 +84,7 @@ def of_two_inputs() -> nn.Module:
 
 
 class Counting(nn.Module):
-    """A network that remembers how often it was called."""
+    """A network that counts its calls in a buffer."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -202,7 +202,7 @@ def test_what_the_evaluator_rounds_is_as_torch_has_it() -> None:
 
 
 def test_softmax_of_old_opsets_is_over_all_axes_from_one_on() -> None:
-    """The evaluator has the new one for every opset."""
+    """The evaluator uses the new definition for every opset."""
     found = Float64Graph(model("Softmax", {}, [V], 11)).run({"in0": torch.from_numpy(V)}, "out0")
     right = np.exp(V) / np.exp(V).sum(axis=(1, 2), keepdims=True)
     np.testing.assert_allclose(found.numpy(), right, rtol=1e-14)

@@ -1,4 +1,4 @@
-"""What the training set looks like to the first batch norm."""
+"""The training set's statistics before the first batch norm."""
 
 import json
 from typing import Any
@@ -120,7 +120,7 @@ def released() -> dict[str, Any]:
 
 
 def test_the_released_statistics_are_the_first_batch_norms(released: dict[str, Any]) -> None:
-    """Training shifts, flips and cuts pictures, so that the moving mean is near, not the same."""
+    """The moving mean is near, not equal, since training shifts, flips and cuts the images."""
     model = load_checkpoint(CHECKPOINT).model
     np.testing.assert_allclose(released["weight"], model[0].weight.detach(), rtol=1e-7)
     np.testing.assert_allclose(released["bias"], model[0].bias.detach(), rtol=1e-7)

@@ -1,4 +1,4 @@
-"""Factories for `--network`, of networks that are right and of some that are not."""
+"""Factories for `--network`, of correct networks and of wrong ones."""
 
 import torch
 from torch import Tensor, nn

@@ -36,7 +36,7 @@ def test_a_model_that_onnx_runtime_cannot_load(network: nn.Sequential) -> None:
 
 
 def test_a_model_that_fails_as_it_runs() -> None:
-    """A reshape to 3 numbers a row, which 784 cannot be."""
+    """A reshape to 3 numbers a row, which does not divide 784."""
     graph = helper.make_graph(
         [helper.make_node("Reshape", ["image", "shape"], ["rows"])],
         "graph",

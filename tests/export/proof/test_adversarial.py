@@ -1,4 +1,4 @@
-"""The images no test set has, and what is measured on them."""
+"""The adversarial images, and what is measured on them."""
 
 import numpy as np
 import pytest
@@ -149,7 +149,7 @@ def extreme_network(seed: int) -> nn.Sequential:
 
 
 def largest_share_of_the_bound(network: nn.Sequential, model: bytes, images: Tensor) -> float:
-    """The folded model's error as a share of what its roundings may add up to, logit by logit."""
+    """The folded model's error as a share of the sum of its possible rounding errors, by logit."""
     reference = reference_outputs(network, images).logits  # (N, K)
     bound = error_bound(folded_layers(network), images.double()).detach().numpy()  # (N, K)
     bound += 2.0**-24 * np.abs(reference)  # the logits' own rounding
@@ -161,7 +161,7 @@ def largest_share_of_the_bound(network: nn.Sequential, model: bytes, images: Ten
 def test_extreme_statistics_fold_within_rounding(
     seed: int, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Gains of a billion make steps of the sigmoids: eval mode's own error is no yardstick there.
+    """Gains of a billion turn sigmoids into steps: eval mode's own error is no useful limit there.
 
     The bound of tests/export/rounding.py counts in what each layer makes of an error.
     """

@@ -1,4 +1,4 @@
-"""The figures that sum errors up."""
+"""The figures that describe errors."""
 
 import math
 
@@ -15,7 +15,7 @@ SIZES = st.floats(2.0**-100, 2.0**100, width=32)
 
 @given(SIZES, st.integers(1, 1000))
 def test_neighbouring_float32_numbers_are_one_ulp_apart(size: float, steps: int) -> None:
-    """Counted in the integers that float32's bits are, which are in the order of the numbers."""
+    """Counted with the bits of float32 as integers, which have the same order as the numbers."""
     bits = np.float32(size).view(np.int32)
     away = (bits + np.int32(steps)).view(np.float32)
     if math.frexp(float(away))[1] != math.frexp(size)[1]:

@@ -1,4 +1,4 @@
-"""The proof lets a right model through, and nothing else."""
+"""The proof accepts a correct model, and no other."""
 
 import copy
 import dataclasses
@@ -51,7 +51,7 @@ def test_the_graph_is_proved_as_it_is_served_and_as_it_stands(
 def test_the_figures_are_what_they_say(
     network: nn.Sequential, folded_model: onnx.ModelProto, images: Tensor
 ) -> None:
-    """Against a computation that shares nothing with compare() but torch and ONNX Runtime."""
+    """Against a computation that shares only torch and ONNX Runtime with compare()."""
     replace(folded_model, "11.bias", lambda b: b.__iadd__(np.linspace(0, 0.5, 10)))
     found = compare(network, folded_model.SerializeToString(), images)
     logits, probabilities = run(folded_model, images)

@@ -1,4 +1,4 @@
-"""Golden samples on the device that verifies: right ones pass, others are named."""
+"""Golden samples on the verifying device: correct ones pass, wrong ones are named."""
 
 import json
 from pathlib import Path

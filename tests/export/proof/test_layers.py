@@ -113,7 +113,7 @@ def test_a_node_that_is_not_there_is_left_out(network: nn.Sequential, images: Te
 def test_a_layer_of_another_shape_is_beyond_rounding(
     network: nn.Sequential, images: Tensor
 ) -> None:
-    """The pool gives a map of another size; flattened, it would not fit, so it is cropped."""
+    """The pool's output has another size, which would not fit when flattened, so it is cropped."""
     model = emitted(network)
     (first,) = [node for node in model.graph.node if node.name == "conv_0"]
     (pads,) = [attribute for attribute in first.attribute if attribute.name == "pads"]

@@ -1,4 +1,4 @@
-"""docs/proof.md: its commands run as they stand, and its table is of the program's own limits."""
+"""docs/proof.md: its commands run, and its table has the program's limits."""
 
 import json
 import os
@@ -23,7 +23,7 @@ COMMANDS = re.findall(r"^```sh\n(.*?)\n```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
 def test_the_commands_run(tmp_path: Path) -> None:
-    """In a folder with the repository's files, so that what they write goes there."""
+    """In a folder with links to the repository's files, in which the commands write."""
     for name in ("models", "tests"):
         (tmp_path / name).symlink_to(ROOT / name)
     (program,) = PYTHON

@@ -14,7 +14,6 @@ from export.proof.adversarial import _result
 from export.proof.equivalence import compare
 from export.proof.layers import first_beyond_rounding
 from export.proof.prove import EVAL_MODE, REFERENCE, _decide, as_json, faults, prove
-from export.proof.refolding import refold
 from tests.export.mutants import MUTANTS, Mutant, emitted, replace
 from tests.export.networks import assert_untouched, state
 from tests.export.proofs import ATTACKED, LAYER, figures, proof
@@ -22,7 +21,7 @@ from tests.export.proofs import ATTACKED, LAYER, figures, proof
 
 def test_a_right_model_is_proved(network: nn.Sequential, images: Tensor) -> None:
     before, model = state(network), emitted(network)
-    found = prove(network, model, refold(network), images)
+    found = prove(network, model, emitted(network), images)
     assert_untouched(network, before)
     assert model == emitted(network)
     assert faults(found) == []
@@ -38,7 +37,7 @@ def test_a_right_model_is_proved(network: nn.Sequential, images: Tensor) -> None
 
 
 def test_the_comparisons_are_of_whom_they_say(network: nn.Sequential, images: Tensor) -> None:
-    found = prove(network, emitted(network), refold(network), images)
+    found = prove(network, emitted(network), emitted(network), images)
     main, exact, eval_mode = found.equivalence, *found.comparisons.values()
     assert list(found.comparisons) == [REFERENCE, EVAL_MODE]
     assert exact[EVAL_MODE].logits.absolute.max == main.eval_mode.max_error
@@ -59,7 +58,7 @@ def test_an_image_is_proved_if_its_margin_exceeds_twice_the_largest_error(
         bias[3] += 0.05
 
     wrong = replace(emitted(network), "11.bias", change)
-    found = prove(network, wrong, refold(network), images).decisions
+    found = prove(network, wrong, emitted(network), images).decisions
     best = network.double()(images.double() / 255).topk(2, dim=1).values  # (N, 2)
     margin = best[:, 0] - best[:, 1]  # (N,)
     assert found.largest_error == pytest.approx(0.05, abs=1e-4)
@@ -73,7 +72,7 @@ def test_every_mutant_is_refused_and_the_layer_is_named(
 ) -> None:
     wrong = mutant(network, monkeypatch)
     monkeypatch.undo()
-    found = faults(prove(network, wrong, refold(network), images[:50]))
+    found = faults(prove(network, wrong, emitted(network), images[:50]))
     assert any("largest logit error against float64" in fault for fault in found)
     assert any("adversarial images" in fault for fault in found)
     assert any(fault.startswith("the deviation starts in ") for fault in found)
@@ -87,7 +86,7 @@ def test_a_change_that_shows_in_no_answer_is_refused_all_the_same(
         weight.flat[17] = np.nextafter(weight.flat[17], np.inf)
 
     wrong = replace(emitted(network), "7.weight", change)
-    found = prove(network, wrong, refold(network), images)
+    found = prove(network, wrong, emitted(network), images)
     assert faults(dataclasses.replace(found, differences=())) == []
     (fault,) = faults(found)
     assert "tensor 7.weight is not the checkpoint's, folded again: 1 of 30,720 values" in fault
@@ -104,7 +103,7 @@ def test_undecided_images_are_no_fault() -> None:
 
 @pytest.mark.parametrize("error", [3.61e-5, math.nan, math.inf])
 def test_too_large_an_error_on_adversarial_images(error: float) -> None:
-    """Eval mode's own is 9e-6 on both; twice the test set's allowance of it is right."""
+    """Eval mode's own is 9e-6 on both; twice the test set's allowance is the limit."""
     off = {"default": 1.8e-5, "disabled": error}
     assert faults(
         proof(adversarial={"noise": dataclasses.replace(ATTACKED, folded_error=off)})
@@ -177,10 +176,10 @@ def test_an_error_that_is_no_number_is_the_largest(where: str) -> None:
 def test_layers_are_compared_on_more_than_the_first_image(
     network: nn.Sequential, images: Tensor
 ) -> None:
-    """A weight of the first layer shows where there are pixels, and in a black image nowhere."""
+    """A weight of the first layer matters where there are pixels, and not in a black image."""
     wrong = replace(emitted(network), "0.weight", lambda weight: weight.__imul__(1.01))
     later = torch.cat([torch.zeros_like(images[:1]), images[:20]])
-    start = first_beyond_rounding(prove(network, wrong, refold(network), later).layers)
+    start = first_beyond_rounding(prove(network, wrong, emitted(network), later).layers)
     assert start is not None
     assert start.node == "conv_0"
 

@@ -1,4 +1,4 @@
-"""A model's numbers against its checkpoint's, folded again: bit by bit."""
+"""A model's weights compared bit by bit with those of its checkpoint, folded again."""
 
 import copy
 import json
@@ -17,7 +17,7 @@ LABELS = ["top", "shoe"]
 
 
 def only_fault(wrong: onnx.ModelProto, network: nn.Sequential) -> str:
-    (fault,) = graph_differences(wrong, refold(network))
+    (fault,) = graph_differences(wrong, emitted(network))
     return fault
 
 

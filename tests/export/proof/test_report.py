@@ -1,4 +1,4 @@
-"""The tables that a person reads."""
+"""The tables for people."""
 
 import dataclasses
 

@@ -196,7 +196,7 @@ def swapped_channels(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, 
 
 
 def one_weight(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One weight of middling size, by a thousandth."""
+    """Change one weight of median size by a thousandth."""
     weight.flat[np.argsort(np.abs(weight), axis=None)[weight.size // 2]] *= 1.001
     return weight, bias
 

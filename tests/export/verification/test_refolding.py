@@ -1,4 +1,4 @@
-"""A file that we wrote is held to the bit; one that others wrote is not."""
+"""A file of ours must match to the bit, others' files need not."""
 
 from pathlib import Path
 

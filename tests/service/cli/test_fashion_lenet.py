@@ -1,4 +1,4 @@
-"""The command `fashion-lenet`: each command is what `python -m` has, wherever it is called."""
+"""The command `fashion-lenet`: its commands are those of `python -m`, in any folder."""
 
 import subprocess
 import sys
@@ -56,7 +56,7 @@ def test_arguments_and_exit_status_are_the_programs(tmp_path: Path) -> None:
     assert "missing.png" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["train", "report", "data", "export", "verify", "inspect"])
+@pytest.mark.parametrize("name", ["train", "report", "data", "export", "verify", "seal", "inspect"])
 def test_a_missing_extra_is_named(name: str, tmp_path: Path) -> None:
     done = call(tmp_path, name, "--help", without="torch")
     assert done.returncode == 2

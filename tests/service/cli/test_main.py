@@ -1,4 +1,4 @@
-"""`python -m service` as a process; docs/command_line.md, followed to the letter."""
+"""`python -m service` as a process, and the commands of docs/command_line.md."""
 
 import csv
 import hashlib
@@ -9,14 +9,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
@@ -25,12 +23,17 @@ from numpy.typing import NDArray
 
 from service.preprocessing.formats import SERVED
 from service.settings import RELEASED_MODEL
+from tests.service.cli.program import (
+    SAMPLES,
+    SECONDS,
+    program_environment,
+    run,
+)
 from tests.service.models import metadata, with_wrong_golden_samples, write_model
 from tests.service.pictures import encode
 from tests.service.runtime.drivers import no_gpu
-from tests.serving import ROOT, environment
+from tests.serving import ROOT
 
-SAMPLES = "service/ui/samples"
 PAGE = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
 PYTHON = ".venv/serve/bin/python"
 BLOCKS = [  # the others are test_ray_engine.py's
@@ -39,50 +42,11 @@ BLOCKS = [  # the others are test_ray_engine.py's
     if PYTHON in block
 ]
 PASSED_OVER = "skipped: 1 (not a picture by its name: 1)"  # the samples' licence
-SECONDS = 600
-
-
-def run(
-    *arguments: str | Path,
-    given: bytes = b"",
-    folder: Path = ROOT,
-    status: int = 0,
-    **settings: str,
-) -> tuple[str, str]:
-    """Run the program; return what it wrote to standard output and to standard error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "service", *arguments],
-        cwd=folder,
-        env=program_environment(settings),
-        input=given,
-        capture_output=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    output, errors = done.stdout.decode(), done.stderr.decode()
-    assert done.returncode == status, output + errors
-    assert "Traceback" not in errors
-    return output, errors
-
-
-def program_environment(settings: dict[str, str]) -> dict[str, str]:
-    return environment(
-        ROOT, {"PYTHONPATH": str(ROOT), "FASHION_DEVICE": "cpu", "COLUMNS": "80", **settings}
-    )
-
-
-def wait_until(true: Callable[[], object], process: subprocess.Popen[Any]) -> None:
-    """Wait for what a program that runs is about to do."""
-    deadline = time.monotonic() + 2 * SECONDS
-    while not true():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @pytest.fixture
 def boots(ankle_boot: NDArray[np.uint8], tmp_path: Path) -> Path:
-    """A folder with two pictures and a file that is none, in this order by their names."""
+    """A folder with a picture, another file, and a picture, in this order of their names."""
     (tmp_path / "a.png").write_bytes(encode(ankle_boot))
     (tmp_path / "bad.png").write_bytes(b"no picture")
     (tmp_path / "c.png").write_bytes(encode(ankle_boot))

@@ -1,4 +1,4 @@
-"""Streams that are closed, full or left: one line at most, and a status; as a process."""
+"""Streams that are closed or full: at most one line, and a status; as a process."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.cli.test_main import SAMPLES, SECONDS, program_environment
+from tests.service.cli.program import SAMPLES, SECONDS, program_environment
 from tests.serving import ROOT
 
 COAT = f"{SAMPLES}/coat.png"

@@ -1,4 +1,4 @@
-"""What is not small and plain is decoded in processes that have limits, and can be lost."""
+"""Images that are not small and plain are decoded in processes with limits, which may end."""
 
 import asyncio
 import signal

@@ -30,13 +30,17 @@ BOUNDS = (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, float("inf"))
 def watchman() -> InputMonitor:
     model = load_model(ServiceSettings(device="cpu"))
     assert model.input_statistics is not None
-    return InputMonitor(model.input_statistics, model.infer)
+    return InputMonitor(model.name, model.input_statistics, model.infer)
 
 
 def counted() -> float:
-    """How many shifts this process has told its metrics."""
+    """The number of shifts in the metrics of this process."""
     (family,) = SHIFT_METRIC.collect()
-    return next(s.value for s in family.samples if s.name.endswith("_count"))
+    return next(
+        s.value
+        for s in family.samples
+        if s.name.endswith("_count") and s.labels["model"] == "fashion_lenet"
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +74,7 @@ def test_a_run_that_fails_is_not_counted(watchman: InputMonitor, images: NDArray
     def fail(images: NDArray[np.uint8], outputs: Sequence[str]) -> Any:
         raise ValueError("the device is lost")
 
-    broken = InputMonitor(watchman.statistics, fail)
+    broken = InputMonitor("broken", watchman.statistics, fail)
     before = counted()
     with pytest.raises(ValueError, match="the device is lost"):
         broken.infer(images[:1, None], [PROBABILITIES, SQUARED_DISTANCE_OUTPUT])
@@ -81,7 +85,8 @@ def test_a_run_that_fails_is_not_counted(watchman: InputMonitor, images: NDArray
 def test_shifts_are_counted_by_size(watchman: InputMonitor, images: NDArray[np.uint8]) -> None:
     def buckets() -> NDArray[np.float64]:
         (family,) = SHIFT_METRIC.collect()
-        return np.array([s.value for s in family.samples if s.name.endswith("_bucket")])
+        samples = [s for s in family.samples if s.labels["model"] == "fashion_lenet"]
+        return np.array([s.value for s in samples if s.name.endswith("_bucket")])
 
     mixed = np.concatenate([images[:200], 255 - images[:50]])[:, None]
     watchman.flush()
@@ -152,10 +157,10 @@ def test_each_picture_of_a_form_has_its_own(
 
 
 def told(url: str) -> dict[str, float]:
-    """How many images the metrics know of, and how many of them are unusual."""
+    """The number of images in the metrics, and how many of them are unusual."""
     found = metrics(url)
     samples = (*found["fashion_input_shift"].samples, *found["fashion_input_unusual"].samples)
-    return {sample.name: sample.value for sample in samples if not sample.labels}
+    return {sample.name: sample.value for sample in samples if "le" not in sample.labels}
 
 
 def test_every_route_feeds_the_metrics(tmp_path: Path, images: NDArray[np.uint8]) -> None:

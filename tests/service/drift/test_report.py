@@ -1,4 +1,4 @@
-"""What is said of images that are unlike the training set."""
+"""The reports on images that are unlike the training set."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The fast statistics, held against their definition in float64."""
+"""The fast statistics compared with their definition in float64."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from export.metadata import input_statistics as definition
-from service.drift.statistics import METADATA_KEY, PIECE, InputStatistics
+from service.drift.statistics import IMAGES_AT_ONCE, METADATA_KEY, InputStatistics
 from tests.service.models import metadata
 
 
@@ -57,7 +57,7 @@ def test_any_images(text: str, statistics: InputStatistics, seed: int, low: int,
     )
 
 
-@given(count=st.integers(1, 3 * PIECE))
+@given(count=st.integers(1, 3 * IMAGES_AT_ONCE))
 @settings(max_examples=20)
 def test_in_a_batch_and_alone(
     statistics: InputStatistics, images: NDArray[np.uint8], count: int

@@ -42,7 +42,7 @@ def test_only_the_latest_images_count(statistics: InputStatistics) -> None:
 def stream(
     statistics: InputStatistics, images: NDArray[np.uint8], changed: NDArray[np.uint8]
 ) -> list[float]:
-    """The drift after each image of a stream whose images all are changed ones from one on."""
+    """The drift after each image of a stream whose images are changed from some image on."""
     window = DriftWindow(statistics)
     found = []
     for row in statistics.whitened(np.concatenate([images, changed])[:, None]):

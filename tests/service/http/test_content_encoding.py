@@ -1,4 +1,4 @@
-"""Compressed bodies: inflated exactly, never beyond the limit, every fault named."""
+"""Compressed bodies are inflated exactly, never beyond the limit, and every error is named."""
 
 import gzip
 import tracemalloc

@@ -160,7 +160,7 @@ def test_what_is_no_http_is_refused_in_json(server: Server) -> None:
 
 @pytest.fixture(scope="module")
 def not_ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`bentoml serve` whose model passes the check at the start, and fails in the next worker."""
+    """`bentoml serve` with a model that passes the check at start, and fails in the next worker."""
     folder = tmp_path_factory.mktemp("not_ready")
     model = folder / "model.onnx"
     shutil.copy(RELEASED_MODEL, model)

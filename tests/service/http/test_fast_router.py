@@ -1,4 +1,4 @@
-"""The short way to the routes: the same answers as by Starlette's own, for each path its own."""
+"""The fast router gives the same answers as Starlette's, for each path."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""What browsers are told with every answer, and what nobody is told."""
+"""The security headers of every answer, and headers that must be absent."""
 
 import socket
 
@@ -21,7 +21,7 @@ PAGES = ("GET /", "GET /ui", "GET /ui/ui.js", "GET /ui/nothing", "POST /ui/seen"
 
 
 def is_secure(answer: httpx.Response) -> str:
-    """Check what all answers have; return the policy."""
+    """Check the headers of all answers; return the policy."""
     headers = answer.headers
     assert headers.get_list("X-Content-Type-Options") == ["nosniff"]
     assert headers.get_list("Referrer-Policy") == ["no-referrer"]

@@ -1,4 +1,4 @@
-"""JSON is read as orjson reads it, unless it is lists and objects for the most part."""
+"""JSON is read as by orjson, unless it consists mostly of lists and objects."""
 
 import asyncio
 import tracemalloc

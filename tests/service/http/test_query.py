@@ -1,4 +1,4 @@
-"""The query's mode and top_k: read, defaulted, or refused with what is right."""
+"""The query's mode and top_k: read, defaulted, or rejected with the values allowed."""
 
 import re
 from urllib.parse import urlencode
@@ -42,7 +42,7 @@ def test_choices(query: str, expected: tuple[str, int | None]) -> None:
     ],
 )
 def test_what_is_unknown_is_refused(query: str, shown: str) -> None:
-    message = f"the query has {shown}, known parameters: mode and top_k"
+    message = f"the query has {shown}, known parameters: model, mode and top_k"
     with pytest.raises(InvalidInput, match=f"^{re.escape(message)}$"):
         parse_query_options(query.encode(), SIGNATURE)
 

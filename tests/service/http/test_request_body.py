@@ -18,7 +18,7 @@ def chunk(size: int, more: bool) -> Message:
 
 
 def read(messages: Sequence[Message], length: str | None = None) -> bytes:
-    """The body that these messages make; waiting for one more is an error."""
+    """The body of these messages; waiting for another one is an error."""
     left = iter(messages)
 
     async def receive() -> Message:

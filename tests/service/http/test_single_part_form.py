@@ -1,4 +1,4 @@
-"""The short way through a plain form: what the library finds in it, or no answer."""
+"""The fast parser of plain forms: the library's result, or none."""
 
 import httpx
 import pytest
@@ -35,7 +35,7 @@ ENDS = st.sampled_from([b"--", b"--\r\n", b"--\r\nan epilogue", b"", b"-", b"\r\
 
 
 def only_image(body: bytes, content_type: str) -> bytes | None:
-    """What the library finds, where it finds one part and that an image."""
+    """The library's result, if the form has one part and that is an image."""
     try:
         parts = parse_multipart(body, content_type)
     except RequestError:

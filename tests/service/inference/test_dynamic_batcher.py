@@ -1,4 +1,4 @@
-"""Whatever comes together, everyone gets what they would get alone."""
+"""Each request gets the answer that it would get alone, whatever is in its batch."""
 
 import asyncio
 import threading
@@ -24,7 +24,7 @@ ALL = [LOGITS, PROBABILITIES]
 
 
 class Network:
-    """The released model; it notes the size of each run and can be held up and set free."""
+    """The released model; it records the size of each run, and can be paused and continued."""
 
     def __init__(self, session: ort.InferenceSession) -> None:
         self.session = session
@@ -62,7 +62,7 @@ def run(
 async def held_up(
     network: Network, batcher: DynamicBatcher, images: Images
 ) -> asyncio.Task[Arrays]:
-    """Start a run that lasts until the network is set free."""
+    """Start a run that lasts until the network continues."""
     network.running.clear()
     network.free.clear()
     first = asyncio.create_task(batcher.infer(images, ALL))
@@ -73,7 +73,7 @@ async def held_up(
 async def asking(
     batcher: DynamicBatcher, requests: Sequence[Images], outputs: Sequence[str] = ALL
 ) -> list[asyncio.Task[Arrays]]:
-    """Have all of them wait, in their order."""
+    """Queue all of them, in order."""
     tasks = [asyncio.create_task(batcher.infer(images, outputs)) for images in requests]
     await asyncio.sleep(0)  # each runs until it waits
     return tasks

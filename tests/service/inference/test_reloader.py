@@ -1,4 +1,4 @@
-"""SIGHUP: another model in the place of the one that is served, while requests go on."""
+"""SIGHUP replaces the served model while requests continue."""
 
 import asyncio
 import gc
@@ -56,18 +56,23 @@ def replace(model: Path, version: str) -> None:
 
 
 def metric(server: Server, name: str) -> dict[str, int]:
-    """The values of a metric by the label that its name ends with, e.g. `reloads{result`."""
+    """The values of a metric by the label that its name ends with."""
     text = httpx.get(f"{server.url}/metrics").text
     found = re.findall(rf'^fashion_model{name}="([^"]*)"[^}}]*}} (\d+)', text, re.M)
     return {label: int(value) for label, value in found}
 
 
 def reloads(server: Server) -> dict[str, int]:
-    return {"changed": 0, "unchanged": 0, "kept": 0, **metric(server, "_reloads_total{result")}
+    return {
+        "changed": 0,
+        "unchanged": 0,
+        "kept": 0,
+        **metric(server, '_reloads_total{model="fashion_lenet",result'),
+    }
 
 
 def reload(server: Server, result: str) -> None:
-    """Have all workers reload, and wait until they have."""
+    """Reload all workers, and wait until they are done."""
     expected = reloads(server)[result] + WORKERS
     server.process.send_signal(signal.SIGHUP)
     wait_until(lambda: reloads(server)[result] == expected, server)

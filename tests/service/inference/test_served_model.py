@@ -144,7 +144,7 @@ def test_a_gpu_that_is_lost_ends_its_worker() -> None:
 
 @pytest.mark.parametrize("watch", [False, True])
 def test_a_model_goes_with_its_last_request_and_waits_for_no_collection(watch: bool) -> None:
-    """What is there when a worker starts is never collected, and a GPU's memory is scarce."""
+    """Objects that exist when a worker starts are never collected, and GPU memory is scarce."""
 
     async def run() -> weakref.ref[OnnxModel]:
         model = load_model(ServiceSettings(device="cpu"))

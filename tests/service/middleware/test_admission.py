@@ -1,4 +1,4 @@
-"""Which requests are admitted, and what becomes of those that are not, are slow, or are left."""
+"""Which requests are admitted, and what happens to rejected, slow and cancelled ones."""
 
 import asyncio
 import gc
@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from service.errors import Overloaded
 from service.http.error_responses import HANDLERS
 from service.inference.load_limiter import LoadLimiter
 from service.middleware import admission
@@ -26,7 +27,7 @@ LIVEZ = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def post(path: str, body: bytes = b"a", length: int | None = None) -> bytes:
-    """A request, of whose body there may be less than its length."""
+    """A request, whose body may be shorter than its Content-Length."""
     length = len(body) if length is None else length
     return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode() + body
 
@@ -43,6 +44,7 @@ class Host:
         self.routes = [
             Route("/echo", self.echo, methods=["POST"]),
             Route("/wait/{name}", self.wait, methods=["POST"]),
+            Route("/overload", self.overload, methods=["POST"]),
             Route("/livez", self.livez),
         ]
         self.app = Starlette(routes=self.routes, exception_handlers=HANDLERS)
@@ -72,6 +74,12 @@ class Host:
         await loop.run_in_executor(self.thread, self.work, request.path_params["name"])
         return JSONResponse("waited")
 
+    async def overload(self, request: Request) -> Response:
+        """Refuse, after the body or, where it has none, before."""
+        if request.headers["content-length"] != "10":
+            await request.body()
+        raise Overloaded("the model is busy")
+
     def work(self, name: str) -> None:
         self.begun.append(name)
         self.leave.wait(SECONDS)
@@ -88,7 +96,7 @@ class Host:
         assert self.received.acquire(timeout=SECONDS)
 
     def done(self) -> list[str]:
-        """Let all work end, and say which was begun at all."""
+        """Let all work end, and return which was started."""
         self.leave.set()
         self.thread.shutdown()
         return self.begun
@@ -122,6 +130,20 @@ def test_more_than_the_limit_are_refused_at_once_and_probes_never(host: Host) ->
         eventually(lambda: (host.limiter.exempted, host.admission.bodies.bytes) == (0, 0))
 
 
+@pytest.mark.parametrize("request_bytes", [post("/overload"), post("/overload", b"", length=10)])
+def test_a_connection_that_a_route_refuses_waits_too(
+    host: Host, request_bytes: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "REJECTION_HOLD_SECONDS", 0.5)
+    with host.hosted() as port, connected(port, request_bytes) as connection:
+        begun = time.monotonic()
+        status, _, content = read_answer(connection)
+        assert (status, content) == (429, {"error": "the model is busy"})
+        eventually(lambda: host.limiter.in_flight == 0)
+        assert time.monotonic() - begun >= 0.4
+        assert host.limiter.exempted == 0
+
+
 def test_what_is_refused_names_its_route(host: Host) -> None:
     scopes = []
 
@@ -153,7 +175,7 @@ def test_uploads_that_are_not_whole_take_nobodys_place(host: Host) -> None:
 
 
 def test_uploads_together_are_no_larger_than_they_may_be(host: Host) -> None:
-    """Of two that are, the one goes that has not come on; a small body always fits."""
+    """Of two large bodies, the one that has stalled is cancelled; a small body always fits."""
     large = 100_000
     most = MAX_BUFFERED_BODIES * large
     with host.hosted(max_body_bytes=large) as port, ExitStack() as stack:

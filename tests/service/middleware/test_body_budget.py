@@ -1,4 +1,4 @@
-"""Whose body goes where all bodies together are too large."""
+"""Which body is cancelled if all bodies together are too large."""
 
 import asyncio
 import gc
@@ -91,7 +91,7 @@ def test_what_is_whole_is_never_given_up_for_another() -> None:
 
 
 def test_what_refers_to_a_large_body_in_a_circle_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As an error does that refers to its own frame; and Python's collector hardly ever runs."""
+    """Like an error that refers to its own frame; Python's collector rarely runs."""
     monkeypatch.setattr(body_budget, "RELEASED_SECONDS", 0.0)
 
     class Circle:

@@ -1,4 +1,4 @@
-"""What is counted, logged and answered around a request, whatever becomes of it."""
+"""What is counted, logged and answered for a request, however it ends."""
 
 import asyncio
 import json
@@ -103,7 +103,7 @@ def running(config: uvicorn.Config, listener: socket.socket) -> Iterator[None]:
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    """Ask until it holds; what is waited for happens in the server, soon."""
+    """Ask until a condition of the server holds."""
     for _ in range(SECONDS * 100):
         if condition():
             return
@@ -112,7 +112,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 def await_count(host: Host, route: str, status: int, count: float) -> None:
-    """Wait until so many are counted, which is after the answer has left."""
+    """Wait until so many are counted, which happens after the answer was sent."""
     wait_for(lambda: counted(host, route, status) >= count)
     assert counted(host, route, status) == count
 

@@ -1,4 +1,4 @@
-"""A real server that gets more than it can do, or that is not waited for."""
+"""A real server that is overloaded, or whose clients disconnect."""
 
 import asyncio
 from collections.abc import Iterator
@@ -68,7 +68,7 @@ def test_what_is_too_much_is_refused_and_the_rest_is_done(
 
 
 def test_small_requests_are_refused_too(busy: Server, ankle_boot: NDArray[np.uint8]) -> None:
-    """These never wait once begun, so that a count of those that have begun would see no load."""
+    """These never await, so that a count of started requests would show no load."""
     content = request(encode(ankle_boot))
 
     async def ask() -> set[bytes]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import httpx
 import numpy as np
 import pytest
@@ -30,8 +31,9 @@ from service.telemetry.access_log import AccessLog
 from service.version import SERVER_VERSION
 from tests.pages import blocks
 from tests.service.collector import Collector, Span, collecting
+from tests.service.grpc.conftest import SERVICE, address, method, refused, request
 from tests.service.pictures import encode
-from tests.serving import ROOT, SERVE, Server, environment, serving, start, wait_until
+from tests.serving import ROOT, SERVE, Server, environment, free_port, serving, start, wait_until
 
 PAGE = ROOT / "docs" / "operations.md"
 PNG = {"Content-Type": "image/png"}
@@ -59,7 +61,8 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture(scope="module")
 def server(collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("traced")
-    with serving(folder, **traced(collector, FASHION_ACCESS_LOG="json")) as server:
+    settings = {"FASHION_ACCESS_LOG": "json", "FASHION_GRPC_PORT": str(free_port())}
+    with serving(folder, **traced(collector, **settings)) as server:
         yield server
 
 
@@ -108,6 +111,32 @@ def test_a_request_is_a_span_of_its_callers_trace_with_its_parts_below(
     assert line["trace_id"] == TRACE
     assert line["decode_ms"] == pytest.approx((decode[1] - decode[0]) / 1e6, abs=0.01)
     assert line["inference_ms"] == pytest.approx((inference[1] - inference[0]) / 1e6, abs=0.01)
+
+
+def test_a_call_over_grpc_is_a_span_too(
+    server: Server, collector: Collector, ankle_boot: NDArray[np.uint8]
+) -> None:
+    sent = request([1, 1, 28, 28], raw_input_contents=[ankle_boot.tobytes()])
+    metadata = [("x-request-id", "call"), ("traceparent", TRACEPARENT), ("tracestate", "a=1")]
+    with grpc.insecure_channel(address(server)) as channel:
+        method(channel)(sent.SerializeToString(), metadata=metadata)
+        metadata = [("x-request-id", "wrong-call")]
+        refused(method(channel), b"\xff", metadata=metadata)
+    span, parts = collector.request("call")
+    assert (span.trace_id, span.parent_id, span.sent.trace_state) == (TRACE, PARENT, "a=1")
+    assert (span.name, span.sent.kind) == (f"{SERVICE}/ModelInfer", SERVER_KIND)
+    assert span.attributes == {
+        "rpc.system": "grpc",
+        "rpc.service": SERVICE,
+        "rpc.method": "ModelInfer",
+        "rpc.grpc.status_code": 0,
+        "client.address": "127.0.0.1",
+        "request_id": "call",
+    }
+    assert [part.name for part in parts] == ["decode", "decode", "inference"]
+    assert logged(server, "call")["trace_id"] == TRACE
+    wrong, _ = collector.request("wrong-call")
+    assert (wrong.status, wrong.attributes["rpc.grpc.status_code"]) == (0, 3)
 
 
 def test_who_sends_them_is_told(client: httpx.Client, collector: Collector) -> None:
@@ -236,7 +265,7 @@ def test_the_pages_command_traces_and_what_waits_is_sent_when_the_server_stops(
 def test_a_collector_that_is_away_holds_nothing_up(
     listens: bool, tmp_path: Path, ankle_boot: NDArray[np.uint8]
 ) -> None:
-    """The exporter would wait for ten minutes, longer than the test does for anything."""
+    """The exporter would wait for ten minutes, longer than the test."""
     with socket.socket() as bound:  # its port is nobody else's
         bound.bind(("127.0.0.1", 0))
         if listens:
@@ -262,6 +291,7 @@ def test_a_fault_of_ours_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     from service.middleware.tracing import TracingMiddleware
+    from service.telemetry.spans import SpanRecorder
 
     async def fault(request: Request) -> Response:
         raise ZeroDivisionError("a fault of ours")
@@ -274,7 +304,8 @@ def test_a_fault_of_ours_is_an_error(
         monkeypatch.setenv(name, value)
     with collecting() as collector, (tmp_path / "log").open("wb") as log:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
-        app = TracingMiddleware(Starlette(routes=routes, exception_handlers=HANDLERS), routes)
+        inner = Starlette(routes=routes, exception_handlers=HANDLERS)
+        app = TracingMiddleware(inner, routes, SpanRecorder())
         observed = InstrumentationMiddleware(app, routes, AccessLog("json", log.fileno()))
         with socket.create_server(("127.0.0.1", 0)) as listener:
             server = uvicorn.Server(uvicorn.Config(observed, log_config=None, lifespan="on"))
@@ -365,7 +396,7 @@ def test_off_it_costs_no_memory_and_no_time(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     loaded = done.stdout.split()
     assert "service.middleware.instrumentation" in loaded
-    assert "service.middleware.tracing" not in loaded
+    assert not {"service.middleware.tracing", "service.telemetry.spans", "grpc"} & set(loaded)
     assert not [name for name in loaded if name.startswith((EXPORTER, "opentelemetry.proto"))]
 
 

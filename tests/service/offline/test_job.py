@@ -1,108 +1,24 @@
-"""`python -m service classify --out` as a process: its rows, and what its end does to them."""
+"""`python -m service classify --out` as a process: its rows, what it refuses, its memory."""
 
 import json
-import random
-import resource
-import signal
 import struct
-import subprocess
-import sys
-import tarfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import httpx
-import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
-from numpy.typing import NDArray
 from pyarrow import parquet
 
-from tests.service.cli.test_main import program_environment, run, wait_until
+from tests.service.cli.program import run
 from tests.service.models import write_model
-from tests.service.pictures import encode
+from tests.service.offline.classify_process import (
+    read,
+    running,
+    size,
+)
 from tests.serving import ROOT
-
-SECONDS = 600
-IMAGES = 80_000  # in a file that takes the program long enough to be killed within
-
-
-@pytest.fixture(scope="module")
-def numbers(images: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Many images in an IDX file."""
-    path = tmp_path_factory.mktemp("numbers") / "many.idx"
-    repeated = np.tile(images, (8, 1, 1))[:IMAGES]  # (N, 28, 28)
-    head = struct.pack(">4sIII", b"\0\0\x08\x03", *repeated.shape)
-    path.write_bytes(head + repeated.tobytes())
-    return path
-
-
-@pytest.fixture
-def mixed(images: NDArray[np.uint8], tmp_path: Path) -> list[Path]:
-    """Pictures in a folder and in a tar, broken ones among them."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    contents = [encode(image) for image in images[:150]]
-    contents[3], contents[140] = b"no picture", b""
-    contents[7] = encode(np.tile(255 - images[7], (4, 4)))
-    for n, content in enumerate(contents):
-        (folder / f"{n:03}.png").write_bytes(content)
-    archive = tmp_path / "some.tar"
-    with tarfile.open(archive, "w") as file:
-        for n, content in enumerate(contents):
-            info = tarfile.TarInfo(f"{n:03}.png")
-            info.size = len(content)
-            file.addfile(info, BytesIO(content))
-    return [folder, archive]
-
-
-def read(out: Path) -> list[dict[str, Any]]:
-    """The rows, whatever their format."""
-    if out.suffix == ".jsonl":
-        return [json.loads(line) for line in out.read_bytes().splitlines()]
-    rows: list[dict[str, Any]] = parquet.read_table(out).to_pylist()
-    return rows
-
-
-@contextmanager
-def running(
-    *arguments: str | Path, most_bytes: int = resource.RLIM_INFINITY, **settings: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    def prepare() -> None:
-        # As in a terminal: tests that run in the background ignore Ctrl-C.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
-
-    with subprocess.Popen(
-        [sys.executable, "-m", "service", "classify", *arguments],
-        cwd=ROOT,
-        env=program_environment(settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        preexec_fn=prepare,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def size(out: Path) -> int:
-    """Bytes in it, or parts."""
-    if out.is_dir():
-        return len(list(out.glob("part-*.parquet")))
-    return out.stat().st_size if out.exists() else 0
-
-
-def gone(processes: list[psutil.Process]) -> bool:
-    _, alive = psutil.wait_procs(processes, timeout=30)
-    return not alive
-
 
 # What is written.
 
@@ -169,98 +85,6 @@ def test_choices_hold(mixed: list[Path], tmp_path: Path) -> None:
     assert len(row["probabilities"]) == 3
     assert next(iter(row["probabilities"])) == row["label"]
     assert "input" not in row
-
-
-# What happens when it ends.
-
-
-@pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet"])
-def test_killed_again_and_again_it_loses_and_doubles_nothing(
-    name: str, numbers: Path, mixed: list[Path], tmp_path: Path
-) -> None:
-    whole, out = tmp_path / f"whole_{name}", tmp_path / name
-    inputs = [mixed[0], numbers, mixed[1]]
-    run("classify", *inputs, "--out", whole, status=1)
-    moments = random.Random(0)  # noqa: S311
-    kills = 0
-    for _ in range(4):
-        with running(*inputs, "--out", out, "--resume", "--processes", "2") as process:
-            before = size(out)
-            # Parts are few: there, a moment after the start will do.
-            wait_until(lambda: out.is_dir() or size(out) != before, process)  # noqa: B023
-            time.sleep(moments.uniform(0, 0.15))
-            workers = psutil.Process(process.pid).children(recursive=True)
-            kills += process.poll() is None
-            process.kill()
-            process.wait()
-            assert gone(workers), "a process outlived its parent"
-    assert kills == 4
-    with out.open("ab") if out.is_file() else (out / "part-00000.parquet.tmp").open("wb") as file:
-        file.write(b'{"file":"torn')
-    run("classify", *inputs, "--out", out, "--resume", status=1)
-    expected, found = read(whole), read(out)
-    assert [row["file"] for row in found] == [row["file"] for row in expected]
-    assert [row.get("label") for row in found] == [row.get("label") for row in expected]
-    assert [row.get("error") for row in found] == [row.get("error") for row in expected]
-    confidences = [[row.get("confidence") or 0.0 for row in rows] for rows in (found, expected)]
-    np.testing.assert_allclose(*confidences, rtol=0, atol=1e-6)
-    before_bytes = {path: path.read_bytes() for path in tmp_path.glob(f"{name}*") if path.is_file()}
-    output, _ = run("classify", *inputs, "--out", out, "--resume")
-    assert output == f"0 rows written to {out}\n"
-    assert before_bytes == {path: path.read_bytes() for path in before_bytes}
-
-
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [(signal.SIGINT, 128 + signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)],
-)
-def test_who_stops_it_gets_no_trace_and_whole_rows(
-    sent: signal.Signals, status: int, numbers: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "rows.jsonl"
-    with running(numbers, "--out", out) as process:
-        wait_until(lambda: size(out), process)
-        workers = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(sent)
-        output, errors = process.communicate(timeout=SECONDS)
-    assert (process.returncode, output) == (status, b"")
-    assert b"Traceback" not in errors
-    assert gone(workers)
-    assert 0 < len(read(out)) < IMAGES
-
-
-def test_a_worker_that_is_killed_is_told_in_one_line(numbers: Path, tmp_path: Path) -> None:
-    out = tmp_path / "rows.jsonl"
-    with running(numbers, "--out", out, "--processes", "2") as process:
-        wait_until(lambda: size(out), process)
-        workers = [
-            child
-            for child in psutil.Process(process.pid).children()
-            if "spawn_main" in " ".join(child.cmdline())
-        ]
-        assert len(workers) == 2
-        workers[0].send_signal(signal.SIGKILL)
-        _, errors = process.communicate(timeout=SECONDS)
-    assert process.returncode == 1
-    *_, last = errors.decode().splitlines()
-    assert last.startswith("error: a worker process has ended, perhaps because memory ran")
-    assert gone(workers)
-    run("classify", numbers, "--out", out, "--resume")
-    assert len(read(out)) == IMAGES
-
-
-def test_what_a_power_loss_leaves_behind_the_lines_is_made_again(
-    mixed: list[Path], tmp_path: Path
-) -> None:
-    out = tmp_path / "rows.jsonl"
-    arguments = ("classify", mixed[0], "--processes", "1", "--out", out)
-    run(*arguments, status=1)
-    whole = out.read_bytes()
-    lines = whole.splitlines(keepends=True)
-    out.write_bytes(b"".join(lines[:145]) + lines[145][:50] + bytes(5000))
-    output, _ = run(*arguments, "--resume")
-    assert output == f"5 rows written to {out}\n"
-    assert out.read_bytes() == whole
 
 
 def test_what_is_damaged_is_told_with_the_remedy(mixed: list[Path], tmp_path: Path) -> None:
@@ -353,18 +177,6 @@ def test_results_that_cannot_be_written_are_told(mixed: list[Path], tmp_path: Pa
     out = tmp_path / f"{'x' * 300}.jsonl"
     _, errors = run("classify", mixed[0], "--out", out, status=1)
     assert errors == f"error: --out {out}: File name too long\n"
-
-
-def test_a_disk_that_is_full_is_told_and_can_be_gone_on_with(
-    mixed: list[Path], tmp_path: Path
-) -> None:
-    out = tmp_path / "rows.jsonl"
-    with running(mixed[0], "--out", out, most_bytes=20_000) as process:
-        _, errors = process.communicate(timeout=SECONDS)
-    assert process.returncode == 1
-    assert errors.decode().splitlines()[-1] == f"error: --out {out}: File too large"
-    run("classify", mixed[0], "--out", out, "--resume", status=1)
-    assert len(read(out)) == 150
 
 
 def test_one_bad_item_is_one_row_and_everything_else_goes_on(

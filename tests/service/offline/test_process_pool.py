@@ -1,4 +1,4 @@
-"""Processes that classify: whoever is free gets the next span, and the pieces keep their order."""
+"""Processes that classify: a free one gets the next chunk, and results keep their order."""
 
 import io
 import json

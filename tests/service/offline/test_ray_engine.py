@@ -21,7 +21,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.service.cli import test_main as test_command_line
-from tests.service.cli.test_main import program_environment, wait_until
+from tests.service.cli.program import program_environment, wait_until
 from tests.service.pictures import encode
 from tests.service.runtime.drivers import no_gpu
 from tests.serving import ROOT, environment
@@ -57,7 +57,7 @@ class Cluster:
         return int(self.process.stdout.readline())
 
     def actors(self) -> list[psutil.Process]:
-        """Those that classify now."""
+        """The processes that classify now."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         return [child for child in children if "ray::MapWorker" in " ".join(child.cmdline())]
 

@@ -1,4 +1,4 @@
-"""Results that are gone on with: what is whole is counted, what is not is cut off or told."""
+"""Continued results: complete rows are counted, others are cut off or reported."""
 
 import errno
 import os
@@ -94,7 +94,7 @@ def arrow_piece(schema: Any, names: list[str]) -> EncodedRows:
 
 
 class Disk:
-    """Notes what was in a folder each time that a file was to reach the disk, or is full."""
+    """Records a folder's content at each fsync, or raises as a full disk does."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, full: bool = False) -> None:
         self.seen: list[list[str]] = []

@@ -35,7 +35,7 @@ LABELS = (
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> OnnxModel:
-    """The released network, with names that are no easy ones."""
+    """The released network, with unusual class names."""
     path = tmp_path_factory.mktemp("model") / "model.onnx"
     write_model(path, labels=json.dumps(LABELS), name="50 % b", version="1%%b")
     return load_model(ServiceSettings(device="cpu", model=path))

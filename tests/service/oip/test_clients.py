@@ -1,4 +1,4 @@
-"""Triton's and KServe's own clients: what they get is ONNX Runtime's, to the last bit."""
+"""Triton's and KServe's own clients: they get ONNX Runtime's results, to the last bit."""
 
 import asyncio
 import json
@@ -55,7 +55,7 @@ def tensor(images: NDArray[np.uint8], *, binary: bool = True) -> InferInput:
 
 
 def wanted(binary_out: tuple[bool, bool] | None) -> list[InferRequestedOutput] | None:
-    """Both outputs, the second first; None for what the server does by itself."""
+    """Both outputs, the second first; None for the server's default."""
     if binary_out is None:
         return None
     pairs = list(zip(NAMES, binary_out, strict=True))[::-1]

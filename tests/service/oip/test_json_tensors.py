@@ -1,4 +1,4 @@
-"""Images from JSON numbers and from bytes: every one exactly, every fault named."""
+"""Images from JSON numbers and from bytes are read exactly, and every error is named."""
 
 from typing import Any
 

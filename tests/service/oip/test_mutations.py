@@ -1,4 +1,4 @@
-"""Whatever becomes of a good request on its way: an answer or a 4xx that says why, never a 5xx."""
+"""Valid requests that are changed: an answer or a 4xx with a reason, never a 5xx."""
 
 import gzip
 import json

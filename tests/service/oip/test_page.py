@@ -1,4 +1,4 @@
-"""docs/open_inference.md, followed to the letter."""
+"""The commands and the code of docs/open_inference.md."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def test_the_commands_are_answered(server: Server, folder: Path) -> None:
 
 
 def test_the_python_is_answered(server: Server, folder: Path) -> None:
-    (code,) = blocks(PAGE, "python")
+    code, _ = blocks(PAGE, "python")  # the other one is of tests/service/grpc/test_clients.py
     printed = run([sys.executable, "-c", at_port(code, server)], folder, {})
     assert printed.startswith("[9 2 1 1 6 1 4 6")
     assert ":9:Ankle boot'" in printed

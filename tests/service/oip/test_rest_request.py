@@ -1,4 +1,4 @@
-"""Requests of the Open Inference Protocol: what is read, and what is refused with which words."""
+"""Requests of the Open Inference Protocol: what is read, and the errors of the others."""
 
 import re
 from typing import Any
@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
-from service.oip.rest_request import RequestedOutput, parse_request
+from service.oip.inference_request import RequestedOutput
+from service.oip.rest_request import parse_request
 
 ONE = np.arange(784, dtype=np.uint8).reshape(1, 1, 28, 28)
 SHAPE = (1, 28, 28)

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from starlette.responses import Response
 
-from service.oip.rest_request import InferenceRequest, RequestedOutput
+from service.oip.inference_request import InferenceRequest, RequestedOutput
 from service.oip.rest_response import write_response
 from service.runtime.onnx_model import OnnxModel, load_model
 from service.settings import ServiceSettings

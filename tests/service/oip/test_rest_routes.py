@@ -48,7 +48,7 @@ def test_the_server_says_what_it_is(client: httpx.Client, path: str) -> None:
     assert answer.json() == {
         "name": "fashion-lenet-bn",
         "version": SERVER_VERSION,
-        "extensions": ["binary_tensor_data", "classification"],
+        "extensions": ["binary_tensor_data", "classification", "model_repository"],
     }
 
 
@@ -91,7 +91,7 @@ def test_another_model_or_version_is_not_found(client: httpx.Client, rest: str) 
 
 @pytest.mark.parametrize(
     "path",
-    ["/v2/models", "/v2/models/stats", f"{MODEL}/config", f"{MODEL}/stats", "/v2/repository/index"],
+    ["/v2/models", "/v2/models/stats", f"{MODEL}/config", f"{MODEL}/stats", "/v2/repository"],
 )
 def test_what_the_protocol_does_not_have_is_not_found(client: httpx.Client, path: str) -> None:
     answer = client.get(path)

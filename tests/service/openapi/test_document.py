@@ -1,4 +1,4 @@
-"""docs.json describes every route there is, and every answer is as it says."""
+"""docs.json describes every route, and every answer matches it."""
 
 import json
 import math
@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 from schemathesis.transport.serialization import serialize_binary
 
 from service.classifier import FashionClassifier
-from service.oip import rest_routes
+from service.oip import repository_routes, rest_routes
 from service.openapi.document import OpenAPI
 from service.preprocessing.formats import MEDIA_TYPES
 from service.rest import classify, health, predict, ui
@@ -39,7 +39,7 @@ MODEL = load_model(ServiceSettings(device="cpu"))
 DESCRIPTION = OpenAPI(model=MODEL).asdict()
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
 WHERE = [(path, method) for path, methods in DESCRIPTION["paths"].items() for method in methods]
-ROOMS = (classify, predict, rest_routes, ui, health)
+ROOMS = (classify, predict, rest_routes, repository_routes, ui, health)
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -51,7 +51,7 @@ CHECKS = [
 
 @schemathesis.serializer("image/avif", "image/bmp", "image/tiff")
 def as_it_is(context: schemathesis.SerializationContext, value: Any) -> bytes:
-    """Write what schemathesis itself does not know how to."""
+    """Write media types that schemathesis does not know."""
     return serialize_binary(value)
 
 
@@ -185,6 +185,7 @@ def test_every_answer_of_classify_is_as_described(
     asked = {
         200: client.post("/classify", files={"image": encode(ankle_boot)}),
         400: client.post("/classify", files={"image": b"x"}),
+        404: client.post("/classify?model=other", files={"image": encode(ankle_boot)}),
         413: client.post("/classify", files={"image": png_header(60_000, 60_000)}),
         415: client.post("/classify", content=b"x", headers={"Content-Type": "text/plain"}),
     }

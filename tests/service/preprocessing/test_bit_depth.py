@@ -1,4 +1,4 @@
-"""Grey of 16 and 32 bits comes out in 8, or is refused with its range."""
+"""Grey of 16 and 32 bits is converted to 8, or rejected with its range."""
 
 import re
 import tracemalloc

@@ -1,4 +1,4 @@
-"""The pipeline of the data set's paper, held against the data set itself."""
+"""The pipeline of the data set's paper, compared with the data set itself."""
 
 import io
 import re
@@ -166,7 +166,7 @@ def test_what_has_the_backgrounds_brightness_within_a_garment_stays() -> None:
 
 
 def test_an_alpha_channel_is_the_garments_outline() -> None:
-    """White on white, which nothing else would find."""
+    """White on white, which only alpha can show."""
     image = Image.new("RGBA", (60, 60), (90, 90, 90, 0))
     image.paste((230, 230, 230, 255), (10, 20, 50, 40))
     found = np.asarray(to_fashion_mnist(image, 28, 28).image)

@@ -1,4 +1,4 @@
-"""All texts follow the table of formats, so that a new format is a line in it."""
+"""All texts come from the table of formats, so that a new format is a line in it."""
 
 import re
 
@@ -77,7 +77,7 @@ def test_the_documentation_names_every_format() -> None:
 
 
 def test_no_text_repeats_the_table() -> None:
-    """In a program, that is: what is said of formats would else go wrong with the next one."""
+    """In code: a text that repeats the table would be wrong with the next format."""
     names = re.compile(r"PNG, JPEG, WebP|image/png, ?image/jpeg, ?image/")
     files = [*(ROOT / "service").rglob("*.*"), *(ROOT / "tests").rglob("*.py")]
     found = [

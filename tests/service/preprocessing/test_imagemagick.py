@@ -1,4 +1,4 @@
-"""What is answered is what ImageMagick shows of a file, over files of every kind."""
+"""The service reads the pixels that ImageMagick shows, in files of every kind."""
 
 import re
 import shutil

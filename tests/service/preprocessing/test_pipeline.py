@@ -1,4 +1,4 @@
-"""Every file that can be sent becomes 28 x 28 in 8-bit grey, or is refused with a reason."""
+"""Every file becomes 28 x 28 in 8-bit grey, or is rejected with a reason."""
 
 import re
 import warnings
@@ -167,7 +167,7 @@ def test_other_formats_let_a_white_page_through(kind: str) -> None:
 
 
 def test_cmyk_of_a_jpeg_is_ink_and_not_light() -> None:
-    """Adobe's programs store it inverted, with a marker that says so; so does Pillow."""
+    """Adobe's programs store it inverted, with a marker, and so does Pillow."""
     ink = Image.new("CMYK", (100, 100), (0, 0, 0, 0))
     ink.paste((0, 255, 255, 0), (30, 30, 70, 70))  # red, on paper
     content = save(ink, "JPEG", quality=95)
@@ -264,7 +264,7 @@ def test_nothing_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", READERS)
 def test_a_file_cut_off_anywhere_is_refused(kind: str) -> None:
-    """Or taken, where only a checksum or a trailer is gone and every pixel is still there."""
+    """Or accepted, if only a checksum or a trailer is missing and every pixel is there."""
     content = encode(garment(), kind, "RGB")
     whole, refused = read(content), 0
     for length in range(len(content)):

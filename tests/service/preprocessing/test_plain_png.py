@@ -1,4 +1,4 @@
-"""The short way through a plain PNG: Pillow's own pixels, or no answer."""
+"""The fast reader of plain PNG files: Pillow's own pixels, or none."""
 
 import struct
 import zlib

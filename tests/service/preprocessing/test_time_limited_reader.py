@@ -1,4 +1,4 @@
-"""Whatever a file holds, its reader is stopped after so much of its thread's time."""
+"""The reader of any file is stopped after a given CPU time of its thread."""
 
 import time
 from threading import Thread

@@ -25,7 +25,7 @@ SIZES = ((500, 375), (333, 480), (300, 300), (257, 301), (50, 41), (17, 9), (900
 
 
 def scene(width: int, height: int, seed: int = 0) -> Image.Image:
-    """A picture with what photographs have: smooth shades, edges and noise."""
+    """A picture with smooth shades, edges and noise, like a photograph."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     waves = random.uniform(0.01, 0.2, (3, 2))

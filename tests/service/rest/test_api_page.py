@@ -32,7 +32,7 @@ def answer() -> dict[str, Any]:
 
 
 def is_as_shown(found: dict[str, Any], answer: dict[str, Any]) -> None:
-    """But for what the next release of the model may change."""
+    """Except for what the next release of the model may change."""
     assert list(found) == list(answer)
     for key in ("label", "class_id", "preprocessing"):
         assert found[key] == answer[key]

@@ -1,4 +1,4 @@
-"""What a real server answers: pictures sent in every way, probes, and what it does not have."""
+"""The answers of a real server: pictures sent in every way, probes, and unknown routes."""
 
 import math
 import re

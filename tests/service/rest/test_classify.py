@@ -1,4 +1,4 @@
-"""`/classify` and `/classify_batch` over HTTP: modes, top_k, batches, and what is wrong in them."""
+"""`/classify` and `/classify_batch` over HTTP: modes, top_k, batches, and their errors."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`/predict`: images as numbers are answered as the network says, and anything else is refused."""
+"""`/predict`: the network's answers for images as numbers, and the errors for anything else."""
 
 import json
 from typing import Any
@@ -150,7 +150,7 @@ def test_rows_of_the_right_number_in_all_are_still_ragged() -> None:
 
 
 def test_a_long_string_takes_no_memory_for_every_number() -> None:
-    """As numpy would, which gives all elements of an array the length of the longest."""
+    """NumPy would do that: all elements of an array have the length of the longest."""
     content = body(300)
     content["images"][0][0][0][1] = "x" * 5_000_000
     with pytest.raises(InvalidInput, match="an element that is a string"):

@@ -95,7 +95,7 @@ def test_the_page_gets_the_model_and_its_samples(
 def test_a_colour_models_samples_are_in_colour(tmp_path: Path) -> None:
     path = OBLONG.write(tmp_path / "model.onnx")
     model = load_model(ServiceSettings(device="cpu", model=path))
-    found = describe(model)
+    found = describe(model, ["oblong"])
     assert found["image"] == {"channels": 3, "height": 20, "width": 30}
     assert found["modes"] == ("auto",)
     classes = model.golden.logits.argmax(axis=1).tolist()

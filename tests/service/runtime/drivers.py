@@ -1,4 +1,4 @@
-"""Whether this machine has an NVIDIA driver, and libraries in the place of one."""
+"""Whether this machine has an NVIDIA driver, and libraries that replace one."""
 
 import ctypes
 import shutil
@@ -22,7 +22,7 @@ no_gpu = pytest.mark.skipif(has_gpu(), reason="this machine has an NVIDIA driver
 
 
 def driver(folder: Path, version: int | None, status: int = 0) -> Path:
-    """Build a driver library that answers its version alone; None: not even that."""
+    """Build a driver library that only returns its version; None: not even that."""
     function = f"int cuDriverGetVersion(int *version) {{ *version = {version}; return {status}; }}"
     return _library(folder, "int nothing;" if version is None else function)
 

@@ -1,4 +1,4 @@
-"""What is said where CUDA cannot run a model, and that its sessions are strict.
+"""The errors if CUDA cannot run a model, and that its sessions are strict.
 
 The drivers here answer their version and nothing else, so ONNX Runtime really fails to start CUDA.
 """
@@ -109,7 +109,7 @@ def test_a_driver_that_does_not_tell_its_version_is_refused(
 def test_cuda_that_does_not_start_is_refused_and_auto_serves_on_the_cpu(
     build: Any, tmp_path: Path
 ) -> None:
-    """ONNX Runtime lists CUDA where it cannot start it, and then says so in its log alone."""
+    """ONNX Runtime lists CUDA also if it cannot start it, and then only logs that."""
     build(tmp_path, 1000 * NEEDED)
 
     def info(device: str) -> subprocess.CompletedProcess[str]:

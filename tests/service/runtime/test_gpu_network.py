@@ -1,4 +1,4 @@
-"""Few batch sizes, a session for each; sessions on the CPU take the place of a GPU's."""
+"""Few batch sizes, a session for each; with CPU sessions in place of a GPU's."""
 
 import logging
 import time

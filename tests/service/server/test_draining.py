@@ -1,4 +1,4 @@
-"""SIGTERM: not ready, still answering, and then an end that loses nothing that had begun."""
+"""SIGTERM: not ready, still answering, then an end after all requests in flight."""
 
 import signal
 import socket

@@ -1,4 +1,4 @@
-"""Requests as clients send them: with offers to upgrade, half-closed behind, many at a time."""
+"""Requests with upgrade offers, half-closed connections, and pipelining."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What a connection may do: heads, bodies and answers that are too long, too slow or malformed."""
+"""The limits of a connection: heads, bodies and answers that are too long, slow or malformed."""
 
 import asyncio
 import json
@@ -62,7 +62,7 @@ def error(status: int, content: bytes) -> str:
 
 
 def read_dribbling(connection: socket.socket, piece: bytes) -> bytes:
-    """Send a piece now and then, until the server closes; returns what it answered."""
+    """Send pieces slowly until the server closes; return its answer."""
     connection.settimeout(0.02)
     content = b""
     with suppress(ConnectionError):

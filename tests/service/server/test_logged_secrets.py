@@ -1,4 +1,4 @@
-"""Nothing that a client sends in confidence is seen in the log, the metrics or an error."""
+"""No secret that a client sends appears in the log, the metrics or an error."""
 
 import signal
 import socket
@@ -72,7 +72,7 @@ def test_no_secret_is_logged_counted_or_answered(
 
 
 def _say(port: int, words: str) -> str:
-    """Send what is no good HTTP; return the answer."""
+    """Send invalid HTTP; return the answer."""
     with socket.create_connection(("127.0.0.1", port), 30) as connection:
         connection.sendall(words.encode())
         connection.shutdown(socket.SHUT_WR)

@@ -1,4 +1,4 @@
-"""Heads that two servers in a row could understand differently, or that no server should take."""
+"""Heads that a proxy could parse differently, or that must be rejected."""
 
 import json
 from collections.abc import Sequence

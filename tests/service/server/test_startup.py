@@ -1,4 +1,4 @@
-"""`bentoml serve` as it starts: one line for each start that fails, and one for what is served."""
+"""The start of `bentoml serve`: one line for a failure, and one for what is served."""
 
 import re
 import socket
@@ -18,7 +18,7 @@ COMMAND = (str(Path(sys.executable).with_name("bentoml")), "serve")
 def refused(
     folder: Path, *arguments: str, command: tuple[str, ...] = SERVE, **settings: str
 ) -> str:
-    """Start a server that does not, and return the one line that it says."""
+    """Run a server whose start fails, and return its one line."""
     done = subprocess.run(
         [*command, *arguments],
         cwd=ROOT,
@@ -98,7 +98,7 @@ def test_a_setting_that_is_wrong(name: str, value: str, reason: str, tmp_path: P
 
 
 def said(server: Server, workers: int = 1) -> list[str]:
-    """What the parent says until its workers are there; then the server is stopped."""
+    """The parent's output until its workers are ready; then the server is stopped."""
     try:
         wait_until(lambda: server.log().count("initialized") == workers, server, SECONDS)
     finally:

@@ -1,4 +1,4 @@
-"""A server in a terminal: it ends when that is closed, and not where it was told to outlive it."""
+"""A server in a terminal: it ends when that is closed, unless it was started with `nohup`."""
 
 import os
 import pty

@@ -60,7 +60,7 @@ def certificate(authority: Authority) -> tuple[Path, Path]:
 
 
 def context(authority: Authority, own: tuple[Path, Path] | None = None) -> ssl.SSLContext:
-    """What a client trusts, and shows of itself."""
+    """A client's authorities and certificate."""
     found = ssl.create_default_context(cafile=authority.certificate)
     if own:
         found.load_cert_chain(*own)
@@ -136,7 +136,7 @@ def test_only_clients_with_a_certificate_of_the_authority_get_in(
 def test_a_client_that_half_closes_gets_its_answer_or_a_clean_end(
     authority: Authority, certificate: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """TLS over asyncio knows no half-close: the client sees an end, and the log no complaint."""
+    """TLS over asyncio has no half-close: the connection ends, without an error in the log."""
     with serving_tls(tmp_path, SIMPLE, certificate, context(authority)) as server:
         with (
             socket.create_connection(("127.0.0.1", server.port), 30) as connection,

@@ -1,4 +1,4 @@
-"""What /metrics says of the workers themselves, on a server whose workers die."""
+"""The metrics of the workers themselves, on a server whose workers die."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def told(server: Server) -> Mapping[str, float]:
-    """What the workers tell of themselves; none has a label."""
+    """The workers' own metrics, which have no label."""
     text = httpx.get(f"{server.url}/metrics", timeout=30).text
     samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
     return {sample.name: sample.value for sample in samples if sample.name in NAMES}
@@ -62,7 +62,7 @@ def test_cpu_seconds_are_those_of_workers_and_decoders(server: Server) -> None:
 
 
 def test_cpu_seconds_of_a_decoder_that_ended_are_not_forgotten() -> None:
-    """Those are the system's to keep, once the process that forked it has buried it."""
+    """The system keeps these after the parent has waited for the process."""
     before, _ = used()
     burn = "import time\nwhile time.process_time() < 0.5: pass"
     subprocess.run([sys.executable, "-c", burn], check=True)
@@ -88,7 +88,7 @@ def test_each_replaced_worker_is_counted_and_what_it_used_is_not_forgotten(serve
 
 
 def told_or_none(server: Server) -> Mapping[str, float]:
-    """The same, and nothing where a connection was that of the worker that died."""
+    """The same, without connections of the worker that died."""
     try:
         return told(server)
     except httpx.TransportError:
@@ -96,7 +96,7 @@ def told_or_none(server: Server) -> Mapping[str, float]:
 
 
 def test_each_file_of_metrics_has_its_place_on_the_disk(server: Server) -> None:
-    """A file that is not reserved grows as it is written, and on a full disk ends its worker."""
+    """A file that is not allocated grows when written, and on a full disk ends its worker."""
     worker = server.workers()[0]
 
     def mapped() -> set[str]:

@@ -14,7 +14,7 @@ LENGTH = (b"content-length", b"3")
 
 
 class Recorder:
-    """Takes the place of a socket, and notes each system call that would be."""
+    """Replaces a socket, and records each system call."""
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []

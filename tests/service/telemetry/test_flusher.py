@@ -1,4 +1,4 @@
-"""What is told a little later: every half second, and at once when somebody looks."""
+"""Metrics are updated every half second, and at once when they are read."""
 
 import asyncio
 from collections.abc import Iterator

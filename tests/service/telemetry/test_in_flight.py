@@ -1,4 +1,4 @@
-"""The gauge of requests in hand, on a server that waits for bodies."""
+"""The gauge of in-flight requests, on a server that waits for bodies."""
 
 import math
 import socket

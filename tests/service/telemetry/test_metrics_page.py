@@ -1,4 +1,4 @@
-"""The table of metrics in docs/operations.md, held against what GET /metrics serves."""
+"""The table of metrics in docs/operations.md, compared with GET /metrics."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The place on the disk that a worker's metrics have before they are counted."""
+"""The disk space that a worker's metrics get before they are counted."""
 
 import os
 import re

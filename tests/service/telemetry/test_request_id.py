@@ -1,4 +1,4 @@
-"""X-Request-ID: the client's own if it is plain, else one made; in the answer and in the log."""
+"""X-Request-ID: the client's own if it is valid, otherwise a new one; in the answer and the log."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Server-Timing: what a request's time was spent on."""
+"""Server-Timing: the parts of a request's time."""
 
 import re
 

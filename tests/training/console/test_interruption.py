@@ -1,4 +1,4 @@
-"""The first signal is remembered, the second acts, and the handlers are put back."""
+"""The first signal is remembered, the second acts, and the handlers are restored."""
 
 import signal
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def test_the_first_signal_waits_for_a_check(
 
 @pytest.fixture
 def _ctrl_c_interrupts() -> Iterator[None]:
-    """As in a terminal: a shell script's background commands ignore Ctrl-C, our tests' too."""
+    """As in a terminal: background commands of a shell script ignore Ctrl-C, also in tests."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""A bar for people, plain lines for files."""
+"""A bar on a terminal, plain lines elsewhere."""
 
 import io
 

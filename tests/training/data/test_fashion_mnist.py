@@ -1,4 +1,4 @@
-"""Fashion-MNIST is found where it may be, and is what it should be."""
+"""Fashion-MNIST is found in its folders, and its digests are checked."""
 
 import gzip
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def copy(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def empty_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """No data set anywhere, and nothing to download from."""
+    """No data set in any folder, and no server to download from."""
     monkeypatch.delenv(fashion_mnist.VARIABLE, raising=False)
     places = (tmp_path / "first", tmp_path / "second")
     monkeypatch.setattr(fashion_mnist, "PLACES", places)

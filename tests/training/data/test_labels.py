@@ -1,4 +1,4 @@
-"""Names of classes are read as their author saw them, whatever wrote the file."""
+"""Class names are read correctly, from any system's text files."""
 
 import codecs
 from pathlib import Path

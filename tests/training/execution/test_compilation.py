@@ -1,4 +1,4 @@
-"""Compiling is worth it or not, and its absence is no failure.
+"""When compilation pays off, and that a missing compiler is no error.
 
 What takes a second to import is imported by the test that needs it, not by all that collect.
 """
@@ -131,7 +131,7 @@ def test_errors_of_the_function_itself_are_not_swallowed(monkeypatch: pytest.Mon
 
 
 def test_a_machine_without_a_compiler_trains(tmp_path: Path, small: Path) -> None:
-    """The real thing: no compiler on the PATH, and no cache of earlier compilations."""
+    """Without a compiler on the PATH, and without a cache of earlier compilations."""
     environment = program.ENVIRONMENT | {
         "PATH": str(tmp_path),
         "CXX": "",

@@ -1,4 +1,4 @@
-"""A device is chosen, or its absence told."""
+"""A device is chosen, or the error says that it is missing."""
 
 import pytest
 import torch

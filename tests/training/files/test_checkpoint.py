@@ -1,4 +1,4 @@
-"""A checkpoint comes back as it was, and nothing else comes back as a checkpoint."""
+"""A checkpoint is read as it was written, and any other file is rejected."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -149,7 +149,7 @@ def test_a_failed_write_leaves_the_old_checkpoint(
 
 @pytest.mark.parametrize("length", range(8))
 def test_tensors_begin_at_a_multiple_of_eight_bytes(tmp_path: Path, length: int) -> None:
-    """As the format asks, so that they can be read where they lie."""
+    """As the format requires, so that they can be memory-mapped."""
     save_checkpoint(tmp_path / "c", trained(), {"recipe": "x" * length})
     header = int.from_bytes((tmp_path / "c").read_bytes()[:8], "little")
     assert header % 8 == 0

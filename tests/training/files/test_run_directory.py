@@ -1,4 +1,4 @@
-"""A run's folder: no other run is lost unawares, and nothing of it is left where it is to go."""
+"""A run's folder: a run is overwritten only on request, and then removed completely."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Every parameter is moved, by the optimiser it should be."""
+"""Every parameter is updated, by the intended optimiser."""
 
 from dataclasses import replace
 

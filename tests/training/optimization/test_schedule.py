@@ -1,4 +1,4 @@
-"""The learning rate rises and falls where its recipe says."""
+"""The learning rate follows its recipe."""
 
 from dataclasses import replace
 

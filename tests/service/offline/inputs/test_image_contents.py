@@ -1,4 +1,4 @@
-"""What a picture's file holds: a bounded number of bytes, or the reason why there are none."""
+"""The content of a picture's file: a bounded number of bytes, or the reason for the error."""
 
 import os
 import tracemalloc

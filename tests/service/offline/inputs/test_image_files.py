@@ -1,4 +1,4 @@
-"""Which files an argument means: in folders by their names, else whatever the name."""
+"""The files of an argument: in a folder by their names, otherwise any file."""
 
 import ast
 import os

@@ -1,4 +1,4 @@
-"""Parquet files that claim much: rows or one reason, in memory that they cannot enlarge."""
+"""Parquet files that expand a lot: rows or one reason, in bounded memory."""
 
 import os
 import shutil

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.offline.inputs.test_discovery import Row, rows
+from tests.service.offline.inputs.found import Row, rows
 
 KINDS = {"file": tarfile.REGTYPE, "hard": tarfile.LNKTYPE, "symbolic": tarfile.SYMTYPE}
 MODES = pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from service.errors import BrokenInput
 from service.offline.inputs.tar_members import BLOCK, HEADER_BYTES, Member, members, read_content
 from tests.hostile.search.archives import archives
-from tests.service.offline.inputs.test_discovery import rows
+from tests.service.offline.inputs.found import rows
 
 NAMES = st.text(
     st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=12
