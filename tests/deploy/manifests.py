@@ -10,6 +10,7 @@ from tests.deploy.programs import DEPLOY, program, run
 KUBERNETES = DEPLOY / "kubernetes"
 BASES = ("deployment", "kserve")
 OVERLAYS = [f"{base}/{device}" for base in BASES for device in ("cpu", "gpu")]
+MODELS = [f"{base}/models" for base in BASES]  # of the CPU, with models on a volume
 
 Manifest = dict[str, Any]
 

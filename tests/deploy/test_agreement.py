@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from service.settings import ServiceSettings
-from tests.deploy.manifests import KUBERNETES, OVERLAYS, Manifest, built, pod
+from tests.deploy.manifests import KUBERNETES, MODELS, OVERLAYS, Manifest, built, pod
 from tests.deploy.programs import DEPLOY
 from tests.deploy.test_kubernetes import validate, variables
 from tests.serving import ROOT
@@ -195,7 +195,7 @@ def test_pods_are_as_many_and_exchanged_as_the_documentation_says() -> None:
 def test_the_commands_for_a_cluster_are_of_what_is_built_and_checked_here() -> None:
     built_ones = re.findall(r"kubectl apply -k deploy/kubernetes/(\S+?)[`\s]", OPERATIONS)
     assert built_ones
-    assert set(built_ones) <= set(OVERLAYS)
+    assert set(built_ones) <= {*OVERLAYS, *MODELS}
     assert re.findall(r"kubectl apply -f (\S+?)[`\s]", OPERATIONS) == [
         "deploy/kubernetes/monitoring"
     ]

@@ -1,5 +1,6 @@
 """The manifests compared with Kubernetes's and KServe's schemas, each other, and the service."""
 
+import copy
 import json
 import subprocess
 import warnings
@@ -14,7 +15,16 @@ from service.oip import rest_routes
 from service.rest import health
 from service.runtime.loading import LOAD_SECONDS
 from service.settings import ServiceSettings
-from tests.deploy.manifests import BASES, KUBERNETES, OVERLAYS, Manifest, built, pod, written
+from tests.deploy.manifests import (
+    BASES,
+    KUBERNETES,
+    MODELS,
+    OVERLAYS,
+    Manifest,
+    built,
+    pod,
+    written,
+)
 from tests.serving import ROOT
 
 KSERVE = ROOT / ".venv" / "kserve" / "bin" / "python"
@@ -37,7 +47,7 @@ def test_kubernetes_takes_what_is_written(manifest: Manifest) -> None:
     validate(manifest)
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS[:2])
+@pytest.mark.parametrize("overlay", [*OVERLAYS[:2], MODELS[0]])
 def test_kubernetes_takes_what_is_built(overlay: str) -> None:
     manifests = built(overlay)
     assert len(manifests) == len(written("deployment"))
@@ -56,7 +66,7 @@ def test_kserve_takes_what_is_built_and_not_everything() -> None:
     (broken,) = written("kserve")
     broken["spec"]["predictor"]["containers"][0]["port"] = 3000
     broken["spec"]["predictor"]["minReplicas"] = "2"
-    good = [built(overlay)["InferenceService"] for overlay in OVERLAYS[2:]]
+    good = [built(overlay)["InferenceService"] for overlay in (*OVERLAYS[2:], MODELS[1])]
     *none, found = kserve_faults([*good, broken])
     assert none == [[]] * len(good)
     assert sorted(found) == [
@@ -214,3 +224,18 @@ def matches(route: Route, path: str) -> bool:
 
 def variables(container: Manifest) -> dict[str, Any]:
     return {variable["name"]: variable.get("value") for variable in container["env"]}
+
+
+@pytest.mark.parametrize(("overlay", "plain"), [*zip(MODELS, OVERLAYS[::2], strict=True)])
+def test_models_come_from_a_volume(overlay: str, plain: str) -> None:
+    """But for the volume, and a probe that names no model, the pods are the same."""
+    running, before = copy.deepcopy(pod(built(overlay))), pod(built(plain))
+    (container,) = running["containers"]
+    assert variables(container)["FASHION_MODELS"] == "/models"
+    mount, volume = container["volumeMounts"].pop(), running["volumes"].pop()
+    assert mount == {"name": "models", "mountPath": "/models", "readOnly": True}
+    assert volume["persistentVolumeClaim"] == {"claimName": "models", "readOnly": True}
+    container["env"].pop()
+    assert "fashion_lenet" not in container["readinessProbe"]["httpGet"]["path"]
+    container["readinessProbe"] = before["containers"][0]["readinessProbe"]
+    assert running == before

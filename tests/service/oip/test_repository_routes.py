@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 from tritonclient.http import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
+from tests.pages import blocks
 from tests.service.many_models import COLOUR, LABELS, OTHER_LABELS, add_model
 from tests.service.models import with_wrong_golden_samples
 from tests.service.pictures import encode
-from tests.serving import Server, wait_until
+from tests.serving import ROOT, Server, wait_until
 from tests.traffic import traffic
 
 WORKERS = 2
@@ -189,6 +191,23 @@ def test_a_worker_that_starts_later_serves_what_the_others_do(
     triton.load_model("colour")  # in the new worker too
     triton.unload_model("fourth")
     ((status, _),) = everywhere(many_models, "/v2/models/colour/ready")
+    assert status == 200
+
+
+def test_the_pages_commands(many_models: Server) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    (commands,) = [block for block in blocks(page, "sh") if "/v2/repository/" in block]
+    script = commands.replace("http://localhost:3000", many_models.url).replace("shoes", "second")
+    done = subprocess.run(
+        ["/bin/sh", "-ec", script.replace("curl ", "curl --fail --silent --show-error ")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert OTHER_LABELS[9] in done.stdout
+    assert '"name":"second","version":"10","state":"READY"' in done.stdout
+    ((status, _),) = everywhere(many_models, "/v2/models/second/ready")
     assert status == 200
 
 
