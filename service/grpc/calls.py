@@ -200,7 +200,7 @@ class _Call(grpc.RpcMethodHandler):
             if error is None:
                 answer = await self._answer(context)
         except RequestError as refusal:
-            error = refusal
+            error = refusal.with_traceback(None)  # or it would keep the message, until a collection
         except asyncio.CancelledError:
             reason = "the client cancelled the call, or its deadline passed"
             self._finish(context, CLIENT_WENT_AWAY, reason)
