@@ -4,50 +4,87 @@ The border's brightness may change evenly over the picture, as light does: a pla
 by least squares on what does not stand out (twice, so that a garment at the border does not count).
 A pixel is background if it is near the plane and connected to the border by such pixels, so that
 what has the background's brightness within the garment stays.
+
+Where the garment's edge is soft, its pixels are a mixture of garment and background, and would be
+an outline of light around a garment on black. A pixel p of the edge is a F + (1 - a) B, with B the
+plane and F the mean of the garment nearby, of which a follows. The data set's garments are before
+white, so the edge becomes the negated mixture with white: 255 - a F - (1 - a) 255.
 """
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 TOLERANCE = 13  # 5 % of 255, as in the paper of the data set
 NOISE_TOLERANCE = 40  # the most that a noisy border makes of it
 DEVIATIONS = 4  # of the border's own noise that are background still
 FITS = 2
 OUTLIER = 30  # from the median of the border
-SWEEPS = 4  # in each of four directions: a winding way to the border needs several
+
+# Of 2 to 6, on training images, 3 and 4 were best; and an edge of one pixel better than 2 or 3.
+NEARBY = ImageFilter.BoxBlur(3)
 
 Mask = NDArray[np.bool_]
+Floats = NDArray[np.float32]
 
 
-def background_of(grey: Image.Image, size: tuple[int, int]) -> Mask:
-    """Return which pixels of an image are its background, (H, W).
+class Background(NamedTuple):
+    """What was found of an image's background."""
 
-    Args:
-        grey: in 8-bit grey, of any size.
-        size: width and height of the search, at most `grey`'s; the result has the size of `grey`.
-    """
-    small = grey if size == grey.size else grey.resize(size, Image.Resampling.BOX)
-    pixels = np.asarray(small, np.float32)  # (h, w)
+    pixels: Floats  # (H, W), of the image
+    plane: Floats  # (H, W), the background's brightness, also where the garment is
+    mask: Mask  # (H, W), where the background is
+
+    def negated(self) -> NDArray[np.uint8]:
+        """Return the garment negated and the background 0, (H, W)."""
+        opacity = _opacity(np.abs(self.pixels - self.plane), self.mask)  # (H, W)
+        negated = 255 - self.pixels - (1 - opacity) * (255 - self.plane)  # (H, W)
+        negated[self.mask] = 0
+        return negated.clip(0, 255).astype(np.uint8)
+
+
+def find_background(grey: Image.Image) -> Background:
+    """Find the background of an image in 8-bit grey."""
+    pixels = np.asarray(grey, np.float32)  # (H, W)
     plane, noise = _fitted_plane(pixels)
     tolerance = max(TOLERANCE, min(NOISE_TOLERANCE, DEVIATIONS * noise))
-    found = _connected_to_border(np.abs(pixels - plane) <= tolerance)
-    if size == grey.size:
-        return found
-    large = Image.fromarray(found).resize(grey.size, Image.Resampling.NEAREST)
-    return np.asarray(large)
+    mask = _connected_to_border(np.abs(pixels - plane) <= tolerance)
+    return Background(pixels, plane, mask)
 
 
-def _fitted_plane(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-    """Return a plane (h, w) through the border's pixels, and their deviation from it."""
-    rows = np.linspace(-1, 1, pixels.shape[0], dtype=np.float32)[:, None]  # (h, 1)
-    columns = np.linspace(-1, 1, pixels.shape[1], dtype=np.float32)[None]  # (1, w)
+def _opacity(difference: Floats, mask: Mask) -> Floats:
+    """Return the garment's share of each pixel (H, W): below 1 only beside the background.
+
+    Args:
+        difference: from the background's brightness, (H, W).
+        mask: the background, (H, W).
+    """
+    inside = ~mask
+    inside[1:] &= ~mask[:-1]
+    inside[:-1] &= ~mask[1:]
+    inside[:, 1:] &= ~mask[:, :-1]
+    inside[:, :-1] &= ~mask[:, 1:]
+    share = _mean_nearby(255 * inside)  # (H, W), of pixels inside
+    garment = _mean_nearby(inside * difference) * 255  # (H, W), times that share
+    edge = ~inside & (share > 0)
+    opacity = np.ones_like(difference)
+    opacity[edge] = np.minimum(difference[edge] * share[edge] / np.maximum(garment[edge], 1), 1)
+    return opacity
+
+
+def _mean_nearby(values: NDArray[Any]) -> Floats:
+    """Return the mean (H, W) of the values (H, W), 0 to 255, around each."""
+    image = Image.fromarray(values.astype(np.uint8))
+    return np.asarray(image.filter(NEARBY), np.float32)
+
+
+def _fitted_plane(pixels: Floats) -> tuple[Floats, float]:
+    """Return a plane (H, W) through the border's pixels, and their deviation from it."""
+    rows, columns, terms = _coordinates(*pixels.shape)
     border = _border(pixels)  # (B,)
-    terms = np.ones((len(border), 3), np.float32)  # (B, 3)
-    terms[:, 1] = _border(np.broadcast_to(rows, pixels.shape))
-    terms[:, 2] = _border(np.broadcast_to(columns, pixels.shape))
     factors = np.array([_median(border), 0, 0], np.float32)
     away = np.abs(border - factors[0])  # (B,)
     limit = float(OUTLIER)
@@ -65,7 +102,16 @@ def _fitted_plane(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], flo
     return factors[0] + factors[1] * rows + factors[2] * columns, noise
 
 
-def _median(values: NDArray[np.float32]) -> float:
+@lru_cache(maxsize=256)
+def _coordinates(height: int, width: int) -> tuple[Floats, Floats, Floats]:
+    """Return a plane's coordinates, from -1 to 1: rows (H, 1), columns (1, W), border (B, 3)."""
+    rows = np.linspace(-1, 1, height, dtype=np.float32)[:, None]  # (H, 1)
+    columns = np.linspace(-1, 1, width, dtype=np.float32)[None]  # (1, W)
+    terms = [_border(np.broadcast_to(axis, (height, width))) for axis in (rows, columns)]
+    return rows, columns, np.stack([np.ones_like(terms[0]), *terms], axis=1)
+
+
+def _median(values: Floats) -> float:
     """Return the median (the upper one); NumPy's own takes ten times as long for few values."""
     middle = len(values) // 2
     return float(np.partition(values, middle)[middle])
@@ -76,28 +122,24 @@ def _border(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _connected_to_border(candidates: Mask) -> Mask:
-    """Return the candidates (h, w) that are connected to the border by candidates."""
-    found = np.zeros_like(candidates)
-    for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
-        found[edge] = candidates[edge]
-    count = np.count_nonzero(candidates)
-    for _ in range(SWEEPS):
-        before = np.count_nonzero(found)
-        for turned, allowed in (
-            (found, candidates),
-            (found[:, ::-1], candidates[:, ::-1]),
-            (found.T, candidates.T),
-            (found.T[:, ::-1], candidates.T[:, ::-1]),
-        ):
-            _spread(turned, allowed)
-        if np.count_nonzero(found) in (before, count):
-            break
-    return found
+    """Return the candidates (H, W) that are connected to the border by candidates.
+
+    The pixels are the bits of one large integer, so that a step in each direction is a shift.
+    """
+    height, width = candidates.shape
+    padded = np.zeros((height + 2, width + 2), bool)  # a step beyond a row does not reach the next
+    padded[1:-1, 1:-1] = candidates
+    allowed = _bits(padded)
+    padded[2:-2, 2:-2] = False
+    found, before = _bits(padded), 0
+    row = width + 2
+    while found != before:
+        before = found
+        found |= (found << 1 | found >> 1 | found << row | found >> row) & allowed
+    flat = np.frombuffer(found.to_bytes(-(-padded.size // 8)), np.uint8)
+    spread = np.unpackbits(flat, count=padded.size).reshape(padded.shape)  # (H + 2, W + 2)
+    return spread[1:-1, 1:-1].view(bool)
 
 
-def _spread(found: Mask, candidates: Mask) -> None:
-    """Spread what is found along each row, to the right, until a pixel that is no candidate."""
-    place = np.arange(1, found.shape[1] + 1, dtype=np.uint16)  # (w,)
-    last_found = np.maximum.accumulate(found * place, axis=1)  # (h, w)
-    last_stop = np.maximum.accumulate(~candidates * place, axis=1)  # (h, w)
-    found |= last_found > last_stop
+def _bits(mask: Mask) -> int:
+    return int.from_bytes(np.packbits(mask).tobytes())

