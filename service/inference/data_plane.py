@@ -6,6 +6,7 @@ It does not depend on HTTP or BentoML: routes call it, and so do servers of othe
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -180,8 +181,11 @@ class DataPlane:
         for name in sorted(self._models):
             entries += _index(self._models[name])
         if self.settings.model_control:
-            others = find_models(self.settings).keys() - self._models.keys()
-            entries += [IndexEntry(name, "", "UNAVAILABLE", NOT_LOADED) for name in sorted(others)]
+            entries += [
+                IndexEntry(name, "", "UNAVAILABLE", NOT_LOADED)
+                for name in self._found()
+                if name not in self._models
+            ]
         return entries
 
     async def load(self, name: str) -> None:
@@ -193,7 +197,7 @@ class DataPlane:
             LoadFailed: a worker cannot serve it; all serve what they served before.
         """
         self.check_control()
-        if name not in self._models and name not in find_models(self.settings):
+        if name not in self._models and name not in self._found():
             raise self._no_model(name)
         try:
             await self._to_the_end(self._group.load(name))
@@ -229,6 +233,12 @@ class DataPlane:
         for model in self._models.values():
             for served in model.served:
                 await served.close()
+
+    def _found(self) -> list[str]:
+        """Return the names of the models that there are now; none if the folder is gone."""
+        with suppress(ModelError):
+            return list(find_models(self.settings))
+        return []
 
     def _before(self, name: str) -> ModelVersions:
         return self._models.get(name) or ModelVersions(name, {})
@@ -309,6 +319,7 @@ class DataPlane:
                 case "unload":
                     self._discard()
                     self._swap(name, ModelVersions.unloaded(name))
+                    logger.info("Model %s is unloaded.", name)
 
     async def _load_whole(self, name: str) -> ModelVersions:
         """Return a model of which each version can be served.

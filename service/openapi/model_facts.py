@@ -88,8 +88,9 @@ class ModelFacts:
             return "Says which class a picture belongs to."
         count = len(self.signature.labels)
         labels = self.signature.label_list
+        several = f"{len(self.names)} models, by default" if len(self.names) > 1 else "the model"
         return (
-            f"Serves the model `{self.name}` {self.version}. "
+            f"Serves {several} `{self.name}` {self.version}. "
             f"It says which of {count:,} classes a picture belongs to: {labels}."
         )
 

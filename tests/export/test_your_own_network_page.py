@@ -8,9 +8,10 @@ from pathlib import Path
 import onnx
 import pytest
 
-from export.__main__ import main
+from export.__main__ import main as export
 from service.runtime.onnx_model import open_model
 from tests.pages import blocks
+from training.__main__ import main as training
 
 PAGE = (Path(__file__).parents[2] / "docs" / "your_own_network.md").read_text(encoding="utf-8")
 
@@ -21,35 +22,44 @@ def test_the_page_makes_what_it_says(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     names: dict[str, object] = {"__name__": "page"}
-    training, module, flowers, in_memory, foreign = blocks(PAGE, "python")
-    commands = blocks(PAGE, "sh")
-    run(training, names)
-    assert "20 batch norms folded, 0 left as affine maps" in export(commands[0], capsys)
+    resnets, module, flowers, shapes, in_memory, foreign = blocks(PAGE, "python")
+    resnet, flower, shape, seal = blocks(PAGE, "sh")
+    run(resnets, names)
+    assert "20 batch norms folded, 0 left as affine maps" in said(resnet, capsys)
     (tmp_path / "flowers.py").write_text(module)
     run(flowers, names)
-    assert "1 batch norms folded, 0 left as affine maps" in export(commands[1], capsys)
+    assert "1 batch norms folded, 0 left as affine maps" in said(flower, capsys)
+    run(shapes, names)
+    assert "proved equal; wrote models/shapes/model.onnx" in said(shape, capsys)
     run(in_memory, names)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's: it is the older of its two exporters
         run(foreign, names)
-    assert export(commands[2], capsys).endswith("sealed; wrote models/sealed/model.onnx\n")
+    assert said(seal, capsys).endswith("sealed; wrote models/sealed/model.onnx\n")
     files = {path.parent.name: path for path in (tmp_path / "models").glob("*/model.onnx")}
-    assert onnx.load(files["resnet"]).graph == onnx.load(files["mine"]).graph
+    assert onnx.load(files["flowers"]).graph == onnx.load(files["mine"]).graph
+    labels = {}
     for name, path in files.items():
         served = open_model(path.read_bytes(), "cpu", 64)
-        assert (served.name, len(served.labels)) == ("classifier" if name == "mine" else name, 3)
-    assert open_model(files["flowers"].read_bytes(), "cpu", 64).labels == ("daisy", "rose", "tulip")
+        assert served.name == {"mine": "classifier", "shapes": "fashion_lenet"}.get(name, name)
+        labels[name] = served.labels
+    assert labels["flowers"] == ("daisy", "rose", "tulip")
+    assert labels["shapes"] == ("top", "middle", "bottom")
 
 
 def run(block: str, names: dict[str, object]) -> None:
     exec(compile(block, "docs/your_own_network.md", "exec"), names)  # noqa: S102
 
 
-def export(block: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """What a command of the page prints."""
-    python, flag, module, *arguments = shlex.split(block.replace("\\\n", " "))
-    assert (python, flag, module) == ("python", "-m", "export")
-    assert main(arguments) == 0
+PROGRAMS = {"export": export, "training": training}
+
+
+def said(block: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """What the commands of a block print."""
+    for command in block.replace("\\\n", " ").splitlines():
+        python, flag, program, *arguments = shlex.split(command)
+        assert (python, flag) == ("python", "-m")
+        assert PROGRAMS[program](arguments) == 0
     return capsys.readouterr().out
 
 

@@ -29,6 +29,7 @@ from tests.service.cli.program import (
     program_environment,
     run,
 )
+from tests.service.many_models import OTHER_LABELS
 from tests.service.models import metadata, with_wrong_golden_samples, write_model
 from tests.service.pictures import encode
 from tests.service.runtime.drivers import no_gpu
@@ -258,6 +259,30 @@ def test_info_shows_a_model_whose_provenance_is_missing_or_strange(
     output, _ = run("info", "--model", model)
     assert shown in output
     assert "recipe" not in output
+
+
+def test_info_shows_all_models(models_folder: Path) -> None:
+    settings = {"FASHION_MODELS": str(models_folder), "FASHION_DEFAULT_MODEL": "first"}
+    output, errors = run("info", status=1, **settings)
+    shown = re.findall(r"^model  +(.*)$", output, re.MULTILINE)
+    assert shown == ["first 1.0.0", "colour 1.0.0", "second 2", "second 10"]
+    assert re.fullmatch(r"error: \S+/broken/model.onnx: .* golden samples .*\n", errors)
+
+
+def test_a_model_is_named(models_folder: Path, boots: Path, tmp_path: Path) -> None:
+    settings = {"FASHION_MODELS": str(models_folder), "FASHION_DEFAULT_MODEL": "first"}
+    chosen = ("classify", boots / "a.png", "--model", "second")
+    output, _ = run(*chosen, "--json", **settings)
+    rows = tmp_path / "rows.jsonl"
+    run(*chosen, "--out", rows, **settings)
+    for text in (output, rows.read_text()):
+        answer = json.loads(text)
+        assert (answer["label"], answer["model"]) == (
+            OTHER_LABELS[9],
+            {"name": "second", "version": "10"},
+        )
+    _, errors = run(*chosen[:-1], "third", status=1, **settings)
+    assert "third: No such file, nor a model of" in errors
 
 
 def read_terminal(ours: int) -> str:

@@ -219,3 +219,18 @@ def test_a_model_has_half_of_a_workers_requests_while_others_are_served(
         assert len(await asyncio.gather(*more)) == 4
 
     asyncio.run(flood())
+
+
+def test_models_are_served_when_their_folder_is_gone(several: DataPlane, tmp_path: Path) -> None:
+    tmp_path.rename(tmp_path.with_name(f"{tmp_path.name} away"))
+
+    async def change() -> None:
+        with pytest.raises(LoadFailed, match="No such file or directory; expected a folder"):
+            await several.load("second")
+        with pytest.raises(NotFound, match="there is no model 'third'"):
+            await several.load("third")
+        await several.reloading.request_reload()
+
+    asyncio.run(change())
+    assert several.named("second").model.version == "10"
+    assert len(several.index()) == 5

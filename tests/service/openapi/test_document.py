@@ -96,6 +96,11 @@ def test_shape_classes_and_examples_are_the_models(tmp_path: Path, network: Netw
     assert "Trouser" not in json.dumps(described)
 
 
+def test_of_several_models_the_default_one_is_described() -> None:
+    described = OpenAPI(model=MODEL, names=(MODEL.name, "second")).asdict()
+    assert f"Serves 2 models, by default `{MODEL.name}`" in described["info"]["description"]
+
+
 def test_the_service_says_so(client: httpx.Client) -> None:
     answer = client.get("/docs.json")
     assert answer.status_code == 200
