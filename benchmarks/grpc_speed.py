@@ -85,7 +85,7 @@ def _bare() -> Iterator[psutil.Process]:
     """Run the bare server on core 0 until the block ends."""
     python = f"{ROOT}/.venv/dev/bin/python"
     command = ("taskset", "--cpu-list", "0", python, "-m", "benchmarks.servers.bare_grpc")
-    process = subprocess.Popen((*command, str(BARE_PORT)), cwd=ROOT)
+    process = subprocess.Popen((*command, str(BARE_PORT)), cwd=ROOT, start_new_session=True)
     try:
         yield psutil.Process(process.pid)
     finally:
