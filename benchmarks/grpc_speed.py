@@ -14,7 +14,8 @@ import subprocess
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -79,18 +80,17 @@ def measure(
     return found
 
 
-class _bare:  # noqa: N801 (a context manager, used as a function)
-    """The bare server, on core 0, until the block ends."""
-
-    def __enter__(self) -> psutil.Process:
-        python = f"{ROOT}/.venv/dev/bin/python"
-        command = ("taskset", "--cpu-list", "0", python, "-m", "benchmarks.servers.bare_grpc")
-        self._process = subprocess.Popen((*command, str(BARE_PORT)), cwd=ROOT)
-        return psutil.Process(self._process.pid)
-
-    def __exit__(self, *exception: object) -> None:
-        self._process.terminate()
-        self._process.wait()
+@contextmanager
+def _bare() -> Iterator[psutil.Process]:
+    """Run the bare server on core 0 until the block ends."""
+    python = f"{ROOT}/.venv/dev/bin/python"
+    command = ("taskset", "--cpu-list", "0", python, "-m", "benchmarks.servers.bare_grpc")
+    process = subprocess.Popen((*command, str(BARE_PORT)), cwd=ROOT, start_new_session=True)
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _worker(pid: int) -> psutil.Process:

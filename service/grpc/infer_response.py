@@ -3,6 +3,7 @@
 Source: the protocol's `inference_grpc.md`, "ModelInferResponse".
 """
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -13,10 +14,12 @@ from service.grpc.messages import varint
 from service.grpc.open_inference_pb2 import ModelInferResponse
 from service.oip.inference_request import InferenceRequest
 from service.oip.output_tensors import OutputTensor, output_tensor
+from service.oip.protocol import OUTPUT_DATATYPE
 from service.runtime.onnx_model import OnnxModel
 
 # Raw contents end a response, and what comes before is the same for all requests of one shape.
 HEAD_CACHE_SIZE = 128
+FLOAT_BYTES = 4
 RAW_OUTPUT_TAG = varint(ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER << 3 | 2)
 
 
@@ -30,6 +33,12 @@ def write_response(
         request: the outputs requested.
         arrays: the outputs, (N, K) each.
     """
+    identity = request.identity or ""
+    if request.outputs[0].binary and not any(output.classes for output in request.outputs):
+        names = tuple(output.name for output in request.outputs)
+        head, tag = _before_floats(model.name, model.version, identity, names, arrays[0].shape)
+        raw = [array.astype("<f4", copy=False).tobytes() for array in arrays]
+        return head + b"".join(tag + content for content in raw)
     tensors = [
         output_tensor(output, array, model.labels)
         for output, array in zip(request.outputs, arrays, strict=True)
@@ -38,24 +47,24 @@ def write_response(
         (output.name, tensor.datatype, *tensor.shape)
         for output, tensor in zip(request.outputs, tensors, strict=True)
     )
+    response = _described(model.name, model.version, identity, described)
     if request.outputs[0].binary:
-        identity = request.identity or ""
-        parts = [_head(model.name, model.version, identity, described)]
-        for tensor in tensors:
-            raw = tensor.raw()
-            parts += (RAW_OUTPUT_TAG, varint(len(raw)), raw)
-        return b"".join(parts)
-    response = _described(model.name, model.version, request.identity or "", described)
-    for entry, tensor in zip(response.outputs, tensors, strict=True):
-        _set_contents(entry, tensor)
+        response.raw_output_contents.extend(tensor.raw() for tensor in tensors)
+    else:
+        for entry, tensor in zip(response.outputs, tensors, strict=True):
+            _set_contents(entry, tensor)
     content: bytes = response.SerializeToString()
     return content
 
 
 @lru_cache(HEAD_CACHE_SIZE)
-def _head(name: str, version: str, identity: str, outputs: tuple[tuple[object, ...], ...]) -> bytes:
-    content: bytes = _described(name, version, identity, outputs).SerializeToString()
-    return content
+def _before_floats(
+    name: str, version: str, identity: str, outputs: tuple[str, ...], shape: tuple[int, ...]
+) -> tuple[bytes, bytes]:
+    """Return what comes before the raw contents of outputs of a shape, and before each of them."""
+    described = tuple((output, OUTPUT_DATATYPE, *shape) for output in outputs)
+    head: bytes = _described(name, version, identity, described).SerializeToString()
+    return head, RAW_OUTPUT_TAG + varint(FLOAT_BYTES * math.prod(shape))
 
 
 def _described(

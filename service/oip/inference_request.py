@@ -7,7 +7,7 @@ describe inputs and outputs by mappings with the JSON object's keys.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,7 @@ class RequestedOutput:
     classes: int | None = None  # so many top classes as text, instead of the tensor
 
 
-@dataclass(frozen=True)
-class InferenceRequest:
+class InferenceRequest(NamedTuple):
     """A parsed inference request."""
 
     identity: str | None

@@ -42,11 +42,12 @@ def find_models(settings: ServiceSettings) -> dict[str, list[ModelFile]]:
         return {settings.model.resolve().parent.name: [ModelFile(settings.model)]}
     try:
         folders = sorted(entry for entry in settings.models.iterdir() if entry.is_dir())
+        named = {one.name: _versions(one) for one in folders if NAME.fullmatch(one.name)}
     except OSError as error:
         raise ModelError(
-            f"FASHION_MODELS={settings.models}: {error.strerror}; expected a folder of models"
+            f"FASHION_MODELS={settings.models}: cannot read {error.filename}: {error.strerror}; "
+            "expected a folder of models"
         ) from error
-    named = {folder.name: _versions(folder) for folder in folders if NAME.fullmatch(folder.name)}
     found = {name: files for name, files in named.items() if files}
     if not found:
         raise ModelError(

@@ -63,7 +63,7 @@ def test_the_wheel_has_the_packages_their_data_and_the_model(built: Path) -> Non
     with zipfile.ZipFile(built / f"{NAME}-py3-none-any.whl") as wheel:
         found = {name for name in wheel.namelist() if ".dist-info/" not in name}
         model = wheel.read("service/fashion_lenet/model.onnx")
-    expected = tracked("service", ".py", ".html", ".js", ".css", ".png", ".svg", ".txt")
+    expected = tracked("service", ".py", ".pyi", ".html", ".js", ".css", ".png", ".svg", ".txt")
     expected |= tracked("training", ".py") | tracked("export", ".py")
     assert found == expected | {"service/fashion_lenet/model.onnx"}
     assert model == (ROOT / "models" / "fashion_lenet" / "model.onnx").read_bytes()

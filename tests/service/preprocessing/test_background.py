@@ -59,3 +59,15 @@ def test_a_garment_thinner_than_its_edges_stays() -> None:
     pixels[29:31] = 100
     pixels[:, :5] = pixels[:, -5:] = 0
     assert (find_background(Image.fromarray(pixels)).negated()[29:31, 5:-5] == 155).all()
+
+
+@pytest.mark.parametrize(("deviation", "plain"), [(3, True), (12, False)])
+def test_a_rough_border_is_no_background(deviation: float, plain: bool) -> None:
+    """Of noise with a deviation of 3, a quarter of the steps exceed 5; the limit is 6."""
+    pixels = np.asarray(a_picture(150, 30)) + np.random.default_rng(0).normal(
+        0, deviation, (SIDE, SIDE)
+    )
+    background = find_background(Image.fromarray(pixels.clip(0, 255).astype(np.uint8)))
+    assert background.mask.any() == plain
+    if not plain:
+        assert (background.negated() == 255 - background.pixels).all()
