@@ -79,6 +79,8 @@ class WorkerGroup:
         """
         self._take = take
         self._folder = Path(os.environ[FOLDER]) if FOLDER in os.environ else None
+        self._taken = Step(-1, "start", "", {})
+        self._report("")  # before the step is read, so that the others wait for this worker
         self._taken = self._step()
         self._following: asyncio.Task[None] | None = None
 
