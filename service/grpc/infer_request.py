@@ -28,7 +28,7 @@ from service.oip.protocol import OUTPUTS
 from service.runtime.signature import INPUT
 
 # Of more, an error names these at most, or says which of them is there twice.
-MOST_INPUTS, MOST_OUTPUTS = 20, len(OUTPUTS) + 1
+MOST_INPUTS, MOST_AXES, MOST_OUTPUTS = 20, 30, len(OUTPUTS) + 1
 
 # Elements of a typed tensor that are worth the switch to a thread: about 0.1 ms.
 INLINE_NUMBERS = 16 * 1024
@@ -169,7 +169,7 @@ def _described(entry: ModelInferRequest.InferInputTensor) -> Mapping[str, Any]:
     return {
         "name": entry.name,
         "datatype": entry.datatype,
-        "shape": list(entry.shape),
+        "shape": entry.shape[:MOST_AXES],
         "parameters": _values(entry.parameters),
     }
 

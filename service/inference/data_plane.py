@@ -210,11 +210,15 @@ class DataPlane:
         Raises:
             Forbidden: the settings do not allow it.
             NotFound: there is no such model.
+            LoadFailed: a worker has not unloaded it.
         """
         self.check_control()
         if name not in self._models:
             raise self._no_model(name)
-        await self._to_the_end(self._group.unload(name))
+        try:
+            await self._to_the_end(self._group.unload(name))
+        except ModelError as error:
+            raise LoadFailed(f"the model {name!r} cannot be unloaded: {error}") from error
 
     def install_signal_handlers(self) -> None:
         """Follow the other workers, and reload on SIGHUP, on the running event loop."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -61,8 +61,24 @@ def images_from_bytes(content: bytes, offset: int, shape: tuple[int, ...]) -> ND
 
 def shorten(value: Any) -> str:
     """Return a client's value for an error message, cut to 60 characters."""
-    text = repr(value)
+    text = repr(_start(value, SEEN))
     return text if len(text) <= SEEN else f"{text[:SEEN]}..."
+
+
+def _start(value: Any, most: int) -> Any:
+    """Return so much of a value that the first `most` characters of its `repr` are the same.
+
+    The `repr` of millions of numbers takes seconds, in which no other request is answered.
+    """
+    match value:
+        case list():
+            return [_start(entry, most - 1) for entry in value[:most]]
+        case dict():
+            return {key: _start(entry, most - 1) for key, entry in islice(value.items(), most)}
+        case str():
+            return value[:most]
+        case _:
+            return value
 
 
 def _flatten(data: list[Any], shape: tuple[int, ...]) -> Sequence[Any]:

@@ -354,7 +354,7 @@ def read_model(path: Path) -> bytes:
         ModelError: the file cannot be read, or is too large.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ModelError(f"the model {path} is not a regular file")
@@ -368,3 +368,8 @@ def read_model(path: Path) -> bytes:
             f"cannot read the model {path}: {error.strerror}; "
             "set FASHION_MODEL to a model.onnx that `python -m export` wrote"
         ) from error
+
+
+def _open(path: str, flags: int) -> int:
+    """Open a file without waiting, as the opening of a named pipe does for its writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -51,6 +51,13 @@ def test_images_of_a_known_head_are_the_messages_own_bytes() -> None:
     assert np.shares_memory(found.images, np.frombuffer(content, np.uint8))
 
 
+def test_no_more_axes_are_read_than_an_error_shows() -> None:
+    sent = request([1] * 1000)
+    assert infer_request._described(sent.inputs[0])["shape"] == [1] * infer_request.MOST_AXES
+    with pytest.raises(InvalidInput, match=r"got \[1, 1, .*\.\.\.;"):
+        read(RequestReader(), sent.SerializeToString())
+
+
 def test_another_models_images_are_checked_again() -> None:
     reader, content = RequestReader(), message(random_images(3))
     read(reader, content)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import ModelError
+from service.inference import worker_group
 from service.inference.worker_group import FOLDER, Action, WorkerGroup, create
 
 Steps = list[tuple[Action, str]]
@@ -58,7 +59,23 @@ def test_reports_of_workers_that_have_ended_are_not_waited_for(
     create(tmp_path / "models", ["a"])
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
+    one = group([])
     for process, number in ((ended.pid, 0), (os.getpid(), 7)):
         path = tmp_path / "models" / f"{process}.report.json"
         path.write_text(json.dumps([number, "no memory"]))
-    assert group([])._reports() == [(7, "no memory")]
+    assert one._reports() == [(7, "no memory")]
+
+
+def test_a_worker_that_starts_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER, "")
+    create(tmp_path / "models", ["a", "b"])
+    signals: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda *_: signals.append(1))
+    monkeypatch.setattr(worker_group, "MOST_SECONDS", 0.1)
+    starting = group([])
+    assert starting.models == {"a": True, "b": True}
+    with pytest.raises(ModelError, match="a worker has not answered"):
+        asyncio.run(starting.unload("a"))  # as if another worker did; this one would miss the step
+    assert signals

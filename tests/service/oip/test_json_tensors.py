@@ -1,5 +1,6 @@
 """Images from JSON numbers and from bytes are read exactly, and every error is named."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -123,3 +124,21 @@ def test_any_other_shape_is_refused(shape: Any) -> None:
 def test_an_error_repeats_no_long_value() -> None:
     assert shorten("x" * 58) == "'" + "x" * 58 + "'"  # 60 characters
     assert shorten("x" * 1000) == "'" + "x" * 59 + "..."
+
+
+class Unseen:
+    """A value whose `repr` must not be made."""
+
+    def __repr__(self) -> str:
+        raise AssertionError("the error does not show so much")
+
+
+@pytest.mark.parametrize("nest", [lambda x: x, lambda x: [x], lambda x: {"key": x}])
+def test_what_an_error_does_not_show_is_not_written(nest: Callable[[Any], Any]) -> None:
+    numbers = nest([1] * 100)
+    assert shorten(nest([1] * 100 + [Unseen()])) == shorten(numbers) == f"{numbers!r:.60}..."
+
+
+@pytest.mark.parametrize("value", [[], {}, [[]], [1, [2, {"a": "b"}]], ["x" * 30, {"y": [None]}]])
+def test_an_error_shows_a_short_value_as_it_is(value: Any) -> None:
+    assert shorten(value) == repr(value)

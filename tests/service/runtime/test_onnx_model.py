@@ -1,5 +1,6 @@
 """The released model loads and computes correctly; for others the error says what is wrong."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from service.errors import ModelError
-from service.runtime.onnx_model import load_model
+from service.runtime.onnx_model import load_model, read_model
 from service.settings import RELEASED_MODEL
 from tests.service.models import (
     computing_for_ever,
@@ -113,6 +114,12 @@ def test_what_onnxruntime_cannot_open_is_refused(
 
 def test_a_file_without_an_end_is_refused() -> None:
     assert refused(Path("/dev/zero")) == "the model /dev/zero is not a regular file"
+
+
+def test_a_named_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match="is not a regular file"):
+        read_model(tmp_path / "model.onnx")
 
 
 def test_a_file_that_is_larger_than_any_onnx_model_is_refused(tmp_path: Path) -> None:
