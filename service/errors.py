@@ -12,7 +12,7 @@
     ├── EngineError            the worker processes of `python -m service` cannot continue
     └── RequestError           a request is rejected or failed; has an HTTP status
         ├── InvalidInput       400  the request's content is invalid
-        ├── LoadFailed         400  a model that a request asked to load cannot be served
+        ├── LoadFailed         400  a model cannot be loaded, or unloaded
         ├── Unauthorized       401  no key, or an invalid one
         ├── Forbidden          403  the settings do not allow the request
         ├── NotFound           404  the model or version is not served
@@ -88,7 +88,7 @@ class InvalidInput(RequestError):
 
 
 class LoadFailed(RequestError):
-    """A model that a request asked to load cannot be served."""
+    """A model cannot be loaded, or unloaded."""
 
     status = HTTPStatus.BAD_REQUEST
 

@@ -62,7 +62,6 @@ class DataPlane:
         self._group = WorkerGroup(self._take_step)
         self._changing = asyncio.Lock()
         self._changes: set[asyncio.Task[None]] = set()
-        self._share = settings.max_concurrency
         self._models: dict[str, ModelVersions] = {}
         self._prepared: dict[str, ModelVersions] = {}  # loaded, but not served yet
         # An exception here would make the supervisor restart the worker again and again. Instead
@@ -210,11 +209,15 @@ class DataPlane:
         Raises:
             Forbidden: the settings do not allow it.
             NotFound: there is no such model.
+            LoadFailed: a worker has not unloaded it.
         """
         self.check_control()
         if name not in self._models:
             raise self._no_model(name)
-        await self._to_the_end(self._group.unload(name))
+        try:
+            await self._to_the_end(self._group.unload(name))
+        except ModelError as error:
+            raise LoadFailed(f"the model {name!r} cannot be unloaded: {error}") from error
 
     def install_signal_handlers(self) -> None:
         """Follow the other workers, and reload on SIGHUP, on the running event loop."""
@@ -291,7 +294,7 @@ class DataPlane:
         if settings.watch and model.input_statistics is None:
             logger.info("The model has no input statistics: the input is not monitored.")
         failed = partial(self._on_model_failed, file)
-        return ServedModel(model, settings.max_batch, failed, settings.watch, lambda: self._share)
+        return ServedModel(model, settings.max_batch, failed, settings.watch)
 
     async def _to_the_end(self, change: Coroutine[Any, Any, None]) -> None:
         """Await a change of all workers, which goes on if the request for it is cancelled."""
@@ -376,9 +379,10 @@ class DataPlane:
 
     def _set_share(self) -> None:
         """Give each model half of the requests that a worker may have, or all if it is alone."""
-        alone = sum(len(model.served) for model in self._models.values()) <= 1
+        every = [served for model in self._models.values() for served in model.served]
         most = self.settings.max_concurrency
-        self._share = most if alone else max(1, most // 2)
+        for served in every:
+            served.share = most if len(every) == 1 else max(1, most // 2)
 
     def _on_model_failed(self, file: ModelFile, reason: str) -> None:
         """End this worker because a model can no longer be run; another replaces it."""

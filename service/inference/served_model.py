@@ -33,7 +33,11 @@ CPU_BATCH = 128
 
 
 class ServedModel:
-    """A model and its batcher, and a count of the requests that use them."""
+    """A model and its batcher, and a count of the requests that use them.
+
+    Attributes:
+        share: how many requests may run or wait here; the data plane sets it.
+    """
 
     def __init__(
         self,
@@ -41,7 +45,6 @@ class ServedModel:
         max_batch: int,
         on_model_failed: Callable[[str], None],
         watch: bool = False,
-        share: Callable[[], float] = lambda: inf,
     ) -> None:
         """Serve a model.
 
@@ -50,7 +53,6 @@ class ServedModel:
             max_batch: the most images in one run.
             on_model_failed: called with the reason when the model can no longer be run.
             watch: whether to compute the images' outlier scores, if the model has input statistics.
-            share: returns how many requests may run or wait here at the moment.
         """
         max_batch = model.batch_size(max_batch)
         self.model = model
@@ -76,7 +78,7 @@ class ServedModel:
             # What runs on the CPU beside a GPU runs on the event loop.
             inline = min(model.smallest_on_gpu - 1, INLINE_IMAGES)
             self._batcher = DynamicBatcher(run, max_batch, inline)
-        self._share = share
+        self.share: float = inf
         self._in_flight = 0  # requests that run or wait
         self._users = 0
         self._is_retired = False
@@ -88,7 +90,8 @@ class ServedModel:
         Raises:
             Overloaded: as in `infer`, before the request's body is read.
         """
-        self._check_share()
+        if self._in_flight >= self.share:
+            raise self._overload()
         self._users += 1
         return self
 
@@ -118,7 +121,8 @@ class ServedModel:
             Overloaded: too many requests run or wait here.
             Exception: any of ONNX Runtime's exceptions, which have no common base class.
         """
-        self._check_share()
+        if self._in_flight >= self.share:
+            raise self._overload()
         timing.model_version = self._header
         before = timing.inference
         self._in_flight += 1
@@ -163,12 +167,11 @@ class ServedModel:
             self.monitor.close()
         self.model.close()
 
-    def _check_share(self) -> None:
-        if self._in_flight >= self._share():
-            raise Overloaded(
-                f"the model {self.model.name!r} has {self._in_flight:,} requests in flight, its "
-                "share of this worker's: try again"
-            )
+    def _overload(self) -> Overloaded:
+        return Overloaded(
+            f"the model {self.model.name!r} has {self._in_flight:,} requests in flight, its "
+            "share of this worker's: try again"
+        )
 
     def _close_if_unused(self) -> None:
         if self._users == 0 and self._closing is None:

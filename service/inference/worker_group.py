@@ -8,11 +8,14 @@ are served.
 """
 
 import asyncio
+import atexit
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -47,9 +50,21 @@ class Step(NamedTuple):
 
 
 def create(folder: Path, names: Iterable[str]) -> None:
-    """In the parent: make the folder for workers that start from now on, which serve the names."""
-    folder.mkdir()
-    _write(folder / STEP, Step(0, "start", "", dict.fromkeys(names, True)))
+    """In the parent: make the folder for workers that start from now on, which serve the names.
+
+    Where it cannot be written, the system's temporary folder has it.
+
+    Raises:
+        OSError: that cannot be written either.
+    """
+    step = Step(0, "start", "", dict.fromkeys(names, True))
+    try:
+        folder.mkdir()
+        _write(folder / STEP, step)
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="fashion-lenet-models-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        _write(folder / STEP, step)
     os.environ[FOLDER] = str(folder)
 
 
@@ -96,7 +111,11 @@ class WorkerGroup:
             await self._everywhere("serve", name, {name: True})
 
     async def unload(self, name: str) -> None:
-        """Have all workers serve a model no more."""
+        """Have all workers serve a model no more.
+
+        Raises:
+            ModelError: a worker has not.
+        """
         async with self._alone():
             await self._everywhere("unload", name, {name: False})
 
@@ -120,14 +139,17 @@ class WorkerGroup:
         """Have all workers take a step, and those that start later serve what has changed.
 
         Raises:
-            ModelError: a worker cannot, or not in time.
+            ModelError: a worker cannot, or not in time, or the disk is full.
         """
         if self._folder is None:
             await self._take(action, name)
             return
         before = self._step()
         step = Step(before.number + 1, action, name, {**before.models, **changed})
-        _write(self._folder / STEP, step)
+        try:
+            _write(self._folder / STEP, step)
+        except OSError as error:
+            raise ModelError(f"the workers cannot be told: {error}") from error
         os.kill(os.getppid(), signal.SIGUSR1)
         try:
             async with asyncio.timeout(MOST_SECONDS):
@@ -172,7 +194,10 @@ class WorkerGroup:
         """Tell the other workers that the last step is taken, or why not."""
         if self._folder is not None:
             path = self._folder / REPORTS.replace("*", str(os.getpid()))
-            _write(path, (self._taken.number, reason))
+            try:
+                _write(path, (self._taken.number, reason))
+            except OSError as error:  # a worker serves even if the disk is full
+                logger.warning("Other workers cannot be told of models: %s", error)
 
     def _step(self) -> Step:
         if self._folder is None:
