@@ -1,6 +1,7 @@
 """The gRPC server of a worker: its limits, its port and how it stops."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,15 @@ from service.inference.load_limiter import LoadLimiter
 from service.settings import ServiceSettings
 from service.telemetry.access_log import AccessLog
 
+logger = logging.getLogger("bentoml.fashion_lenet")
+
 METADATA_BYTES = 32 * 1024  # of a call, as of a request's head over HTTP
 STREAMS = 2048  # calls at a time on one connection; gRPC's clients have more of them wait
 PENDING = 16 * 1024  # calls that wait for the event loop, before gRPC's core cancels further ones
 PING_SECONDS = 60  # without data, after which a client is asked whether it is still there
 PONG_SECONDS = 20  # for its answer, before the connection is closed
 CLIENTS_PING_SECONDS = 10  # between the pings of a client; those of one that sends more are refused
+WATCH_SECONDS = 0.2  # between looks at whether grpcio has stopped; its end may take 20 s more
 REFUSING_SECONDS = 0.3  # answer further calls with UNAVAILABLE before the port is closed
 
 
@@ -50,7 +54,8 @@ class GRPCServer:
             record,
         )
         self._stopping: asyncio.Task[None] | None = None
-        self._server = grpc.aio.server(handlers=[self._calls], options=_options(settings))
+        self._options = _options(settings)
+        self._watching: asyncio.Task[None] | None = None
 
     async def start(self, listening: Listening) -> None:
         """Listen, and answer calls.
@@ -58,11 +63,25 @@ class GRPCServer:
         Raises:
             RuntimeError: the port cannot be used.
         """
+        await self._listen(listening)
+        self._watching = asyncio.get_running_loop().create_task(self._start_again(listening))
+
+    async def _listen(self, listening: Listening) -> None:
+        self._server = grpc.aio.server(handlers=[self._calls], options=self._options)
         if listening.certificate is None:
             self._server.add_insecure_port(listening.address)
         else:
             self._server.add_secure_port(listening.address, _credentials(listening))
         await self._server.start()
+
+    async def _start_again(self, listening: Listening) -> None:
+        """Listen again when grpcio has stopped, as it does at a path that is not UTF-8."""
+        while not self._calls.is_stopping:
+            try:
+                await self._server.wait_for_termination(WATCH_SECONDS)
+            except Exception as error:
+                logger.error("gRPC ended, and starts again: %s", error)
+                await self._listen(listening)
 
     def begin_stop(self) -> None:
         """Refuse further calls, and finish those in flight."""
