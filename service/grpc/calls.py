@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import grpc
-from grpc.aio import EOF, AbortError, ServicerContext
+from grpc.aio import EOF, AbortError, InternalError, ServicerContext
 
 from service.errors import InvalidInput, NotReady, Overloaded, RequestError
 from service.grpc.methods import Method, Stream
@@ -212,7 +212,12 @@ class _Call(grpc.RpcMethodHandler):
         metadata = (("x-request-id", self._scope[REQUEST_ID]),)
         if error is not None:
             self._finish(context, error.status, str(error))
-            await context.abort(CODES[error.status], str(error), metadata + retry_hint(error))
+            try:
+                await context.abort(CODES[error.status], str(error), metadata + retry_hint(error))
+            except InternalError:
+                # gRPC's core has ended the call, for example because its message inflates to more
+                # than the limit. grpcio would log the error with its traceback.
+                raise asyncio.CancelledError from None
         context.set_trailing_metadata(metadata)
         self._finish(context, HTTPStatus.OK, "")
         return answer

@@ -204,9 +204,9 @@ def test_a_tensor_of_another_shape_is_refused(served: Served) -> None:
 
 
 def test_the_description_and_the_page_follow_it(served: Served) -> None:
-    described = served.client.get("/docs.json").json()
-    assert served.network.name in described["info"]["description"]
-    assert f"of {served.network.classes:,} classes" in described["info"]["description"]
+    description = served.client.get("/docs.json").json()["info"]["description"]
+    assert f"the model `{served.network.name}` " in description
+    assert f"of {served.network.classes:,} classes" in description
     page = served.client.get("/ui/model").json()
     C, H, W = served.network.shape
     assert page["image"] == {"channels": C, "height": H, "width": W}

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -15,6 +16,10 @@ from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tritonclient.grpc.service_pb2 import ModelInferRequest
 
+from service.grpc.calls import Calls
+from service.inference.load_limiter import LoadLimiter
+from service.settings import ServiceSettings
+from service.telemetry.access_log import AccessLog
 from tests.service.grpc.conftest import (
     MAX_BODY_BYTES,
     SERVICE,
@@ -287,3 +292,21 @@ def test_many_calls_on_one_connection_are_answered(grpc_server: GRPCServer) -> N
             return await asyncio.gather(*calls)
 
     assert len(set(asyncio.run(ask()))) == 1
+
+
+class EndedCall:
+    """The context of a call that gRPC's core has ended, as it does in the middle of a message."""
+
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:50000"
+
+    async def abort(self, *_: object) -> None:
+        raise grpc.aio.InternalError("Failed to execute a batch")
+
+
+def test_a_call_that_grpcs_core_has_ended_is_left_without_a_traceback() -> None:
+    settings = ServiceSettings(device="cpu")
+    calls = Calls({}, {}, settings, LoadLimiter(1), AccessLog("off"), None)
+    call: Any = calls.service(SimpleNamespace(method="/none", invocation_metadata=()))  # type: ignore[arg-type]
+    with pytest.raises(asyncio.CancelledError):  # of which grpcio logs nothing
+        asyncio.run(call.stream_unary(None, EndedCall()))
