@@ -55,6 +55,7 @@ class GRPCServer:
         )
         self._stopping: asyncio.Task[None] | None = None
         self._options = _options(settings)
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_is_not_about_metadata)
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self, listening: Listening) -> None:
@@ -100,6 +101,11 @@ class GRPCServer:
         # their own doing. So most of them are sent elsewhere before.
         await asyncio.sleep(REFUSING_SECONDS)
         await self._server.stop(self._grace)
+
+
+def _is_not_about_metadata(record: logging.LogRecord) -> bool:
+    """Drop grpcio's traceback for metadata that are not UTF-8, which any client may send."""
+    return not str(record.msg).startswith("Invalid encoding on")
 
 
 def _options(settings: ServiceSettings) -> Sequence[tuple[str, Any]]:

@@ -208,24 +208,30 @@ def test_a_key_with_a_password_is_refused(tmp_path: Path) -> None:
     assert f"the key {locked} has a password, which gRPC cannot take" in line
 
 
-def test_a_path_that_is_not_utf_8_stops_no_server(grpc_server: GRPCServer) -> None:
-    headers = {
-        b":method": b"POST",
-        b":scheme": b"http",
-        b":path": b"/\xff",
-        b":authority": b"localhost",
-        b"te": b"trailers",
-        b"content-type": b"application/grpc",
-    }
+def send_head(client: socket.socket, **changed: bytes) -> None:
+    """Send a call's head as bytes, such as no client of gRPC sends."""
+    headers = {":method": b"POST", ":scheme": b"http", ":authority": b"localhost"}
+    headers |= {"te": b"trailers", "content-type": b"application/grpc"}
     literals = b"".join(  # RFC 7541, section 6.2.2
-        bytes([0, len(name)]) + name + bytes([len(value)]) + value
-        for name, value in headers.items()
+        bytes([0, len(name)]) + name.encode() + bytes([len(value)]) + value
+        for name, value in (headers | changed).items()
     )
     settings = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # RFC 9113, section 4.1
     head = bytes([0, 0, len(literals), 1, 5, 0, 0, 0, 1]) + literals
+    client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + head)
+
+
+def test_a_path_that_is_not_utf_8_stops_no_server(grpc_server: GRPCServer) -> None:
     with socket.create_connection(("127.0.0.1", grpc_server.port)) as client:
-        client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + head)
+        send_head(client, **{":path": b"/\xff"})
         grpc_server.http.line("gRPC ended, and starts again: ")
     with grpc.insecure_channel(grpc_server.address) as channel:
         live = method(channel, "ServerLive")(b"", wait_for_ready=True, timeout=30)
     assert live == b"\x08\x01"
+
+
+def test_metadata_that_are_not_utf_8_leave_one_line(grpc_server: GRPCServer) -> None:
+    with socket.create_connection(("127.0.0.1", grpc_server.port)) as client:
+        send_head(client, **{":path": b"/not-utf-8", "x-note": b"\xff"})
+        grpc_server.http.line("/not-utf-8")
+    assert "Invalid encoding" not in grpc_server.http.log()
