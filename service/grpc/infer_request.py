@@ -107,10 +107,15 @@ class RequestReader:
             for entry in islice(request.outputs, MOST_OUTPUTS)
         ]
         outputs = read_outputs(wanted, raw)
-        numbers = request.inputs[0].contents.uint_contents
+        contents = request.inputs[0].contents
+        numbers = contents.uint_contents
         if raw:
             images = _raw_images(request, shape)
             self._cache(content, request, image, shape, outputs)
+        elif others := {field.name for field, _ in contents.ListFields()} - {"uint_contents"}:
+            raise InvalidInput(
+                f"{INPUT_NAME} has {', '.join(sorted(others))}; expected uint_contents alone"
+            )
         elif len(numbers) <= INLINE_NUMBERS:
             images = _typed_images(numbers, shape)
         else:

@@ -252,7 +252,7 @@ class DataPlane:
         except ModelError as error:
             model, faults = ModelVersions(name, {}, str(error)), [str(error)]
         for fault in faults:
-            logger.error("Not ready: %s", fault)
+            logger.error("Not ready: model %s: %s", name, fault)
         self._models[model.name] = model
         if name == self._default:
             self._default = model.name

@@ -366,7 +366,7 @@ def read_model(path: Path) -> bytes:
     except OSError as error:
         raise ModelError(
             f"cannot read the model {path}: {error.strerror}; "
-            "set FASHION_MODEL to a model.onnx that `python -m export` wrote"
+            "expected a model.onnx that `python -m export` wrote"
         ) from error
 
 

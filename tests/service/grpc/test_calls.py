@@ -119,7 +119,14 @@ FAULTS = {
         "has both contents and raw_input_contents",
     ),
     "no contents": (typed(), "has neither uint_contents nor raw_input_contents"),
-    "contents of another type": (typed(int_contents=[1] * 784), "has neither uint_contents nor"),
+    "contents of another type": (
+        typed(int_contents=[1] * 784),
+        "has int_contents; expected uint_contents alone",
+    ),
+    "contents of two types": (
+        typed(uint_contents=[1] * 784, fp32_contents=[1.0] * 784),
+        "has fp32_contents; expected uint_contents alone",
+    ),
     "too few numbers": (
         typed(uint_contents=[1] * 783),
         "has 783 numbers, its shape [1, 1, ",

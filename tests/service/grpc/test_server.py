@@ -83,9 +83,11 @@ def test_a_call_needs_a_key_and_probes_none(channel: grpc.Channel) -> None:
 
 
 def test_each_worker_listens(strict: GRPCServer) -> None:
-    for worker in strict.http.workers():
+    def listens(worker: psutil.Process) -> bool:
         taken = worker.net_connections("tcp")
-        assert strict.port in {one.laddr.port for one in taken if one.status == "LISTEN"}
+        return strict.port in {one.laddr.port for one in taken if one.status == "LISTEN"}
+
+    wait_until(lambda: all(map(listens, strict.http.workers())), strict.http)
 
 
 def test_too_many_calls_are_told_when_to_try_again(

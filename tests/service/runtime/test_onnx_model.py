@@ -162,7 +162,7 @@ def test_a_missing_model_is_named_with_the_remedy(tmp_path: Path) -> None:
         load_model(settings(path))
     assert str(caught.value) == (
         f"cannot read the model {path}: No such file or directory; "
-        "set FASHION_MODEL to a model.onnx that `python -m export` wrote"
+        "expected a model.onnx that `python -m export` wrote"
     )
 
 
