@@ -1,8 +1,6 @@
 """Triton's, KServe's and gRPC's own clients: what they get is what HTTP gives, to the last bit."""
 
 import asyncio
-import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,12 +26,11 @@ from service.runtime.onnx_session import cpu_session
 from service.settings import RELEASED_MODEL
 from tests.pages import blocks, run
 from tests.service.grpc.conftest import SERVICE, GRPCServer, method, request
+from tests.service.kserve_clients import ask_kserve, needs_kserve
 from tests.serving import ROOT
 
 MODEL = "fashion_lenet"
 NAMES = ("logits", "probabilities")
-KSERVE = ROOT / ".venv" / "kserve" / "bin" / "python"
-KSERVE_CLIENT = Path(__file__).parents[1] / "kserve_grpc_client.py"
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +247,7 @@ def test_the_pages_python_is_answered(grpc_server: GRPCServer) -> None:
     assert run([sys.executable, "-c", code], ROOT, {}).startswith("[9 2 1 1 6 1 4 6")
 
 
-@pytest.mark.skipif(not KSERVE.exists(), reason="`make test` makes KServe's environment")
+@needs_kserve
 def test_kserve_gets_the_same_bits(
     grpc_server: GRPCServer,
     images: NDArray[np.uint8],
@@ -258,17 +255,7 @@ def test_kserve_gets_the_same_bits(
     tmp_path: Path,
 ) -> None:
     batch = images[:64, None]
-    path = tmp_path / "images.npy"
-    np.save(path, batch)
-    done = subprocess.run(
-        [KSERVE, KSERVE_CLIENT, grpc_server.address, path],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = ask_kserve("kserve_grpc_client.py", grpc_server.address, batch, tmp_path)
     assert (found["live"], found["ready"], found["model_ready"]) == (True, True, True)
     assert "the shape of 'image': expected [N, 1, 28, 28], got [1, 28, 28]" in found["refusal"]
     for name, expected in zip(NAMES, same_session.run(NAMES, {"image": batch}), strict=True):

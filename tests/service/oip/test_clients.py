@@ -1,8 +1,6 @@
 """Triton's and KServe's own clients: they get ONNX Runtime's results, to the last bit."""
 
 import asyncio
-import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,8 @@ from tritonclient.utils import InferenceServerException
 
 from service.runtime.onnx_session import cpu_session
 from service.settings import RELEASED_MODEL
-from tests.serving import ROOT, Server
+from tests.service.kserve_clients import ask_kserve, needs_kserve
+from tests.serving import Server
 
 MODEL = "fashion_lenet"
 LABELS = (
@@ -26,8 +25,6 @@ LABELS = (
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 NAMES = ("logits", "probabilities")
-KSERVE = ROOT / ".venv" / "kserve" / "bin" / "python"
-KSERVE_CLIENT = Path(__file__).parents[1] / "kserve_client.py"
 
 BATCHES = pytest.mark.parametrize("count", [1, 2, 7, 64, 1000, 1024])
 SENT = pytest.mark.parametrize("binary_in", [False, True], ids=["json", "binary"])
@@ -182,7 +179,7 @@ def test_triton_asks_many_at_once_with_asyncio(
         same_bits(answer, images[:count, None], same_session)
 
 
-@pytest.mark.skipif(not KSERVE.exists(), reason="`make test` makes KServe's environment")
+@needs_kserve
 def test_kserve_gets_the_same_bits(
     server: Server,
     images: NDArray[np.uint8],
@@ -190,17 +187,7 @@ def test_kserve_gets_the_same_bits(
     tmp_path: Path,
 ) -> None:
     batch = images[:64, None]
-    path = tmp_path / "images.npy"
-    np.save(path, batch)
-    done = subprocess.run(
-        [KSERVE, KSERVE_CLIENT, server.url, path],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = ask_kserve("kserve_client.py", server.url, batch, tmp_path)
     ready = {name: found[name] for name in ("live", "ready", "model_ready", "other_model_ready")}
     assert ready == {"live": True, "ready": True, "model_ready": True, "other_model_ready": False}
     assert "the shape of 'image': expected [N, 1, 28, 28], got [1, 28, 28]" in found["refusal"]
