@@ -19,10 +19,10 @@ Costs = dict[str, dict[str, float]]
 
 # Function calls in Python and in C, and the most memory at a time for a body of 1 MiB, in bodies.
 LIMITS: Costs = {
-    FORM: {"python": 176, "c": 187, "copies": 2.3},
-    PICTURE: {"python": 175, "c": 176, "copies": 2.3},
-    JSON: {"python": 190, "c": 152},
-    BINARY: {"python": 142, "c": 148, "copies": 2.3},
+    FORM: {"python": 162, "c": 187, "copies": 2.3},
+    PICTURE: {"python": 161, "c": 176, "copies": 2.3},
+    JSON: {"python": 175, "c": 152},
+    BINARY: {"python": 131, "c": 148, "copies": 2.3},
 }
 
 
