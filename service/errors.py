@@ -22,6 +22,8 @@
         │   ├── UnsupportedEncoding  415  the Content-Encoding is not supported
         │   └── PlainOnly            415  the route supports no Content-Encoding
         ├── Overloaded         429  more requests than the worker's limit
+        ├── Failed             500  the service failed; its log says why
+        ├── Unimplemented      501  there is no such method over gRPC, or it is not served
         ├── NotReady           503  the model is not ready, or the server is stopping
         └── Timeout            504  the request did not finish in time
 
@@ -148,6 +150,18 @@ class Overloaded(RequestError):
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     headers = {"Retry-After": "1"}  # noqa: RUF012 (seconds)
+
+
+class Failed(RequestError):
+    """The service failed."""
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+class Unimplemented(RequestError):
+    """There is no such method, or it is not served."""
+
+    status = HTTPStatus.NOT_IMPLEMENTED
 
 
 class NotReady(RequestError):

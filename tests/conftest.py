@@ -68,7 +68,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The models of `many_models`."""
     from tests.service.many_models import write_models  # ONNX takes a second to import
@@ -76,9 +76,9 @@ def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_models(tmp_path_factory.mktemp("models"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def many_models(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of several models with two workers, whose tests restore what they change."""
+    """A server of several models with two workers, for the tests of one file."""
     settings = {
         "FASHION_MODELS": str(models_folder),
         "FASHION_DEFAULT_MODEL": "first",

@@ -16,9 +16,16 @@ from urllib.parse import unquote
 import grpc
 from grpc.aio import EOF, AbortError, InternalError, ServicerContext
 
-from service.errors import InvalidInput, NotReady, Overloaded, RequestError
+from service.errors import (
+    Failed,
+    InvalidInput,
+    NotReady,
+    Overloaded,
+    RequestError,
+    Unimplemented,
+)
 from service.grpc.methods import Method, Stream
-from service.grpc.status import CODES, Failed, Unimplemented, retry_hint
+from service.grpc.status import CODES, retry_hint
 from service.inference.load_limiter import LoadLimiter
 from service.middleware.admission import MAX_BUFFERED_BODIES, timeout_error
 from service.middleware.authentication import APIKeys

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
-from service.errors import InvalidInput, NotReady
+from service.errors import InvalidInput, NotReady, Unimplemented
 from service.grpc import open_inference_pb2 as pb
 from service.grpc.infer_request import RequestReader
 from service.grpc.infer_response import write_response
 from service.grpc.messages import read_message
-from service.grpc.status import Unimplemented
 from service.inference.data_plane import DataPlane
 from service.oip import models
 from service.oip.protocol import EXTENSIONS, INLINE_RESPONSE_NUMBERS

@@ -26,18 +26,6 @@ CODES: Mapping[HTTPStatus, StatusCode] = {
 }
 
 
-class Unimplemented(RequestError):
-    """There is no such method, or it is not served."""
-
-    status = HTTPStatus.NOT_IMPLEMENTED
-
-
-class Failed(RequestError):
-    """The service failed."""
-
-    status = HTTPStatus.INTERNAL_SERVER_ERROR
-
-
 def retry_hint(error: RequestError) -> tuple[tuple[str, str], ...]:
     """Return trailing metadata that says when to try again, if the error has HTTP's Retry-After."""
     seconds = error.headers.get("Retry-After")

@@ -366,7 +366,8 @@ def read_model(path: Path) -> bytes:
     except OSError as error:
         raise ModelError(
             f"cannot read the model {path}: {error.strerror}; "
-            "expected a model.onnx that `python -m export` wrote"
+            "set FASHION_MODEL to a model.onnx that `python -m export` wrote, or FASHION_MODELS to "
+            "a folder of such models"
         ) from error
 
 

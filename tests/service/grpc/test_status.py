@@ -2,8 +2,15 @@
 
 from grpc import StatusCode
 
-from service.errors import NotReady, Overloaded, RequestError, TooLarge
-from service.grpc.status import CODES, Failed, Unimplemented, retry_hint
+from service.errors import (
+    Failed,
+    NotReady,
+    Overloaded,
+    RequestError,
+    TooLarge,
+    Unimplemented,
+)
+from service.grpc.status import CODES, retry_hint
 
 
 def every(kind: type[RequestError]) -> set[type[RequestError]]:

@@ -162,7 +162,8 @@ def test_a_missing_model_is_named_with_the_remedy(tmp_path: Path) -> None:
         load_model(settings(path))
     assert str(caught.value) == (
         f"cannot read the model {path}: No such file or directory; "
-        "expected a model.onnx that `python -m export` wrote"
+        "set FASHION_MODEL to a model.onnx that `python -m export` wrote, or FASHION_MODELS to "
+        "a folder of such models"
     )
 
 
