@@ -127,7 +127,7 @@ def serving(
     try:
         _await_ready(server, ready_seconds)
         workers = int(settings.get("FASHION_WORKERS", "1"))  # any of which may be the ready one
-        wait_until(lambda: sum(map(_has_started, server.workers())) == workers, server)
+        wait_until(lambda: sum(map(has_started, server.workers())) == workers, server)
         yield server
         if server.process.poll() is None:
             server.stop()
@@ -170,7 +170,7 @@ def _await_ready(server: Server, seconds: float) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _has_started(worker: psutil.Process) -> bool:
+def has_started(worker: psutil.Process) -> bool:
     """Whether a worker handles SIGHUP, which it does once its model is loaded and checked."""
     try:
         status = Path(f"/proc/{worker.pid}/status").read_text()

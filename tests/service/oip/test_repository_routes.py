@@ -19,7 +19,7 @@ from tests.pages import blocks
 from tests.service.many_models import COLOUR, LABELS, OTHER_LABELS, add_model
 from tests.service.models import with_wrong_golden_samples
 from tests.service.pictures import encode
-from tests.serving import ROOT, Server, wait_until
+from tests.serving import ROOT, Server, has_started, wait_until
 from tests.traffic import traffic
 
 WORKERS = 2
@@ -249,6 +249,8 @@ def test_metrics_carry_the_models_name(
     ):
         wait_until(lambda metric=metric: "second" in names(metric), many_models)  # type: ignore[misc]
         assert names(metric) <= {"first", "second", "colour", "fourth"}
+    # One that took the place of another may still be loading, and would load what is new at once.
+    wait_until(lambda: sum(map(has_started, many_models.workers())) == WORKERS, many_models)
     add_model(models_folder, "first", "1.0.1")
     many_models.process.send_signal(signal.SIGHUP)
 
