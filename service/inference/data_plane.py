@@ -8,15 +8,16 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from service.errors import Forbidden, LoadFailed, ModelError, NotFound, NotReady
-from service.inference.model_versions import Loaded, ModelVersions, load_versions
+from service.inference.model_loader import Loaded, ModelLoader
+from service.inference.model_versions import IndexEntry, ModelVersions
 from service.inference.reloader import ModelReloader, load_in_time
 from service.inference.served_model import ServedModel
 from service.inference.worker_group import Action, WorkerGroup
 from service.runtime.loading import within_time
-from service.runtime.onnx_model import OnnxModel, load_model
+from service.runtime.onnx_model import OnnxModel
 from service.runtime.repository import ModelFile, default_name, find_models, name_list
 from service.settings import ServiceSettings
 from service.telemetry.metrics import (
@@ -26,20 +27,9 @@ from service.telemetry.metrics import (
     start_reload_counters,
 )
 
-JSON_BYTES = 4  # of one number: three digits and a comma
-
 NOT_LOADED = "not loaded: it was not there when the server started"
 
 logger = logging.getLogger("bentoml.fashion_lenet")
-
-
-class IndexEntry(NamedTuple):
-    """One version of a model, in the index of all models."""
-
-    name: str
-    version: str  # empty where it is not known
-    state: Literal["READY", "UNAVAILABLE"]
-    reason: str = ""  # why it is not ready
 
 
 class DataPlane:
@@ -59,6 +49,7 @@ class DataPlane:
         self.reloading = ModelReloader(self._reload)
         self._stopping = stopping
         self._end = end
+        self._loader = ModelLoader(settings, self._on_model_failed)
         self._group = WorkerGroup(self._take_step)
         self._changing = asyncio.Lock()
         self._changes: set[asyncio.Task[None]] = set()
@@ -178,7 +169,7 @@ class DataPlane:
         """Return all models with their versions, also those that are not served."""
         entries = []
         for name in sorted(self._models):
-            entries += _index(self._models[name])
+            entries += self._models[name].index()
         if self.settings.model_control:
             entries += [
                 IndexEntry(name, "", "UNAVAILABLE", NOT_LOADED)
@@ -248,7 +239,7 @@ class DataPlane:
 
     def _load_at_start(self, name: str) -> None:
         try:
-            model, faults, _ = within_time(partial(self._load, name))
+            model, faults, _ = within_time(partial(self._loader.load, self._before(name)))
         except ModelError as error:
             model, faults = ModelVersions(name, {}, str(error)), [str(error)]
         for fault in faults:
@@ -256,45 +247,6 @@ class DataPlane:
         self._models[model.name] = model
         if name == self._default:
             self._default = model.name
-
-    def _load(self, name: str) -> Loaded:
-        """Return a model loaded from its files.
-
-        Raises:
-            ModelError: it has no files.
-        """
-        settings = self.settings
-        if settings.model is not None:
-            files = [ModelFile(settings.model)]
-        else:
-            files = find_models(settings).get(name, [])
-        if not files:
-            raise ModelError(f"FASHION_MODELS={settings.models} has no model {name!r} any more")
-        return load_versions(self._before(name), files, self._open)
-
-    def _open(self, file: ModelFile, content: bytes) -> ServedModel:
-        settings = self.settings
-        model = load_model(settings, file, content)
-        logger.info(
-            "Model %s %s runs on %s (%s). SHA-256 of %s: %s",
-            model.name,
-            model.version,
-            model.device,
-            model.execution_provider,
-            file.path,
-            model.sha256,
-        )
-        numbers = JSON_BYTES * model.signature.image.bytes
-        if numbers > settings.max_body_bytes:
-            logger.warning(
-                "One image as JSON may take %s bytes, FASHION_MAX_BODY_BYTES allows %s.",
-                f"{numbers:,}",
-                f"{settings.max_body_bytes:,}",
-            )
-        if settings.watch and model.input_statistics is None:
-            logger.info("The model has no input statistics: the input is not monitored.")
-        failed = partial(self._on_model_failed, file)
-        return ServedModel(model, settings.max_batch, failed, settings.watch)
 
     async def _to_the_end(self, change: Coroutine[Any, Any, None]) -> None:
         """Await a change of all workers, which goes on if the request for it is cancelled."""
@@ -330,7 +282,7 @@ class DataPlane:
         Raises:
             ModelError: one cannot.
         """
-        loaded = await load_in_time(partial(self._load, name))
+        loaded = await load_in_time(partial(self._loader.load, self._before(name)))
         if loaded.faults:
             self._retire_unserved(loaded.model)
             raise ModelError(loaded.faults[-1])
@@ -355,7 +307,7 @@ class DataPlane:
                 if before.is_unloaded:
                     continue
                 try:
-                    loaded = await load_in_time(partial(self._load, name))
+                    loaded = await load_in_time(partial(self._loader.load, self._before(name)))
                 except Exception as error:
                     RELOADS.labels(MODEL_LABELS.find(name), "kept").inc()
                     unexpected = not isinstance(error, ModelError)
@@ -394,16 +346,6 @@ class DataPlane:
 
     def _no_model(self, name: str) -> NotFound:
         return NotFound(f"there is no model {name[:60]!r}: there is {name_list(self._models)}")
-
-
-def _index(model: ModelVersions) -> list[IndexEntry]:
-    entries = [
-        IndexEntry(model.name, file.version or "", "UNAVAILABLE", found)
-        if isinstance(found, str)
-        else IndexEntry(model.name, found.model.version, "READY")
-        for file, found in model.versions.items()
-    ]
-    return entries or [IndexEntry(model.name, "", "UNAVAILABLE", model.reason)]
 
 
 def _report(served: Iterable[ServedModel], gone: Iterable[ServedModel]) -> None:

@@ -1,15 +1,20 @@
 """One model of a worker: the versions that are served, and why others are not."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Self
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, Self
 
-from service.errors import ModelError, NotFound, NotReady
+from service.errors import NotFound, NotReady
 from service.inference.served_model import ServedModel
-from service.runtime.onnx_model import read_model, sha256
 from service.runtime.repository import ModelFile, name_list
 
-# Opens, checks and warms up a file's content as a model.
-Open = Callable[[ModelFile, bytes], ServedModel]
+
+class IndexEntry(NamedTuple):
+    """One version of a model, in the index of all models."""
+
+    name: str
+    version: str  # empty where it is not known
+    state: Literal["READY", "UNAVAILABLE"]
+    reason: str = ""  # why it is not ready
 
 
 class ModelVersions:
@@ -33,9 +38,8 @@ class ModelVersions:
         """Keep the versions; reason says why there are none."""
         self.versions = versions
         self.served = [found for found in versions.values() if isinstance(found, ServedModel)]
-        self.reason = [reason, *(found for found in versions.values() if isinstance(found, str))][
-            -1
-        ]
+        reasons = [found for found in versions.values() if isinstance(found, str)]
+        self.reason = reasons[-1] if reasons else reason
         self.is_unloaded = is_unloaded
         # The model of FASHION_MODEL has the name in its file.
         self.name = self.served[-1].model.name if self.served else name
@@ -73,32 +77,12 @@ class ModelVersions:
         versions = name_list([served.model.version for served in self.served])
         raise NotFound(f"there is no version {version[:60]!r} of {self.name}: there is {versions}")
 
-
-class Loaded(NamedTuple):
-    """The result of a load."""
-
-    model: ModelVersions
-    faults: list[str]  # why versions are not served, or stay as they were
-    unchanged: dict[ModelFile, ServedModel]  # whose files have the same content as before
-
-
-def load_versions(before: ModelVersions, files: Sequence[ModelFile], open_file: Open) -> Loaded:
-    """Load a model's versions; those whose files have not changed are taken over.
-
-    A version that cannot be served stays as it was before.
-    """
-    versions: dict[ModelFile, ServedModel | str] = {}
-    unchanged: dict[ModelFile, ServedModel] = {}
-    faults = []
-    for file in files:
-        earlier = before.versions.get(file)
-        try:
-            content = read_model(file.path)
-            if isinstance(earlier, ServedModel) and earlier.model.sha256 == sha256(content):
-                versions[file] = unchanged[file] = earlier
-            else:
-                versions[file] = open_file(file, content)
-        except ModelError as error:
-            versions[file] = earlier if isinstance(earlier, ServedModel) else str(error)
-            faults.append(str(error))
-    return Loaded(ModelVersions(before.name, versions), faults, unchanged)
+    def index(self) -> list[IndexEntry]:
+        """Return the versions, also those that are not served; at least one entry."""
+        entries = [
+            IndexEntry(self.name, file.version or "", "UNAVAILABLE", found)
+            if isinstance(found, str)
+            else IndexEntry(self.name, found.model.version, "READY")
+            for file, found in self.versions.items()
+        ]
+        return entries or [IndexEntry(self.name, "", "UNAVAILABLE", self.reason)]

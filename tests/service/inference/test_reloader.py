@@ -297,7 +297,7 @@ def test_a_file_that_does_not_end_is_not_waited_for(
     """As on a network file system that is gone."""
     asked = threading.Event()
     monkeypatch.setattr("service.inference.reloader.LOAD_SECONDS", 0.5)
-    monkeypatch.setattr("service.inference.model_versions.read_model", lambda _: asked.wait())
+    monkeypatch.setattr("service.inference.model_loader.read_model", lambda _: asked.wait())
     model = data_plane.settings.model
     with caplog.at_level("ERROR", "bentoml.fashion_lenet"):
         asyncio.run(ask_once(data_plane))
