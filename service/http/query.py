@@ -27,25 +27,25 @@ class QueryOptions(NamedTuple):
 
 DEFAULTS = QueryOptions("auto", None)
 MODEL = "model"
+PARAMETERS = (MODEL, *QueryOptions._fields)  # of a request to classify
 
 
-def parse_query_options(
-    query_string: bytes, signature: ModelSignature, fields: Pairs = ()
+def parse_options(
+    query: Mapping[str, str], signature: ModelSignature, fields: Pairs = ()
 ) -> QueryOptions:
     """Return the options from a query, and from a form's fields.
 
     Args:
-        query_string: the part of the URL after the question mark, percent-encoded.
+        query: its parameters, as `read_query` returns them.
         signature: of the model: its pipeline has modes, and `top_k` is at most its classes.
         fields: names and values; BentoML's client writes the values as JSON.
 
     Raises:
-        InvalidInput: a value is invalid, an option is given twice, or the query has an unknown
-            parameter.
+        InvalidInput: a value is invalid, or an option is given twice.
     """
-    if not query_string and not fields:
+    if not query and not fields:
         return DEFAULTS
-    chosen = read_query(query_string, (MODEL, *QueryOptions._fields))
+    chosen = dict(query)
     for name, value in fields:
         if value != "null":
             _add(chosen, name, value.removeprefix('"').removesuffix('"'))
@@ -55,21 +55,12 @@ def parse_query_options(
     )
 
 
-def model_name(query_string: bytes, others: Sequence[str] = QueryOptions._fields) -> str | None:
-    """Return the name of the model that a query asks for; None for the default model.
+def read_query(query_string: bytes, known: Sequence[str] = ()) -> dict[str, str]:
+    """Return the parameters of a query.
 
     Args:
         query_string: the part of the URL after the question mark, percent-encoded.
-        others: names of further parameters that the query may have.
-
-    Raises:
-        InvalidInput: the query has an unknown parameter, or a parameter twice.
-    """
-    return read_query(query_string, (MODEL, *others)).get(MODEL) if query_string else None
-
-
-def read_query(query_string: bytes, known: Sequence[str] = ()) -> dict[str, str]:
-    """Return the parameters of a query.
+        known: the names that it may have.
 
     Raises:
         InvalidInput: the query has an unknown parameter, or a parameter twice.

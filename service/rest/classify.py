@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.decoder_pool.pool import Decoders
-from service.http.query import model_name
+from service.http.query import MODEL, PARAMETERS, read_query
 from service.http.responses import json_response
 from service.inference.data_plane import DataPlane
 from service.preprocessing.decoding import Job, named
@@ -37,15 +37,17 @@ async def classify(request: Request) -> Response:
     """Serve `POST /classify`: one image, as a form field or as the body."""
     data_plane: DataPlane = request.app.state.data_plane
     settings = data_plane.settings
-    served = data_plane.selected(model_name(request.scope["query_string"]))
-    with served:  # to the end, for the next model may have another shape
+    max_bytes, max_pixels = settings.max_body_bytes, settings.max_image_pixels
+    query = read_query(request.scope["query_string"], PARAMETERS)
+    with data_plane.selected(query.get(MODEL)) as served:
+        # To the end, for the next model may have another shape.
         signature = served.model.signature
-        content, (mode, top_k) = await read_upload(request, settings.max_body_bytes, signature)
+        content, (mode, top_k) = await read_upload(
+            request, query, settings.max_body_bytes, signature
+        )
         request_timing, decoders = timing(request.scope), request.app.state.decoders
         with request_timing.decoding():
-            seen = await preprocess_async(
-                content, decoders, settings.max_image_pixels, signature.image, mode
-            )
+            seen = await preprocess_async(content, decoders, max_pixels, signature.image, mode)
         (answer,) = await served.classify([seen], request_timing, top_k)
     return json_response(answer)
 
@@ -54,14 +56,16 @@ async def classify_batch(request: Request) -> Response:
     """Serve `POST /classify_batch`: the images of a form."""
     data_plane: DataPlane = request.app.state.data_plane
     settings = data_plane.settings
-    with data_plane.selected(model_name(request.scope["query_string"])) as served:
+    max_bytes, max_pixels = settings.max_body_bytes, settings.max_image_pixels
+    query = read_query(request.scope["query_string"], PARAMETERS)
+    with data_plane.selected(query.get(MODEL)) as served:
         signature = served.model.signature
-        uploads, (mode, top_k) = await read_uploads(request, settings.max_body_bytes, signature)
+        uploads, (mode, top_k) = await read_uploads(
+            request, query, settings.max_body_bytes, signature
+        )
         request_timing, decoders = timing(request.scope), request.app.state.decoders
         with request_timing.decoding():
-            seen = await preprocess_batch(
-                uploads, decoders, settings.max_image_pixels, signature.image, mode
-            )
+            seen = await preprocess_batch(uploads, decoders, max_pixels, signature.image, mode)
         answer = await served.classify(seen, request_timing, top_k)
     return json_response(answer)
 

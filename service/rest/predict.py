@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from service.errors import InvalidInput, UnsupportedType
 from service.http.json_body import JSON_TYPE_NAMES, read_in_thread, read_json
-from service.http.query import model_name
+from service.http.query import MODEL, read_query
 from service.http.request_body import header, media_type, read_plain_body
 from service.http.responses import json_response
 from service.inference.data_plane import DataPlane
@@ -28,7 +28,7 @@ INLINE_PREDICT_BYTES = 4096
 async def predict(request: Request) -> Response:
     """Serve `POST /predict`: images as JSON, uint8 N x C x H x W."""
     data_plane: DataPlane = request.app.state.data_plane
-    name = model_name(request.scope["query_string"], others=())
+    name = read_query(request.scope["query_string"], (MODEL,)).get(MODEL)
     kind = media_type(header(request, b"content-type") or "")
     if kind != JSON:
         raise UnsupportedType(

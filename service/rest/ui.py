@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
-from service.http.query import model_name
+from service.http.query import MODEL, PARAMETERS, read_query
 from service.http.responses import json_response
 from service.inference.data_plane import DataPlane
 from service.preprocessing.formats import MEDIA_TYPES
@@ -69,7 +69,7 @@ async def file(request: Request) -> Response:
 async def model(request: Request) -> Response:
     """Serve `GET /ui/model`: the model's name, images, classes and golden samples, for the page."""
     data_plane: DataPlane = request.app.state.data_plane
-    name = model_name(request.scope["query_string"], others=())
+    name = read_query(request.scope["query_string"], (MODEL,)).get(MODEL)
     model = data_plane.selected(name).model
     return json_response(await asyncio.to_thread(describe, model, data_plane.names))
 
@@ -116,9 +116,10 @@ async def seen(request: Request) -> Response:
     The response is a PNG of its H x W pixels, grey or in colour.
     """
     data_plane: DataPlane = request.app.state.data_plane
-    name = model_name(request.scope["query_string"])
-    settings, signature = data_plane.settings, data_plane.selected(name).model.signature
-    content, choices = await read_upload(request, settings.max_body_bytes, signature)
+    query = read_query(request.scope["query_string"], PARAMETERS)
+    settings = data_plane.settings
+    signature = data_plane.selected(query.get(MODEL)).model.signature
+    content, choices = await read_upload(request, query, settings.max_body_bytes, signature)
     pixels, _ = await preprocess_async(
         content,
         request.app.state.decoders,

@@ -1,7 +1,7 @@
 """The images in a request: the body itself, or the parts of a form."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from service.errors import InvalidInput, UnsupportedType
 from service.http.multipart_form import Part, parse_multipart
-from service.http.query import MODEL, QueryOptions, parse_query_options
+from service.http.query import MODEL, QueryOptions, parse_options
 from service.http.request_body import header, media_type, read_plain_body
 from service.http.single_part_form import read_plain_form
 from service.preprocessing.formats import MEDIA_TYPES
@@ -32,12 +32,13 @@ class Upload(NamedTuple):
 
 
 async def read_upload(
-    request: Request, max_bytes: int, signature: ModelSignature
+    request: Request, query: Mapping[str, str], max_bytes: int, signature: ModelSignature
 ) -> tuple[bytes, QueryOptions]:
     """Return the bytes of a request's one image, and the request's options.
 
     Args:
-        request: has the options in its query or its form.
+        request: may have the options in its form.
+        query: its parameters, among them the options.
         max_bytes: limit of the body.
         signature: of the model, which the options depend on.
 
@@ -45,10 +46,9 @@ async def read_upload(
         UnsupportedType: the body is neither a form nor possibly an image, or it is encoded.
         TooLarge: the body has more bytes, or the form more parts, than the limit.
         InvalidInput: the form has no field `image`, has several, or is malformed; or as in
-            `parse_query_options`.
+            `parse_options`.
     """
-    query = request.scope["query_string"]
-    choices = parse_query_options(query, signature)
+    choices = parse_options(query, signature)
     content_type = header(request, b"content-type") or ""
     kind = media_type(content_type)
     if kind != FORM and kind not in UNKNOWN and not kind.startswith("image/"):
@@ -68,16 +68,17 @@ async def read_upload(
             f"the form has {len(images)} fields called {FIELD!r} and should have one; "
             f"its fields: {_names(parts)}"
         )
-    return images[0], parse_query_options(query, signature, _choosing(parts))
+    return images[0], parse_options(query, signature, _choosing(parts))
 
 
 async def read_uploads(
-    request: Request, max_bytes: int, signature: ModelSignature
+    request: Request, query: Mapping[str, str], max_bytes: int, signature: ModelSignature
 ) -> tuple[Sequence[Upload], QueryOptions]:
     """Return the images of a batch request, in order, at least one, and the request's options.
 
     Args:
-        request: has the options in its query or its form.
+        request: may have the options in its form.
+        query: its parameters, among them the options.
         max_bytes: limit of the body.
         signature: of the model, which the options depend on.
 
@@ -85,10 +86,9 @@ async def read_uploads(
         UnsupportedType: the body is not a form, or it is encoded.
         TooLarge: the body has more bytes, or the form more parts, than the limit.
         InvalidInput: the form has no field `images`, or is malformed; or as in
-            `parse_query_options`.
+            `parse_options`.
     """
-    query = request.scope["query_string"]
-    parse_query_options(query, signature)  # before the body
+    parse_options(query, signature)  # before the body
     content_type = header(request, b"content-type") or ""
     kind = media_type(content_type)
     if kind != FORM:
@@ -103,7 +103,7 @@ async def read_uploads(
             f"the form has no field called {BATCH_FIELD!r} and should have one for each picture; "
             f"its fields: {_names(parts)}"
         )
-    return uploads, parse_query_options(query, signature, _choosing(parts))
+    return uploads, parse_options(query, signature, _choosing(parts))
 
 
 async def _parse(body: bytes, content_type: str) -> Sequence[Part]:
