@@ -16,6 +16,8 @@ from service.errors import InvalidInput
 from service.grpc.messages import read_message, varint
 from service.grpc.open_inference_pb2 import ModelInferRequest
 from service.oip.inference_request import (
+    HEAD_CACHE_BYTES,
+    HEAD_CACHE_SIZE,
     INPUT_NAME,
     InferenceRequest,
     RequestedOutput,
@@ -33,9 +35,6 @@ MOST_INPUTS, MOST_AXES, MOST_OUTPUTS = 20, 30, len(OUTPUTS) + 1
 # Elements of a typed tensor that are worth the switch to a thread: about 0.1 ms.
 INLINE_NUMBERS = 16 * 1024
 
-# A client that sends raw contents repeats the same fields before them. Up to so many parsed heads
-# are cached, each of at most so many bytes.
-HEAD_CACHE_SIZE, HEAD_CACHE_BYTES = 128, 1024
 RAW_INPUT_TAG = varint(ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER << 3 | 2)
 
 

@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 
 from service.grpc.messages import varint
 from service.grpc.open_inference_pb2 import ModelInferResponse
-from service.oip.inference_request import InferenceRequest
+from service.oip.inference_request import HEAD_CACHE_SIZE, InferenceRequest
 from service.oip.output_tensors import OutputTensor, output_tensor
 from service.oip.protocol import OUTPUT_DATATYPE
 from service.runtime.onnx_model import OnnxModel
 
-# Raw contents end a response, and what comes before is the same for all requests of one shape.
-HEAD_CACHE_SIZE = 128
 FLOAT_BYTES = 4
 RAW_OUTPUT_TAG = varint(ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER << 3 | 2)
 
@@ -61,7 +59,10 @@ def write_response(
 def _before_floats(
     name: str, version: str, identity: str, outputs: tuple[str, ...], shape: tuple[int, ...]
 ) -> tuple[bytes, bytes]:
-    """Return what comes before the raw contents of outputs of a shape, and before each of them."""
+    """Return what comes before the raw contents of outputs of a shape, and before each of them.
+
+    Raw contents end a response. What comes before is the same for all requests of one shape.
+    """
     described = tuple((output, OUTPUT_DATATYPE, *shape) for output in outputs)
     head: bytes = _described(name, version, identity, described).SerializeToString()
     return head, RAW_OUTPUT_TAG + varint(FLOAT_BYTES * math.prod(shape))

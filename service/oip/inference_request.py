@@ -18,6 +18,10 @@ from service.oip.json_tensors import Shape, image_shape, shorten
 from service.oip.protocol import INPUT_DATATYPE, OUTPUTS
 from service.runtime.signature import INPUT
 
+# A client that sends binary tensors repeats the same head before them. Up to so many parsed heads
+# are cached, each of at most so many bytes.
+HEAD_CACHE_SIZE, HEAD_CACHE_BYTES = 128, 1024
+
 INPUT_NAME = f"the input {INPUT!r}"  # in error messages
 
 

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from service.errors import InvalidInput
 from service.http.json_body import read_json
 from service.oip.inference_request import (
+    HEAD_CACHE_BYTES,
+    HEAD_CACHE_SIZE,
     INPUT_NAME,
     InferenceRequest,
     RequestedOutput,
@@ -31,10 +33,6 @@ from service.oip.json_tensors import Shape, images_from_bytes, images_from_json,
 from service.runtime.signature import INPUT
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
-
-# A client that sends binary tensors repeats the same JSON before them. Up to so many parsed heads
-# are cached, each of at most so many bytes.
-HEAD_CACHE_SIZE, HEAD_CACHE_BYTES = 128, 1024
 
 LENGTH = re.compile("[0-9]{1,18}")
 
