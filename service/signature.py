@@ -6,6 +6,7 @@ shape or on the classes gets it from here.
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Self
@@ -13,7 +14,7 @@ from typing import Literal, Self
 Pipeline = Literal["fashion-mnist", "resize", "center-crop"]
 
 CHANNELS = (1, 3)  # grey, RGB
-SHOWN_LABELS = 20
+SHOWN_TEXTS = 20  # of a list
 LONGEST_SIDE = 4096  # pixels; a decoder process has memory for one such image in RGB
 
 
@@ -100,7 +101,12 @@ class ModelSignature:
 
     @property
     def label_list(self) -> str:
-        """The labels as text: of many, the first ones and how many more there are."""
-        shown = ", ".join(self.labels[:SHOWN_LABELS])
-        more = len(self.labels) - SHOWN_LABELS
-        return f"{shown} and {more:,} more" if more > 0 else shown
+        """The labels as text, as `shortened_list` returns them."""
+        return shortened_list(self.labels)
+
+
+def shortened_list(texts: Sequence[str]) -> str:
+    """Return texts for people to read: of many, the first ones and how many more there are."""
+    shown = ", ".join(texts[:SHOWN_TEXTS])
+    more = len(texts) - SHOWN_TEXTS
+    return f"{shown} and {more:,} more" if more > 0 else shown

@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from service.errors import ModelError
 from service.settings import RELEASED_NAME, ServiceSettings
+from service.signature import shortened_list
 
 FILE = "model.onnx"
 # Names appear in URLs, in metrics and in the log. Those that begin with a point are hidden folders,
 # such as Kubernetes makes for the files of a volume.
 NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 VERSION = re.compile(r"[1-9][0-9]{0,17}")
-SHOWN_NAMES = 20
 
 
 class ModelFile(NamedTuple):
@@ -115,9 +115,7 @@ def with_model(settings: ServiceSettings, model: str) -> ServiceSettings:
 
 def name_list(names: Collection[str]) -> str:
     """Return names for an error message; of many the first ones."""
-    shown = ", ".join(map(repr, sorted(names)[:SHOWN_NAMES])) or "none"
-    more = len(names) - SHOWN_NAMES
-    return f"{shown} and {more:,} more" if more > 0 else shown
+    return shortened_list([repr(name) for name in sorted(names)]) or "none"
 
 
 def _versions(folder: Path) -> list[ModelFile]:
