@@ -221,19 +221,21 @@ def _info(settings: "ServiceSettings", named: bool) -> int:
     """Show the default model, or all of them unless it was named."""
     from service.cli.info import describe_model, describe_runtime
     from service.runtime.onnx_model import load_model
-    from service.runtime.repository import default_file, find_models
+    from service.runtime.repository import default_name, find_models
 
-    default = default_file(settings)
+    found = find_models(settings)
+    default = found[default_name(settings, found)][-1]
     blocks = [describe_model(default.path, load_model(settings, default))]
     failed = False
-    others = [] if named else [file for files in find_models(settings).values() for file in files]
+    others = [] if named else [file for files in found.values() for file in files]
     for file in others:
-        if file != default:
-            try:
-                blocks.append(describe_model(file.path, load_model(settings, file)))
-            except ModelError as error:
-                print_error(f"{file.path}: {error}")
-                failed = True
+        if file == default:
+            continue
+        try:
+            blocks.append(describe_model(file.path, load_model(settings, file)))
+        except ModelError as error:
+            print_error(f"{file.path}: {error}")
+            failed = True
     blocks[-1] |= describe_runtime()
     width = max(map(len, chain.from_iterable(blocks)))
     texts = [

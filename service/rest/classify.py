@@ -42,9 +42,7 @@ async def classify(request: Request) -> Response:
     with data_plane.selected(query.get(MODEL)) as served:
         # To the end, for the next model may have another shape.
         signature = served.model.signature
-        content, (mode, top_k) = await read_upload(
-            request, query, settings.max_body_bytes, signature
-        )
+        content, (mode, top_k) = await read_upload(request, query, max_bytes, signature)
         request_timing, decoders = timing(request.scope), request.app.state.decoders
         with request_timing.decoding():
             seen = await preprocess_async(content, decoders, max_pixels, signature.image, mode)
@@ -60,9 +58,7 @@ async def classify_batch(request: Request) -> Response:
     query = read_query(request.scope["query_string"], PARAMETERS)
     with data_plane.selected(query.get(MODEL)) as served:
         signature = served.model.signature
-        uploads, (mode, top_k) = await read_uploads(
-            request, query, settings.max_body_bytes, signature
-        )
+        uploads, (mode, top_k) = await read_uploads(request, query, max_bytes, signature)
         request_timing, decoders = timing(request.scope), request.app.state.decoders
         with request_timing.decoding():
             seen = await preprocess_batch(uploads, decoders, max_pixels, signature.image, mode)

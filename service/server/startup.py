@@ -101,20 +101,20 @@ def try_models(settings: ServiceSettings, models: Mapping[str, Sequence[ModelFil
     Raises:
         ModelError: none can be served; the reason is the default model's.
     """
-    if settings.device != "cpu" and missing_part() is not None and settings.device == "auto":
+    if settings.device == "auto" and missing_part() is not None:
         settings = settings.model_copy(update={"device": "cpu"})  # a worker logs a warning
     default = default_name(settings, models)
-    reason: ModelError | None = None
+    reasons = []
     for name in sorted(models, key=lambda name: name != default):
         for file in reversed(models[name]):
             try:
                 served = _try_model(settings, file)
             except ModelError as error:
-                reason = reason or error
-                continue
-            others = len(models) - 1
-            return f"{served}{f' and {others} more' if others else ''}"
-    raise reason or ModelError("there is no model")
+                reasons.append(error)
+            else:
+                others = len(models) - 1
+                return f"{served}{f' and {others} more' if others else ''}"
+    raise reasons[0]
 
 
 def _try_model(settings: ServiceSettings, file: ModelFile) -> str:
