@@ -23,7 +23,7 @@
         │   └── PlainOnly            415  the route supports no Content-Encoding
         ├── Overloaded         429  more requests than the worker's limit
         ├── Failed             500  the service failed; its log says why
-        ├── Unimplemented      501  there is no such method over gRPC, or it is not served
+        ├── Unimplemented      501  the gRPC method is unknown or not supported
         ├── NotReady           503  the model is not ready, or the server is stopping
         └── Timeout            504  the request did not finish in time
 
@@ -159,7 +159,7 @@ class Failed(RequestError):
 
 
 class Unimplemented(RequestError):
-    """There is no such method, or it is not served."""
+    """The gRPC method is unknown or not supported."""
 
     status = HTTPStatus.NOT_IMPLEMENTED
 

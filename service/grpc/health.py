@@ -36,7 +36,7 @@ class Health:
         """Serve Check: SERVING or NOT_SERVING.
 
         Raises:
-            NotFound: there is no such service.
+            NotFound: the service is unknown.
         """
         name = read_message(HealthCheckRequest, content).service
         if name not in ("", SERVICE):

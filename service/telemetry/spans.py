@@ -42,7 +42,7 @@ class SpanRecorder:
         name: str,
         attributes: Mapping[str, Any],
         headers: Iterable[tuple[bytes, bytes]],
-        watch: RequestTiming,
+        timing: RequestTiming,
         error: Exception | str | None,
     ) -> str | None:
         """Create the spans of a request that ended.
@@ -51,7 +51,7 @@ class SpanRecorder:
             name: the span's name.
             attributes: its attributes; those that are None are left out.
             headers: the request's headers or metadata, which may name its caller's trace.
-            watch: the times of its parts.
+            timing: the times of its parts.
             error: an error of the server, raised or named; a client's error is none.
 
         Returns:
@@ -63,11 +63,11 @@ class SpanRecorder:
             self._propagator.extract(_carrier(headers)),
             SpanKind.SERVER,
             {key: value for key, value in attributes.items() if value is not None},
-            start_time=clock.at(watch.start),
+            start_time=clock.at(timing.start),
         )
         if span.is_recording():
             _note_error(span, error)
-            self._record_parts(span, watch, clock)
+            self._record_parts(span, timing, clock)
         span.end(clock.now)
         context = span.get_span_context()
         return format_trace_id(context.trace_id) if context.is_valid else None
@@ -79,12 +79,12 @@ class SpanRecorder:
         flush.start()
         flush.join(SHUTDOWN_SECONDS)
 
-    def _record_parts(self, parent: Span, watch: RequestTiming, clock: "_Clock") -> None:
+    def _record_parts(self, parent: Span, timing: RequestTiming, clock: "_Clock") -> None:
         context = set_span_in_context(parent)
-        for name, start, end in watch.parts:
+        for name, start, end in timing.parts:
             span = self._tracer.start_span(name, context, start_time=clock.at(start))
-            if name == "inference" and watch.runs:
-                span.set_attributes(_inference(watch, start))
+            if name == "inference" and timing.runs:
+                span.set_attributes(_inference(timing, start))
             span.end(clock.at(end))
 
 
@@ -107,11 +107,11 @@ def _carrier(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, list[str]]:
     return carrier
 
 
-def _inference(watch: RequestTiming, start: float) -> dict[str, Any]:
-    first = watch.runs[0][0]
+def _inference(timing: RequestTiming, start: float) -> dict[str, Any]:
+    first = timing.runs[0][0]
     return {
-        "model.version": watch.model_version.decode(),
-        "batch_size": max(images for _, images in watch.runs),
+        "model.version": timing.model_version.decode(),
+        "batch_size": max(images for _, images in timing.runs),
         "queue_ms": round((first - start) * 1e3, 3),
     }
 
