@@ -3,7 +3,6 @@
 Source: `specification/protocol/inference_grpc.md` of kserve/open-inference-protocol.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -15,8 +14,8 @@ from service.grpc.infer_request import RequestReader
 from service.grpc.infer_response import write_response
 from service.grpc.messages import read_message
 from service.inference.data_plane import DataPlane
-from service.oip import models
-from service.oip.protocol import EXTENSIONS, INLINE_RESPONSE_NUMBERS
+from service.oip import inference, models
+from service.oip.protocol import EXTENSIONS
 from service.telemetry.request_timing import RequestTiming
 from service.version import SERVER, SERVER_VERSION
 
@@ -129,11 +128,7 @@ class OpenInference:
             with timing.decoding():
                 image = served.model.signature.image.shape
                 parsed = await self._reader.finish(content, begun, image)
-            names = [output.name for output in parsed.outputs]
-            arrays = await served.infer(parsed.images, names, timing)  # (N, K) each
-            if len(parsed.images) * len(served.model.labels) <= INLINE_RESPONSE_NUMBERS:
-                return write_response(served.model, parsed, arrays)
-            return await asyncio.to_thread(write_response, served.model, parsed, arrays)
+            return await inference.run(served, parsed, timing, write_response)
 
     async def model_stream_infer(self, content: bytes, timing: RequestTiming) -> bytes:
         """Refuse ModelStreamInfer."""

@@ -12,9 +12,6 @@ PLATFORM = "onnxruntime_onnx"  # Triton's name for it
 INPUT_DATATYPE, OUTPUT_DATATYPE = "UINT8", "FP32"
 OUTPUTS = (LOGITS, PROBABILITIES)
 
-# A response of so many numbers is written on the event loop: too little for the switch to a thread.
-INLINE_RESPONSE_NUMBERS = 640
-
 
 def describe_model(name: str, versions: Sequence[str], signature: ModelSignature) -> dict[str, Any]:
     """Return the protocol's metadata of a model: its inputs and outputs."""

@@ -3,8 +3,6 @@
 Source: `specification/protocol/inference_rest.md` of kserve/open-inference-protocol.
 """
 
-import asyncio
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -18,10 +16,10 @@ from service.http.responses import json_response
 from service.http.scope import INFLATED
 from service.inference.data_plane import DataPlane
 from service.inference.served_model import ServedModel
-from service.oip import models
+from service.oip import inference, models
 from service.oip.inference_request import InferenceRequest
 from service.oip.json_tensors import Shape
-from service.oip.protocol import EXTENSIONS, INLINE_RESPONSE_NUMBERS
+from service.oip.protocol import EXTENSIONS
 from service.oip.rest_request import HEADER_LENGTH, LENGTH, parse_request
 from service.oip.rest_response import write_response
 from service.telemetry.request_timing import timing
@@ -89,11 +87,7 @@ async def infer(request: Request) -> Response:
                 body = await read_in_thread(inflate, body, encoding, max_bytes)
                 request.scope[INFLATED](len(body))
             parsed = await _parse(body, header_length, served.model.signature.image.shape)
-        names = [output.name for output in parsed.outputs]
-        arrays = await served.infer(parsed.images, names, request_timing)  # (N, K) each
-        if len(parsed.images) * len(served.model.labels) <= INLINE_RESPONSE_NUMBERS:
-            return write_response(served.model, parsed, arrays)
-        return await asyncio.to_thread(write_response, served.model, parsed, arrays)
+        return await inference.run(served, parsed, request_timing, write_response)
 
 
 async def _parse(body: bytes, header_length: str | None, image: Shape) -> InferenceRequest:
