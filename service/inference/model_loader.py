@@ -8,8 +8,8 @@ from typing import NamedTuple
 from service.errors import ModelError
 from service.inference.model_versions import ModelVersions
 from service.inference.served_model import ServedModel
-from service.runtime.onnx_model import load_model, read_model, sha256
-from service.runtime.repository import ModelFile, find_models
+from service.runtime.onnx_model import load_model
+from service.runtime.repository import ModelFile, find_models, read_model, sha256
 from service.settings import ServiceSettings
 
 JSON_BYTES = 4  # of one number: three digits and a comma

@@ -19,8 +19,8 @@ from service.offline.inputs.types import Shard, display_name
 from service.offline.manifest import claim_output, inputs
 from service.offline.result_writers import Results, open_results
 from service.preprocessing.pipeline import Mode
-from service.runtime.onnx_model import load_model, read_model
-from service.runtime.repository import default_file
+from service.runtime.onnx_model import load_model
+from service.runtime.repository import default_file, read_model
 from service.settings import Device, ServiceSettings
 
 TERMINATED = 128 + signal.SIGTERM

@@ -1,15 +1,11 @@
 """The served network, with the metadata that `export.metadata` wrote into its file."""
 
-import hashlib
 import logging
-import os
-import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from math import inf
-from pathlib import Path
 from threading import Timer
 from typing import Any, Literal
 
@@ -23,13 +19,12 @@ from service.runtime.gpu_network import GpuNetwork
 from service.runtime.metadata import ModelMetadata
 from service.runtime.onnx_session import CPU, cpu_session, one_line
 from service.runtime.processors import processors
-from service.runtime.repository import ModelFile, default_file
+from service.runtime.repository import ModelFile, default_file, read_model, sha256
 from service.runtime.signature import INPUT, LOGITS, PROBABILITIES
 from service.settings import Device, ServiceSettings
 
 logger = logging.getLogger("bentoml.fashion_lenet")
 
-MOST_BYTES = 2**31 - 1  # of a file: protobuf's own limit; the released model has 200,000
 # Of images in one run: a network needs up to a thousand times as much memory, and on the CPU is no
 # faster with more. The released model's batches are limited by their number alone.
 BATCH_BYTES = {"cpu": 2**20, "cuda": 2**24}
@@ -340,37 +335,3 @@ def _ended_after(seconds: float) -> Iterator[ort.RunOptions]:
     finally:
         timer.cancel()
         timer.join()
-
-
-def sha256(content: bytes) -> str:
-    """Return the SHA-256 of a model's file in hexadecimal digits, as `sha256sum` prints it."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def read_model(path: Path) -> bytes:
-    """Return the bytes of a model's file.
-
-    Raises:
-        ModelError: the file cannot be read, or is too large.
-    """
-    try:
-        with open(path, "rb", opener=_open) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ModelError(f"the model {path} is not a regular file")
-            if status.st_size > MOST_BYTES:
-                raise ModelError(
-                    f"the model {path} has {status.st_size:,} bytes, {MOST_BYTES:,} are the limit"
-                )
-            return file.read(status.st_size)
-    except OSError as error:
-        raise ModelError(
-            f"cannot read the model {path}: {error.strerror}; "
-            "set FASHION_MODEL to a model.onnx that `python -m export` wrote, or FASHION_MODELS to "
-            "a folder of such models"
-        ) from error
-
-
-def _open(path: str, flags: int) -> int:
-    """Open a file without waiting, as the opening of a named pipe does for its writer."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

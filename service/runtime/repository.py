@@ -1,4 +1,6 @@
-"""The model files of the settings: one file, or a folder of models in the layout of Triton.
+"""The model files of the settings, and what is in them.
+
+That is one file, or a folder of models in the layout of Triton.
 
     MODELS/NAME/model.onnx                            one version, which the file's metadata names
     MODELS/NAME/1/model.onnx, MODELS/NAME/2/...       versions, named by their folders
@@ -6,7 +8,10 @@
 Source of the layout: Triton Inference Server, "Model Repository".
 """
 
+import hashlib
+import os
 import re
+import stat
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +21,7 @@ from service.settings import RELEASED_NAME, ServiceSettings
 from service.signature import shortened_list
 
 FILE = "model.onnx"
+MOST_BYTES = 2**31 - 1  # of a file: protobuf's own limit; the released model has 200,000
 # Names appear in URLs, in metrics and in the log. Those that begin with a point are hidden folders,
 # such as Kubernetes makes for the files of a volume.
 NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
@@ -118,6 +124,35 @@ def name_list(names: Collection[str]) -> str:
     return shortened_list([repr(name) for name in sorted(names)]) or "none"
 
 
+def sha256(content: bytes) -> str:
+    """Return the SHA-256 of a model's file in hexadecimal digits, as `sha256sum` prints it."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_model(path: Path) -> bytes:
+    """Return the bytes of a model's file.
+
+    Raises:
+        ModelError: the file cannot be read, or is too large.
+    """
+    try:
+        with open(path, "rb", opener=_open) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ModelError(f"the model {path} is not a regular file")
+            if status.st_size > MOST_BYTES:
+                raise ModelError(
+                    f"the model {path} has {status.st_size:,} bytes, {MOST_BYTES:,} are the limit"
+                )
+            return file.read(status.st_size)
+    except OSError as error:
+        raise ModelError(
+            f"cannot read the model {path}: {error.strerror}; "
+            "set FASHION_MODEL to a model.onnx that `python -m export` wrote, or FASHION_MODELS to "
+            "a folder of such models"
+        ) from error
+
+
 def _versions(folder: Path) -> list[ModelFile]:
     """Return a model's files; a `model.onnx` beside version folders is not one of them."""
     numbers = sorted(
@@ -131,3 +166,8 @@ def _versions(folder: Path) -> list[ModelFile]:
         ]
     file = folder / FILE
     return [ModelFile(file, folder.name)] if file.exists() else []
+
+
+def _open(path: str, flags: int) -> int:
+    """Open a file without waiting, as the opening of a named pipe does for its writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

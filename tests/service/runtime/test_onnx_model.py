@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from service.errors import ModelError
-from service.runtime.onnx_model import load_model, read_model
+from service.runtime.onnx_model import load_model
+from service.runtime.repository import read_model
 from service.settings import RELEASED_MODEL
 from tests.service.models import (
     computing_for_ever,
