@@ -160,13 +160,18 @@ def network(name: str) -> tuple[nn.Module, Tensor]:
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.weight.uniform_(0.5, 1.5)
                 module.bias.uniform_(-0.5, 0.5)
-        mean, scale = NORMALIZATION.factors(3)
         images = torch.randint(256, (8, 3, side, side), dtype=torch.uint8)
-        X = (images - mean.reshape(3, 1, 1)) * scale.reshape(3, 1, 1)  # (8, 3, S, S)
+        X = normalised(images)  # (8, 3, S, S)
         model.train()
         for batch in (X, X.flip(0), X.roll(1, 3)):
             model(batch.float())
     return model.eval(), images
+
+
+def normalised(images: Tensor) -> Tensor:
+    """Return images (N, 3, S, S) uint8 as a network's input, float64."""
+    mean, scale = NORMALIZATION.factors(3)
+    return (images - mean.reshape(3, 1, 1)) * scale.reshape(3, 1, 1)  # (N, 3, S, S)
 
 
 def measure(name: str) -> str:
@@ -174,8 +179,7 @@ def measure(name: str) -> str:
     model, images = network(name)
     images = images[:4]
     start = time.perf_counter()
-    mean, scale = NORMALIZATION.factors(3)
-    X = (images - mean.reshape(3, 1, 1)) * scale.reshape(3, 1, 1)
+    X = normalised(images)  # (4, 3, S, S)
     folding = fold_with_report(model, X, NORMALIZATION)
     emitted = emit(folding.network)
     seconds = time.perf_counter() - start

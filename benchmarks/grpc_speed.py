@@ -14,21 +14,24 @@ import subprocess
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 from benchmarks.grpc_load import load_grpc
-from benchmarks.http.load import BATCH, PORT, load, works
-from benchmarks.http.peers import ROOT, Server, running
+from benchmarks.http.load import BATCH, Load, binary, load
+from benchmarks.http.peers import ROOT, running
+from benchmarks.http.shipped import cpu_seconds, free_port, shipped, workers
 
-GRPC_PORT, BARE_PORT = PORT - 10, PORT - 11
-HTTP_WORK = "OIP binary, 64 images"
 OURS_ONE, BARE_ONE = "ours, 1 image, 16 at once", "bare grpc.aio, 1 image, 16 at once"
 OURS_64, HTTP_64 = "ours, 64 images, 8 at once", "our HTTP, 64 images, 8 at once"
 RATIOS = ((OURS_ONE, BARE_ONE), (OURS_64, HTTP_64))
+
+# The processes that answer, and what calls them for some seconds.
+Turn = tuple[Sequence[psutil.Process], Callable[[], Load]]
 
 
 def main() -> None:
@@ -38,14 +41,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     arguments = parser.parse_args()
     psutil.Process().cpu_affinity(list(range(1, psutil.cpu_count() or 1)) or [0])
+    seconds = arguments.seconds
+    server, port, bare_port = shipped(), free_port(), free_port()
+    settings = {"FASHION_GRPC_PORT": str(port), "FASHION_DEVICE": "cpu"}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        serve = (f"{ROOT}/.venv/serve/bin/bentoml", "serve", f"--port={PORT}")
-        settings = {"FASHION_GRPC_PORT": str(GRPC_PORT), "FASHION_DEVICE": "cpu"}
-        ours = Server(serve, "/readyz", ())
-        with running(ours, folder, settings=settings) as process, _bare() as bare:
-            worker = _worker(process.process.pid)
-            found = measure(arguments.rounds, arguments.seconds, worker, bare, folder)
+        http = partial(load, binary(BATCH, 8), round(seconds), folder, port=server.port)
+        with running(server, folder, settings=settings) as process, _bare(bare_port) as bare:
+            ours = workers(process)
+            turns: dict[str, Turn] = {
+                OURS_ONE: (ours, partial(load_grpc, port, 1, 16, seconds)),
+                BARE_ONE: (bare, partial(load_grpc, bare_port, 1, 16, seconds)),
+                OURS_64: (ours, partial(load_grpc, port, BATCH, 8, seconds)),
+                HTTP_64: (ours, http),
+            }
+            found = measure(turns, arguments.rounds)
     for mine, other in RATIOS:
         pairs = list(zip(found[mine], found[other], strict=True))
         cost = statistics.median(b[1] / a[1] for a, b in pairs)
@@ -53,23 +63,15 @@ def main() -> None:
         print(f"{mine} against {other}: {cost:.2f} by processor time, {speed:.2f} by calls/s")
 
 
-def measure(
-    rounds: int, seconds: float, worker: psutil.Process, bare: psutil.Process, folder: Path
-) -> dict[str, list[tuple[float, float]]]:
+def measure(turns: Mapping[str, Turn], rounds: int) -> dict[str, list[tuple[float, float]]]:
     """Return calls a second and the server's processor seconds for a call, of each round."""
     found = defaultdict(list)
-    turns: dict[str, tuple[psutil.Process, Callable[[], int]]] = {
-        OURS_ONE: (worker, lambda: load_grpc(GRPC_PORT, 1, 16, seconds).requests),
-        BARE_ONE: (bare, lambda: load_grpc(BARE_PORT, 1, 16, seconds).requests),
-        OURS_64: (worker, lambda: load_grpc(GRPC_PORT, BATCH, 8, seconds).requests),
-        HTTP_64: (worker, lambda: load(works()[HTTP_WORK], round(seconds), folder).requests),
-    }
     for number in range(rounds + 1):
-        for name, (process, turn) in turns.items():
-            before, start = _cpu_seconds(process), time.perf_counter()
-            calls = turn()
+        for name, (processes, ask) in turns.items():
+            before, start = cpu_seconds(processes), time.perf_counter()
+            calls = ask().requests
             taken = time.perf_counter() - start
-            cost = (_cpu_seconds(process) - before) / calls
+            cost = (cpu_seconds(processes) - before) / calls
             if number:  # the first is to warm up
                 found[name].append((calls / taken, cost))
                 print(
@@ -81,27 +83,16 @@ def measure(
 
 
 @contextmanager
-def _bare() -> Iterator[psutil.Process]:
+def _bare(port: int) -> Iterator[Sequence[psutil.Process]]:
     """Run the bare server on core 0 until the block ends."""
     python = f"{ROOT}/.venv/dev/bin/python"
     command = ("taskset", "--cpu-list", "0", python, "-m", "benchmarks.servers.bare_grpc")
-    process = subprocess.Popen((*command, str(BARE_PORT)), cwd=ROOT, start_new_session=True)
+    process = subprocess.Popen((*command, str(port)), cwd=ROOT, start_new_session=True)
     try:
-        yield psutil.Process(process.pid)
+        yield [psutil.Process(process.pid)]
     finally:
         process.terminate()
         process.wait()
-
-
-def _worker(pid: int) -> psutil.Process:
-    """Return the process that answers: the child with the most memory."""
-    children = psutil.Process(pid).children(recursive=True)
-    return max(children, key=lambda child: child.memory_info().rss)
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 if __name__ == "__main__":

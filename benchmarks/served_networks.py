@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
-from benchmarks.exported_networks import NETWORKS, NORMALIZATION, network
+from benchmarks.exported_networks import NETWORKS, NORMALIZATION, network, normalised
 from benchmarks.http.peers import running
 from benchmarks.http.shipped import shipped
 from export import export_network
@@ -46,8 +46,8 @@ class Served:
     found: Verification
 
     @property
-    def right(self) -> bool:
-        """Return whether every answer is right."""
+    def passed(self) -> bool:
+        """Return whether all logits have the same bits and all decided classes are the same."""
         return (self.same_bits, self.same_class) == (2 * self.images, self.decided)
 
 
@@ -75,13 +75,11 @@ def measure(name: str) -> Served:
     served = np.concatenate([*alone, together])  # (2N, K)
     same_bits = (here.view(np.uint32) == served.view(np.uint32)).all(axis=1)  # (2N,)
 
-    mean, scale = NORMALIZATION.factors(3)
-    X = (images - mean.reshape(3, 1, 1)) * scale.reshape(3, 1, 1)  # (N, 3, S, S)
     with torch.no_grad():
-        right = float64_copy(model)(X).numpy()  # (N, K)
-    ranked = np.sort(right, axis=1)  # (N, K)
+        exact = float64_copy(model)(normalised(images)).numpy()  # (N, K)
+    ranked = np.sort(exact, axis=1)  # (N, K)
     decided = ranked[:, -1] - ranked[:, -2] > 2 * proof.verification.allowed(DATA)  # (N,)
-    same_class = together.argmax(axis=1) == right.argmax(axis=1)  # (N,)
+    same_class = together.argmax(axis=1) == exact.argmax(axis=1)  # (N,)
     return Served(
         len(images),
         int(same_bits.sum()),
@@ -129,7 +127,7 @@ def main() -> int:
             print(f"| {name} | refused: {error} |", flush=True)
             failed += 1
             continue
-        failed += not served.right
+        failed += not served.passed
         print(row(name, served, time.perf_counter() - start), flush=True)
     return 1 if failed else 0
 

@@ -10,11 +10,12 @@ is for a verification to find.
 
 from collections.abc import Iterator
 
-import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from export.errors import ModelError
+from export.folding.normalization import Normalization
+from export.interpreter.graph import DEFAULT_DOMAINS
 from export.network.input_format import InputFormat
 from export.onnx_file.emission import BATCH, INPUT, LOGITS, PROBABILITIES
 from export.verification.candidate import Candidate, load_graph
@@ -42,7 +43,7 @@ def servable(candidate: Candidate, input_format: InputFormat) -> onnx.ModelProto
         ModelError: onnx cannot read the file; its opset is too old, or it is too large.
     """
     proto = load_graph(candidate.path)
-    opset = max(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
+    opset = max(entry.version for entry in proto.opset_import if entry.domain in DEFAULT_DOMAINS)
     if opset < OLDEST_OPSET:
         raise ModelError(
             f"{candidate.path} has opset {opset}: expected {OLDEST_OPSET} or newer; export it again"
@@ -79,15 +80,16 @@ def _front(
     """Return the nodes that make the network's input of bytes, and their constants."""
     if takes_bytes:
         return [helper.make_node("Identity", [INPUT], [value], "bytes")], []
-    mean, std = (np.array(v).reshape(1, -1, 1, 1) for v in (input_format.mean, input_format.std))
+    normalization = Normalization(input_format.mean, input_format.std)
+    mean, scale = normalization.factors(input_format.channels)  # (C,)
     nodes = [
         helper.make_node("Cast", [INPUT], ["pixels"], "pixels", to=TensorProto.FLOAT),
         helper.make_node("Sub", ["pixels", "mean"], ["centred"], "centred"),
         helper.make_node("Mul", ["centred", "scale"], [value], "normalised"),
     ]  # all (N, C, H, W)
-    constants = {"mean": 255 * mean, "scale": 1 / (255 * std)}  # (1, C, 1, 1)
     return nodes, [
-        numpy_helper.from_array(exact.astype(np.float32), name) for name, exact in constants.items()
+        numpy_helper.from_array(exact.float().reshape(1, -1, 1, 1).numpy(), name)  # (1, C, 1, 1)
+        for name, exact in (("mean", mean), ("scale", scale))
     ]
 
 
