@@ -15,6 +15,7 @@ with warnings.catch_warnings():  # importing BentoML warns of what it imports
     warnings.simplefilter("ignore", DeprecationWarning)
     import service.classifier  # noqa: F401
 
+from service.runtime.onnx_session import cpu_session
 from service.settings import RELEASED_MODEL
 from tests.service.pictures import encode
 from tests.serving import ROOT, Server
@@ -39,6 +40,12 @@ def labels() -> NDArray[np.uint8]:
 def session() -> ort.InferenceSession:
     """The released model in ONNX Runtime, with which every answer is compared."""
     return ort.InferenceSession(RELEASED_MODEL, providers=["CPUExecutionProvider"])
+
+
+@pytest.fixture(scope="session")
+def same_session() -> ort.InferenceSession:
+    """A session as the server opens it: ONNX Runtime's last bits depend on its settings."""
+    return cpu_session(RELEASED_MODEL.read_bytes())
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """A server that speaks gRPC beside HTTP, for all tests that leave it whole."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -26,17 +28,22 @@ class GRPCServer:
         return f"127.0.0.1:{self.port}"
 
 
+@contextmanager
+def serving_grpc(folder: Path, **settings: str) -> Iterator[GRPCServer]:
+    """Run a server on the CPU until the block ends."""
+    port = free_port()
+    with serving(folder, FASHION_DEVICE="cpu", FASHION_GRPC_PORT=str(port), **settings) as server:
+        yield GRPCServer(server, port)
+
+
 @pytest.fixture(scope="package")
 def grpc_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GRPCServer]:
-    port = free_port()
     settings = {
-        "FASHION_DEVICE": "cpu",
-        "FASHION_GRPC_PORT": str(port),
         "FASHION_ACCESS_LOG": "json",
         "FASHION_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
     }
-    with serving(tmp_path_factory.mktemp("grpc"), **settings) as server:
-        yield GRPCServer(server, port)
+    with serving_grpc(tmp_path_factory.mktemp("grpc"), **settings) as server:
+        yield server
 
 
 @pytest.fixture

@@ -22,21 +22,13 @@ from numpy.typing import NDArray
 from tritonclient.grpc import InferInput, InferRequestedOutput, service_pb2
 from tritonclient.utils import InferenceServerException
 
-from service.runtime.onnx_session import cpu_session
-from service.settings import RELEASED_MODEL
 from tests.pages import blocks, run
 from tests.service.grpc.conftest import SERVICE, GRPCServer, method, request
 from tests.service.kserve_clients import ask_kserve, needs_kserve
+from tests.service.same_bits import NAMES, expected_outputs, same_bits
 from tests.serving import ROOT
 
 MODEL = "fashion_lenet"
-NAMES = ("logits", "probabilities")
-
-
-@pytest.fixture(scope="module")
-def same_session() -> ort.InferenceSession:
-    """A session as the server opens it: ONNX Runtime's last bits depend on its settings."""
-    return cpu_session(RELEASED_MODEL.read_bytes())
 
 
 @pytest.fixture
@@ -49,13 +41,6 @@ def tensor(images: NDArray[np.uint8]) -> InferInput:
     entry = InferInput("image", list(images.shape), "UINT8")
     entry.set_data_from_numpy(images)
     return entry
-
-
-def same_bits(answer: Any, images: NDArray[np.uint8], session: ort.InferenceSession) -> None:
-    for name, expected in zip(NAMES, session.run(NAMES, {"image": images}), strict=True):
-        found = answer.as_numpy(name)
-        assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
-        assert found.tobytes() == expected.tobytes()
 
 
 def test_triton_finds_the_server_and_the_model(
@@ -90,7 +75,7 @@ def test_triton_gets_the_same_bits(
         assert answer.get_response().id == "7"
         assert [output.name for output in answer.get_response().outputs] == list(wanted or NAMES)
         answer = triton.infer(MODEL, [tensor(batch)], outputs=outputs)
-        expected = dict(zip(NAMES, same_session.run(NAMES, {"image": batch}), strict=True))
+        expected = expected_outputs(same_session, batch)
         for name in wanted or NAMES:
             assert answer.as_numpy(name).tobytes() == expected[name].tobytes()
 
@@ -258,6 +243,6 @@ def test_kserve_gets_the_same_bits(
     found = ask_kserve("kserve_grpc_client.py", grpc_server.address, batch, tmp_path)
     assert (found["live"], found["ready"], found["model_ready"]) == (True, True, True)
     assert "the shape of 'image': expected [N, 1, 28, 28], got [1, 28, 28]" in found["refusal"]
-    for name, expected in zip(NAMES, same_session.run(NAMES, {"image": batch}), strict=True):
+    for name, expected in expected_outputs(same_session, batch).items():
         for way in ("typed", "raw"):
             assert bytes.fromhex(found[way][name]) == expected.tobytes()

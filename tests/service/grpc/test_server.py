@@ -17,10 +17,17 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from tests.pages import run
-from tests.service.grpc.conftest import SERVICE, GRPCServer, method, refused, request
-from tests.service.server.test_startup import refused as not_started
-from tests.service.server.test_tls import OPENSSL, Authority
-from tests.serving import ROOT, SERVE, free_port, serving, start, wait_until
+from tests.service.grpc.conftest import (
+    SERVICE,
+    GRPCServer,
+    method,
+    refused,
+    request,
+    serving_grpc,
+)
+from tests.service.server.authority import OPENSSL, Authority
+from tests.service.server.refused_start import refused as not_started
+from tests.serving import ROOT, SERVE, free_port, start, wait_until
 
 KEY = "a-key-for-grpc-0123456789"
 METADATA = [("authorization", f"Bearer {KEY}")]
@@ -32,18 +39,15 @@ LARGE = request([4000, 1, 28, 28], raw_input_contents=[bytes(4000 * 784)]).Seria
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GRPCServer]:
     """Two workers that need a key, and take two requests at a time, for two seconds each."""
-    port = free_port()
     settings = {
-        "FASHION_DEVICE": "cpu",
-        "FASHION_GRPC_PORT": str(port),
         "FASHION_API_KEY": KEY,
         "FASHION_WORKERS": "2",
         "FASHION_MAX_CONCURRENCY": "2",
         "FASHION_TIMEOUT_SECONDS": "2",
         "FASHION_DRAIN_SECONDS": "1",
     }
-    with serving(tmp_path_factory.mktemp("strict"), **settings) as server:
-        yield GRPCServer(server, port)
+    with serving_grpc(tmp_path_factory.mktemp("strict"), **settings) as server:
+        yield server
 
 
 @pytest.fixture

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from tritonclient.http import InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-from service.runtime.onnx_session import cpu_session
-from service.settings import RELEASED_MODEL
 from tests.service.kserve_clients import ask_kserve, needs_kserve
+from tests.service.same_bits import NAMES, expected_outputs, same_bits
 from tests.serving import Server
 
 MODEL = "fashion_lenet"
@@ -24,19 +23,12 @@ LABELS = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
-NAMES = ("logits", "probabilities")
 
 BATCHES = pytest.mark.parametrize("count", [1, 2, 7, 64, 1000, 1024])
 SENT = pytest.mark.parametrize("binary_in", [False, True], ids=["json", "binary"])
 WANTED = pytest.mark.parametrize(
     "binary_out", [None, (False, False), (True, True), (True, False)], ids=str
 )
-
-
-@pytest.fixture(scope="module")
-def same_session() -> ort.InferenceSession:
-    """A session as the server opens it: ONNX Runtime's last bits depend on its settings."""
-    return cpu_session(RELEASED_MODEL.read_bytes())
 
 
 @pytest.fixture
@@ -57,13 +49,6 @@ def wanted(binary_out: tuple[bool, bool] | None) -> list[InferRequestedOutput] |
         return None
     pairs = list(zip(NAMES, binary_out, strict=True))[::-1]
     return [InferRequestedOutput(name, binary_data=binary) for name, binary in pairs]
-
-
-def same_bits(answer: Any, images: NDArray[np.uint8], session: ort.InferenceSession) -> None:
-    for name, expected in zip(NAMES, session.run(NAMES, {"image": images}), strict=True):
-        found = answer.as_numpy(name)
-        assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
-        assert found.tobytes() == expected.tobytes()
 
 
 def test_triton_finds_the_server_and_the_model(
@@ -191,6 +176,6 @@ def test_kserve_gets_the_same_bits(
     ready = {name: found[name] for name in ("live", "ready", "model_ready", "other_model_ready")}
     assert ready == {"live": True, "ready": True, "model_ready": True, "other_model_ready": False}
     assert "the shape of 'image': expected [N, 1, 28, 28], got [1, 28, 28]" in found["refusal"]
-    for name, expected in zip(NAMES, same_session.run(NAMES, {"image": batch}), strict=True):
+    for name, expected in expected_outputs(same_session, batch).items():
         for way in ("json", "binary", "mixed"):
             assert bytes.fromhex(found[way][name]) == expected.tobytes()

@@ -8,33 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving import ROOT, SERVE, Server, environment, start, wait_until
+from tests.service.server.refused_start import SECONDS, refused
+from tests.serving import ROOT, SERVE, Server, start, wait_until
 
-SECONDS = 600
 KEY = "starting-key-0123456789"
 COMMAND = (str(Path(sys.executable).with_name("bentoml")), "serve")
-
-
-def refused(
-    folder: Path, *arguments: str, command: tuple[str, ...] = SERVE, **settings: str
-) -> str:
-    """Run a server whose start fails, and return its one line."""
-    done = subprocess.run(
-        [*command, *arguments],
-        cwd=ROOT,
-        env=environment(folder, {"FASHION_DEVICE": "cpu", **settings}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    assert done.returncode not in (0, None)
-    assert "Traceback" not in done.stdout + done.stderr
-    assert "[ERROR]" not in done.stdout
-    (line,) = done.stderr.splitlines()
-    assert not list((folder / "bentoml").glob("fashion_lenet_metrics/*/"))
-    return line
 
 
 @pytest.mark.parametrize("command", [COMMAND, SERVE], ids=["bentoml", "python -m bentoml"])
