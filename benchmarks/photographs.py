@@ -67,29 +67,29 @@ def main() -> None:
 
 
 def print_pages(model: OnnxModel, images: Images, labels: Labels) -> None:
-    """Print what share of photographs of each kind is classified right, by the page."""
+    """Print the accuracy on photographs of each kind, by page."""
     print(f"| background, of 255 | {' | '.join(map(str, PAGES))} |")
     print("|---|" + "---|" * len(PAGES))
     kinds: tuple[Kind, ...] = ("plain", "disturbed", "soft")
     for kind in kinds:
-        shares = [right(model, on_page(images, page, kind), labels).mean() for page in PAGES]
+        shares = [accuracy(model, on_page(images, page, kind), labels) for page in PAGES]
         print(
             f"| {kind} | " + " | ".join(f"{100 * share:.1f}" for share in shares) + " |", flush=True
         )
 
 
 def print_textures(model: OnnxModel, images: Images, labels: Labels) -> None:
-    """Print what share of photographs is right, and of right and wrong ones marked unusual."""
-    print("| background | right | right, marked unusual | wrong, marked unusual |")
+    """Print the accuracy by texture, and the shares of correct and wrong ones marked unusual."""
+    print("| background | correct | correct, marked unusual | wrong, marked unusual |")
     print("|---|---:|---:|---:|")
     found = {}
     for name, texture in textures().items():
-        found[name] = judged(model, on_texture(images, texture), labels)
+        found[name] = evaluate(model, on_texture(images, texture), labels)
         print_shares(name, *found[name])
     print_shares("all of these", *np.concatenate(list(found.values()), axis=1))
     kinds: tuple[Kind, ...] = ("plain", "disturbed")
     for kind in kinds:
-        pages = [judged(model, on_page(images, page, kind), labels) for page in PAGES]
+        pages = [evaluate(model, on_page(images, page, kind), labels) for page in PAGES]
         print_shares(f"{kind} pages", *np.concatenate(pages, axis=1))
 
 
@@ -127,15 +127,15 @@ def on_page(images: Images, page: int, kind: Kind) -> list[bytes]:
     return [photograph(image, page, random, kind) for image in images]
 
 
-def right(model: OnnxModel, files: Sequence[bytes], labels: Labels) -> NDArray[np.bool_]:
-    """Return which of N picture files are classified right, (N,)."""
-    return judged(model, files, labels)[0]
+def accuracy(model: OnnxModel, files: Sequence[bytes], labels: Labels) -> float:
+    """Return the share of N picture files that are classified correctly."""
+    return float(evaluate(model, files, labels)[0].mean())
 
 
-def judged(
+def evaluate(
     model: OnnxModel, files: Sequence[bytes], labels: Labels
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which of N picture files are right, and which are marked unusual, (N,) each."""
+    """Return which of N picture files are classified correctly, and which are unusual, (N,)."""
     if model.input_statistics is None:
         raise ValueError("expected a model with input statistics")
     seen = np.stack(
@@ -156,7 +156,7 @@ def photograph(
     Args:
         image: the garment, (28, 28).
         page: its brightness, or a picture of it, (280, 280); a number if kind is "soft".
-        random: for what disturbs.
+        random: for the disturbances.
         kind: as in the table.
     """
     upscaled = _upscaled(image)

@@ -1,6 +1,6 @@
 """`python -m export` exports a proven model.
 
-`... verify` proves one, `... seal` makes anyone's one that can be served, `... inspect` shows one.
+`... verify` proves one, `... seal` makes one of any ONNX file, `... inspect` shows one.
 """
 
 import sys

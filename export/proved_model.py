@@ -1,6 +1,6 @@
-"""A model's file of a network of the user's: measured as it is served, described, and written.
+"""Verify the model of a user's network as it will be served, and write it with its metadata.
 
-`python -m export` makes such a model, `python -m export seal` takes anyone's.
+The model is one that `python -m export` emits, or that `python -m export seal` makes of a file.
 """
 
 import json

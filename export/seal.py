@@ -1,4 +1,4 @@
-"""`python -m export seal`: make anyone's ONNX file one that can be served, if it is the network."""
+"""`python -m export seal`: make a servable model of any exporter's file, if it is the network."""
 
 from dataclasses import replace
 

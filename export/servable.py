@@ -1,4 +1,4 @@
-"""Make of anyone's ONNX classifier one that the service can serve: nodes before and behind it.
+"""Make a servable model of any exporter's ONNX classifier, by nodes before and after its own.
 
     image (N, C, H, W) uint8 -> Cast -> Sub -> Mul -> the network -> Cast -> logits
                                                                     logits -> probabilities

@@ -16,7 +16,7 @@ PROOF = "equivalence.json"
 
 
 class WrittenModelSettings(NetworkOptions):
-    """What both programs that write a model of a network are told of it."""
+    """The options of both programs that write the model of a network."""
 
     out: Path = Field(Path("model.onnx"), description=f"the file to write; {PROOF} goes beside it")
     model_version: str = Field("1.0.0", description="semantic version, named in every answer")
@@ -48,8 +48,8 @@ class ExportSettings(WrittenModelSettings):
     The network is a checkpoint's of `python -m training`, or with --network anyone's.
 
     Three other programs: `python -m export verify MODEL CHECKPOINT` proves an existing model,
-    `python -m export seal MODEL WEIGHTS` makes anyone's one that can be served, `python -m export
-    inspect MODEL` shows what is in a model.
+    `python -m export seal MODEL WEIGHTS` makes a servable model of any ONNX file,
+    `python -m export inspect MODEL` shows what is in a model.
     """
 
     model_config = SettingsConfigDict(cli_prog_name="python -m export")
@@ -76,9 +76,9 @@ class ExportSettings(WrittenModelSettings):
 
 
 class SealSettings(WrittenModelSettings):
-    """Make a model that can be served of anyone's ONNX file, if `verify` passes it.
+    """Make a servable model of any exporter's ONNX file, if `verify` passes it.
 
-    It takes an image's bytes, any number of images, and has metadata and golden samples.
+    The model takes any number of images as bytes, and has metadata and golden samples.
     """
 
     model_config = SettingsConfigDict(cli_prog_name="python -m export seal")

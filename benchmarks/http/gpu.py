@@ -1,4 +1,4 @@
-"""What a GPU gives: images a second in this process and as a service, and how far logits are off.
+"""Measure a GPU: images a second in this process and as a service, and the error of its logits.
 
     python -m benchmarks.http.gpu [--batches 1,4,16,64,256,1024,4096] [--seconds 2]
 

@@ -61,7 +61,7 @@ def find_start(
         graph: its graph.
         weights: the names of its initialisers.
         images: (N, C, H, W) uint8; as many as the file takes at once, or `IMAGES`.
-        limit: the largest relative error of right logits.
+        limit: the largest relative error of correct logits.
 
     Raises:
         UnknownOperatorError: the graph has an operator that is not known.
@@ -131,18 +131,18 @@ class _Matches:
             self._by_shape[value.shape].append(index)
         self._nodes: list[onnx.NodeProto] = []
         self._last = -1  # index of the last module that was found
-        self._right: set[str] = set()
+        self._correct: set[str] = set()
 
     def watch(self, node: onnx.NodeProto, name: str, value: Tensor) -> None:
         """Look for a node's value among the network's."""
         if not self._nodes or self._nodes[-1] is not node:
             self._nodes.append(node)
         if not value.is_floating_point():  # a shape
-            self._right.add(name)
+            self._correct.add(name)
             return
         found = [i for i in self._by_shape[value.shape] if self._same(value, self._outputs[i][1])]
         if found:
-            self._right.add(name)
+            self._correct.add(name)
             self._last = max(self._last, *found)
 
     def _same(self, found: Tensor, right: Tensor) -> bool:
@@ -152,24 +152,24 @@ class _Matches:
         return float(some) <= allowed and float((found - right).abs().max()) <= allowed
 
     def start(self, weights: set[str], logits: str) -> Start | None:
-        """Return the first node that is not right, of those that the logits are computed from."""
+        """Return the first incorrect node of those that the logits are computed from."""
         needed = {logits}
         for node in reversed(self._nodes):
             if needed.intersection(node.output):
                 needed.update(node.input)
-        right = set(self._right)
-        for node in reversed(self._nodes):  # what a right value is computed from is right
-            if right.intersection(node.output):
-                right.update(node.input)
+        correct = set(self._correct)
+        for node in reversed(self._nodes):  # a correct value has correct inputs
+            if correct.intersection(node.output):
+                correct.update(node.input)
         produced = {name for node in self._nodes for name in node.output}
         for node in self._nodes:
             if not needed.intersection(node.output):
                 continue
-            inputs_are_right = all(name in right or name not in produced for name in node.input)
+            inputs_are_correct = all(name in correct or name not in produced for name in node.input)
             constant = not produced.intersection(node.input) and not self._takes_input(
                 node, weights
             )
-            if inputs_are_right and not right.intersection(node.output) and not constant:
+            if inputs_are_correct and not correct.intersection(node.output) and not constant:
                 name = self._outputs[self._last][0] if self._last >= 0 else ""
                 read = tuple(name for name in node.input if name in weights)
                 return Start(node.name or node.output[0], node.op_type, read, name)

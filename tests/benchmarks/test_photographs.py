@@ -43,7 +43,7 @@ def test_the_documented_figures_are_its_own(
     figures = [float(figure) for figure in row[1].split(" | ")]
     documented = dict(zip(photographs.PAGES, figures, strict=True))
     files = photographs.on_page(images, page, "plain")
-    found = 100 * photographs.right(model, files, labels).mean()
+    found = 100 * photographs.accuracy(model, files, labels)
     assert found == pytest.approx(documented[page], abs=5)
 
 
@@ -56,8 +56,8 @@ def test_most_wrong_answers_on_a_texture_are_marked_unusual(
     grain = np.repeat(random.normal(0, 25, (400, 100)), 4, axis=1)  # (400, 400)
     texture = (planks + grain).clip(0, 255).astype(np.uint8)
     files = photographs.on_texture(images[:FEW], texture)
-    right, unusual = photographs.judged(model, files, labels[:FEW])
-    assert unusual[~right].mean() >= 0.8
+    correct, unusual = photographs.evaluate(model, files, labels[:FEW])
+    assert unusual[~correct].mean() >= 0.8
 
 
 def test_soft_edges_on_black_are_found(
@@ -65,7 +65,7 @@ def test_soft_edges_on_black_are_found(
 ) -> None:
     """While the edge counted as garment, four of ten on training images were wrong."""
     files = photographs.on_page(images[:FEW], 0, "soft")
-    assert photographs.right(model, files, labels[:FEW]).mean() >= 0.75
+    assert photographs.accuracy(model, files, labels[:FEW]) >= 0.75
 
 
 def test_textures_need_the_package_that_ships_them(

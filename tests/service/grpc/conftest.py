@@ -1,4 +1,4 @@
-"""A server that speaks gRPC beside HTTP, for all tests that leave it whole."""
+"""A server that speaks gRPC beside HTTP, for all tests that do not change it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
