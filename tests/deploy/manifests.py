@@ -1,5 +1,6 @@
 """The Kubernetes manifests, as files and as kustomize builds them."""
 
+import warnings
 from functools import cache
 from typing import Any
 
@@ -37,3 +38,16 @@ def pod(manifests: dict[str, Manifest]) -> Manifest:
     else:
         found = manifests["InferenceService"]["spec"]["predictor"]
     return found
+
+
+def variables(container: Manifest) -> dict[str, Any]:
+    return {variable["name"]: variable.get("value") for variable in container["env"]}
+
+
+def validate(manifest: Manifest) -> None:
+    """Against the schemas of the newest Kubernetes that the package has; no unknown field."""
+    with warnings.catch_warnings():  # it uses what its libraries have given up
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import kubernetes_validate
+
+        kubernetes_validate.validate(manifest, "1.37", strict=True)

@@ -10,9 +10,17 @@ import pytest
 import yaml
 
 from service.settings import ServiceSettings
-from tests.deploy.manifests import KUBERNETES, MODELS, OVERLAYS, Manifest, built, pod
+from tests.deploy.manifests import (
+    KUBERNETES,
+    MODELS,
+    OVERLAYS,
+    Manifest,
+    built,
+    pod,
+    validate,
+    variables,
+)
 from tests.deploy.programs import DEPLOY
-from tests.deploy.test_kubernetes import validate, variables
 from tests.serving import ROOT
 
 DOCKERFILE = (DEPLOY / "container" / "Dockerfile").read_text()

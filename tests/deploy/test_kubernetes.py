@@ -3,9 +3,7 @@
 import copy
 import json
 import subprocess
-import warnings
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -23,6 +21,8 @@ from tests.deploy.manifests import (
     Manifest,
     built,
     pod,
+    validate,
+    variables,
     written,
 )
 from tests.serving import ROOT
@@ -31,15 +31,6 @@ KSERVE = ROOT / ".venv" / "kserve" / "bin" / "python"
 KSERVE_MODELS = Path(__file__).with_name("kserve_models.py")
 CPU = "deployment/cpu"
 ROUTES = [*health.ROUTES, *rest_routes.ROUTES]
-
-
-def validate(manifest: Manifest) -> None:
-    """Against the schemas of the newest Kubernetes that the package has; no unknown field."""
-    with warnings.catch_warnings():  # it uses what its libraries have given up
-        warnings.simplefilter("ignore", DeprecationWarning)
-        import kubernetes_validate
-
-        kubernetes_validate.validate(manifest, "1.37", strict=True)
 
 
 @pytest.mark.parametrize("manifest", written("deployment"), ids=lambda manifest: manifest["kind"])
@@ -220,10 +211,6 @@ def test_readiness_is_the_models_own() -> None:
 def matches(route: Route, path: str) -> bool:
     scope = {"type": "http", "path": path, "method": "GET", "path_params": {}}
     return route.matches(scope)[0] is Match.FULL
-
-
-def variables(container: Manifest) -> dict[str, Any]:
-    return {variable["name"]: variable.get("value") for variable in container["env"]}
 
 
 @pytest.mark.parametrize(("overlay", "plain"), [*zip(MODELS, OVERLAYS[::2], strict=True)])

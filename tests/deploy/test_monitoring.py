@@ -6,9 +6,8 @@ import pytest
 import yaml
 from jsonschema_rs import Draft202012Validator
 
-from tests.deploy.manifests import KUBERNETES, Manifest, built, pod
+from tests.deploy.manifests import KUBERNETES, Manifest, built, pod, variables
 from tests.deploy.programs import DEPLOY
-from tests.deploy.test_kubernetes import variables
 
 MONITORING = KUBERNETES / "monitoring"
 RULES = yaml.safe_load((DEPLOY / "prometheus" / "rules.yml").read_text())
