@@ -8,6 +8,11 @@ from onnx import helper
 
 from service.settings import RELEASED_MODEL
 
+LABELS = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+
 
 def metadata() -> dict[str, str]:
     """The released model's own."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from service.preprocessing.formats import SERVED
 from service.settings import RELEASED_MODEL
-from tests.service.cli.program import SAMPLES, SECONDS, program_environment, run
+from tests.service.cli.program import PASSED_OVER, SAMPLES, SECONDS, program_environment, run
 from tests.service.many_models import OTHER_LABELS
 from tests.service.models import metadata, with_wrong_golden_samples, write_model
 from tests.service.pictures import encode
@@ -33,7 +33,6 @@ BLOCKS = [  # the others are test_ray_engine.py's
     for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     if PYTHON in block
 ]
-PASSED_OVER = "skipped: 1 (not a picture by its name: 1)"  # the samples' licence
 
 
 @pytest.fixture

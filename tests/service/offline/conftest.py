@@ -1,8 +1,5 @@
 """Inputs of `classify --out`: many images, and pictures of which some are broken."""
 
-import struct
-import tarfile
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.service.offline.classify_process import IMAGES
+from tests.service.offline.inputs.found import idx, write_tar
 from tests.service.pictures import encode
 
 
@@ -17,9 +15,7 @@ from tests.service.pictures import encode
 def numbers(images: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Many images in an IDX file."""
     path = tmp_path_factory.mktemp("numbers") / "many.idx"
-    repeated = np.tile(images, (8, 1, 1))[:IMAGES]  # (N, 28, 28)
-    head = struct.pack(">4sIII", b"\0\0\x08\x03", *repeated.shape)
-    path.write_bytes(head + repeated.tobytes())
+    path.write_bytes(idx(np.tile(images, (8, 1, 1))[:IMAGES]))  # of (N, 28, 28)
     return path
 
 
@@ -31,12 +27,7 @@ def mixed(images: NDArray[np.uint8], tmp_path: Path) -> list[Path]:
     contents = [encode(image) for image in images[:150]]
     contents[3], contents[140] = b"no picture", b""
     contents[7] = encode(np.tile(255 - images[7], (4, 4)))
-    for n, content in enumerate(contents):
-        (folder / f"{n:03}.png").write_bytes(content)
-    archive = tmp_path / "some.tar"
-    with tarfile.open(archive, "w") as file:
-        for n, content in enumerate(contents):
-            info = tarfile.TarInfo(f"{n:03}.png")
-            info.size = len(content)
-            file.addfile(info, BytesIO(content))
-    return [folder, archive]
+    members = [(f"{n:03}.png", content) for n, content in enumerate(contents)]
+    for name, content in members:
+        (folder / name).write_bytes(content)
+    return [folder, write_tar(tmp_path / "some.tar", members)]

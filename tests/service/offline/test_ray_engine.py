@@ -6,7 +6,6 @@ import re
 import secrets
 import signal
 import socket
-import struct
 import subprocess
 import tarfile
 import tempfile
@@ -20,8 +19,9 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
-from tests.service.cli import test_main as test_command_line
-from tests.service.cli.program import program_environment, wait_until
+from tests.service.cli.program import PASSED_OVER, program_environment, wait_until
+from tests.service.cli.program import run as run_program
+from tests.service.offline.inputs.found import idx
 from tests.service.pictures import encode
 from tests.service.runtime.drivers import no_gpu
 from tests.serving import ROOT, environment
@@ -119,9 +119,7 @@ def given(images: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -
     names = ["pictures", "some.parquet"]
     for number in range(16):
         names.append(f"{number}.idx")
-        some = images[500 * number : 500 * number + 2500]
-        head = struct.pack(">4sIII", b"\0\0\x08\x03", *some.shape)
-        (folder / names[-1]).write_bytes(head + some.tobytes())
+        (folder / names[-1]).write_bytes(idx(images[500 * number : 500 * number + 2500]))
     names.append("some.tar")  # last, so that a run that goes on has broken pictures too
     _, errors = run(["classify", *names, "--out", "local.jsonl"], folder, status=1)
     assert "195 of them have no answer" in errors
@@ -236,7 +234,7 @@ def test_the_pages_command_starts_a_ray_of_its_own(block: str, tmp_path: Path) -
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stdout == f"10 rows written to samples.jsonl; {test_command_line.PASSED_OVER}\n"
+        assert done.stdout == f"10 rows written to samples.jsonl; {PASSED_OVER}\n"
         ours = [line for line in done.stderr.splitlines() if "core_worker.cc" not in line]
         assert ours == []
         assert not [p for p in psutil.process_iter() if folder in " ".join(cmdline(p))]
@@ -292,7 +290,7 @@ def test_a_cluster_that_does_not_answer_is_named(given: Input) -> None:
 
 def test_without_ray_the_extra_is_named(tmp_path: Path) -> None:
     arguments = ("classify", "service/ui/samples", "--engine", "ray", "--out")
-    _, errors = test_command_line.run(*arguments, tmp_path / "rows.jsonl", status=1)
+    _, errors = run_program(*arguments, tmp_path / "rows.jsonl", status=1)
     assert complaint(errors) == (
         "error: --engine ray needs Ray: install requirements/ray.lock, or the package's extra ray"
     )

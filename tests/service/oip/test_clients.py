@@ -15,14 +15,11 @@ from tritonclient.http import InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
 from tests.service.kserve_clients import ask_kserve, needs_kserve
+from tests.service.models import LABELS
 from tests.service.same_bits import NAMES, expected_outputs, same_bits
 from tests.serving import Server
 
 MODEL = "fashion_lenet"
-LABELS = (
-    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-)
 
 BATCHES = pytest.mark.parametrize("count", [1, 2, 7, 64, 1000, 1024])
 SENT = pytest.mark.parametrize("binary_in", [False, True], ids=["json", "binary"])

@@ -15,16 +15,12 @@ from PIL import Image
 
 from service.preprocessing.formats import FORMATS, Format
 from service.rest.classify import INLINE_PIXELS
+from tests.service.models import LABELS
 from tests.service.pictures import encode, photograph, read_image
 from tests.serving import Server
 
 PICTURES = 300
 PNG = {"Content-Type": "image/png"}
-
-LABELS = (
-    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-)
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,6 @@ from service.runtime.onnx_model import load_model
 from service.settings import RELEASED_MODEL, ServiceSettings
 from tests.service.models import metadata
 
-LABELS = (
-    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-)
-
 
 def settings(model: Path = RELEASED_MODEL) -> ServiceSettings:
     return ServiceSettings(device="cpu", model=model)

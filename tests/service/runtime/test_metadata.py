@@ -10,13 +10,9 @@ import pytest
 from service.errors import ModelError
 from service.runtime.onnx_model import load_model
 from service.settings import RELEASED_MODEL
-from tests.service.models import (
-    metadata,
-    write_model,
-)
+from tests.service.models import LABELS, metadata, write_model
 from tests.service.networks import SQUARE
 from tests.service.runtime.spoiled_models import (
-    LABELS,
     golden,
     refused,
     settings,

@@ -17,13 +17,13 @@ from service.runtime.onnx_model import load_model
 from service.runtime.repository import read_model
 from service.settings import RELEASED_MODEL
 from tests.service.models import (
+    LABELS,
     computing_for_ever,
     metadata,
     with_wrong_golden_samples,
     write_model,
 )
 from tests.service.runtime.spoiled_models import (
-    LABELS,
     golden,
     refused,
     rename_the_input,
