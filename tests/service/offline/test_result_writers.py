@@ -75,15 +75,6 @@ def test_a_damaged_or_missing_part_is_told_with_the_remedy(tmp_path: Path) -> No
         ParquetFolder(tmp_path, schema)
 
 
-@pytest.mark.parametrize("content", [b"", bytes(500), b"[1]", b'{"inputs": [', b"\xff", b"3"])
-def test_a_damaged_manifest_is_told_with_the_remedy(content: bytes, tmp_path: Path) -> None:
-    out = tmp_path / "rows.jsonl"
-    out.write_bytes(b"{}\n")
-    (tmp_path / "rows.jsonl.manifest.json").write_bytes(content)
-    with pytest.raises(InputError, match=r"is damaged, perhaps by a power loss.*remove both, and"):
-        claim_output(out, {"mode": "auto"}, resume=True)
-
-
 def arrow_piece(schema: Any, names: list[str]) -> EncodedRows:
     columns = {
         field.name: pa.array(names) if field.name == "file" else pa.nulls(len(names), field.type)
