@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -35,21 +36,21 @@ class ChangingModel:
     Attributes:
         name: of the model.
         path: the file that is served.
-        files: the versions; the first is served at the beginning.
+        versions: their files, one after the other and again.
         http: requests, with the classes that ONNX Runtime computes here.
         grpc: the same for ModelInfer.
     """
 
     name: str
     path: Path
-    files: Sequence[Path]
+    versions: Iterator[Path]
     http: Sequence[Good]
     grpc: Sequence[Good]
 
-    def replace(self, change: int) -> None:
-        """Put the next version in place; change counts from 1."""
+    def replace(self) -> None:
+        """Put the next version in place."""
         new = self.path.with_suffix(".new")
-        os.link(self.files[change % len(self.files)], new)
+        os.link(next(self.versions), new)
         new.replace(self.path)
 
 
@@ -96,8 +97,8 @@ def _write(
         http.append(Good(f"HTTP {name}", binary(infer, batch), found, binary_classes))
         grpc += [_grpc(name, batch, found), _grpc(name, batch[:1], found[:1])]
     http += _pictures(name, images, classes, _labels(model))
-    made = ChangingModel(name, path, files, http, grpc)
-    made.replace(0)
+    made = ChangingModel(name, path, cycle(files), http, grpc)
+    made.replace()
     return made
 
 

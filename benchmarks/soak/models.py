@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import count, cycle
+from itertools import cycle
 from pathlib import Path
 
 import grpc
@@ -59,7 +59,6 @@ class ModelsSoak(Soak):
         super().__init__(service, port, seconds)
         self._models, self._grpc_port = models, grpc_port
         self._random = random.Random(0)  # noqa: S311
-        self._changes = count(1)
         self._broken_calls = 0  # of the killed worker
         # When each model was loaded again, of time.monotonic; while it is not, infinity.
         self._back = dict.fromkeys((model.name for model in models), 0.0)
@@ -79,7 +78,7 @@ class ModelsSoak(Soak):
         await super()._rest()
 
     def _before_reload(self) -> None:
-        self._models[0].replace(next(self._changes))
+        self._models[0].replace()
 
     async def _change(self) -> None:
         """Unload a model and load it again, then load another version of the next in its place."""
@@ -92,7 +91,7 @@ class ModelsSoak(Soak):
             await self._control("load", model)
             await asyncio.sleep(self._often(CHANGE_SECONDS))
             model = next(others)
-            model.replace(next(self._changes))
+            model.replace()
             await self._control("load", model)
 
     async def _control(self, action: str, model: ChangingModel) -> None:
