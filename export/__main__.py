@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from training.console.interruption import loading, run_until_interrupted
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from export.settings import ExportSettings, InspectSettings, SealSettings, VerifySettings
 
 # Other modules are imported later, so that --help does not wait for torch.
@@ -40,28 +42,19 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _export(settings: "ExportSettings") -> int:
-    if settings.network is not None:
-        return _export_network(settings)
     with loading():
         from export.export import export
+        from export.network_export import export_settings
         from export.proof.report import describe
 
-    print(describe(export(settings)))
-    print(f"proved equal; wrote {settings.out}")
-    return 0
-
-
-def _export_network(settings: "ExportSettings") -> int:
-    with loading():
-        from export.network_export import export_settings
-
-    print(export_settings(settings))
+    lenet = settings.network is None and _is_lenet(settings.checkpoint)
+    print(describe(export(settings)) if lenet else export_settings(settings))
     print(f"proved equal; wrote {settings.out}")
     return 0
 
 
 def _verify(settings: "VerifySettings") -> int:
-    if settings.network is not None:
+    if settings.network is not None or not _is_lenet(settings.checkpoint):
         return _verify_network(settings)
     with loading():
         from export.proof.equivalence import ALLOWANCE, GPU_ALLOWANCE
@@ -83,8 +76,19 @@ def _verify_network(settings: "VerifySettings") -> int:
 
     found = verify_file(settings)
     print(describe(found))
-    network = f"{settings.network} with {settings.checkpoint}"
+    network = (
+        f"{settings.checkpoint}, folded"
+        if settings.network is None
+        else f"{settings.network} with {settings.checkpoint}"
+    )
     return _verdict(faults(found), _model(settings), network)
+
+
+def _is_lenet(checkpoint: "Path") -> bool:
+    """Return whether a checkpoint has LeNet-BN, for which the proof has stricter limits."""
+    from training.files.checkpoint import load_checkpoint
+
+    return load_checkpoint(checkpoint).network == "lenet_bn"
 
 
 def _model(settings: "VerifySettings") -> str:

@@ -1,5 +1,6 @@
-"""One export from a checkpoint to a proven model: fold, emit, prove, and only then write."""
+"""Export a checkpoint of LeNet-BN: fold, emit, prove, and only then write."""
 
+import json
 from dataclasses import asdict
 
 import onnx
@@ -39,7 +40,7 @@ def export(settings: ExportSettings) -> Proof:
         proto,
         version=settings.model_version,
         labels=origin.labels,
-        provenance=provenance(origin.metadata, origin.sha256, versions()),
+        provenance=json.dumps(provenance(origin.metadata, origin.sha256, versions())),
         equivalence=asdict(proof.equivalence),
         golden_samples=golden_samples(origin.model, test.images, test.labels, proof.equivalence),
         input_statistics=measure(origin.model, train.images).to_json() if train else None,

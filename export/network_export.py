@@ -1,19 +1,26 @@
-"""Export a network of the user's: fold, emit, prove, and only then write."""
+"""Export a network of the user's, or a checkpoint's: fold, emit, prove, and only then write."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from torch import Tensor, nn
 
+from export.metadata.input_statistics import measure
+from export.metadata.properties import provenance
 from export.network.data import Images, ImageTensor
 from export.network.input_format import InputFormat
 from export.network.loading import Network
 from export.network.loading import network as as_network
 from export.network.reading import read_data, read_network
 from export.onnx_file.emission import emit
+from export.origin import read_origin, read_test_set, read_training_set
 from export.proof.equivalence import refuse
+from export.proof.file import versions
 from export.proved_model import (
+    FASHION_MNIST,
     NAME,
     RESIZE,
     Description,
@@ -26,6 +33,7 @@ from export.settings import ExportSettings
 from export.verification.refolding import fold_network
 from export.verification.report import describe
 from export.verification.verification import Verification, faults
+from training.data.dataset import SIDE
 from training.files.folders import check_folder
 
 
@@ -95,20 +103,51 @@ def export_network(
 
 
 def export_settings(settings: ExportSettings) -> Proof:
-    """Write the network that the settings name, if it is proved equal; `settings.network` is given.
+    """Write the network that the settings name, else the checkpoint's, if it is proved equal.
 
     Raises:
         ExportError: see `export_network`; or it cannot be built, or its weights do not fit.
         TrainingError: a file of the data or of the labels cannot be read.
     """
     check_folder(settings.out.parent)
+    if settings.network is None:
+        return _export_checkpoint(settings)
     net = read_network(settings, settings.checkpoint)
     images = read_data(settings, net)
     description = describe_model(settings, settings.checkpoint, net, images)
     return _export(net, images, settings.out, description)
 
 
-def _export(net: Network, images: Images, out: Path, description: Description) -> Proof:
+def _export_checkpoint(settings: ExportSettings) -> Proof:
+    origin = read_origin(settings.checkpoint)
+    test = read_test_set(settings.data, origin)
+    train = None if settings.no_input_statistics else read_training_set(settings.data, origin)
+    description = Description(
+        tuple(origin.labels),
+        settings.out.absolute().parent.name or NAME,
+        settings.model_version,
+        FASHION_MNIST,
+        provenance(origin.metadata, origin.sha256, versions()),
+        measure(origin.model, train.images).to_json() if train else None,
+    )
+    net = as_network(origin.model, InputFormat.of((1, SIDE, SIDE)))
+    return _export(
+        net,
+        ImageTensor(test.images, test.labels),
+        settings.out,
+        description,
+        {"checkpoint_sha256": origin.sha256, "test_set": dict(test.digests)},
+    )
+
+
+def _export(
+    net: Network,
+    images: Images,
+    out: Path,
+    description: Description,
+    sources: Mapping[str, Any] = MappingProxyType({}),
+) -> Proof:
+    """Write the model; sources are digests for its report."""
     check_folder(out.parent)
     folding = fold_network(net)
     emitted = emit(folding.network)
@@ -116,5 +155,6 @@ def _export(net: Network, images: Images, out: Path, description: Description) -
     refuse(faults(found))
     proof = Proof(tuple(map(str, folding.left_over)), len(folding.steps), found)
     batch_norms = {"folded": proof.folded, "left": list(proof.folding)}
-    write_model(out, emitted.model, net, images, found, description, {"batch_norms": batch_norms})
+    report = {"batch_norms": batch_norms, **sources}
+    write_model(out, emitted.model, net, images, found, description, report)
     return proof

@@ -14,7 +14,7 @@ from training.data.dataset import Split, SplitName, read_split
 from training.data.fashion_mnist import load_split
 from training.data.labels import label_fault
 from training.errors import DatasetError
-from training.files.checkpoint import LAST_LAYER, load_checkpoint
+from training.files.checkpoint import load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Origin:
     metadata: Mapping[str, str]
     labels: list[str]
     sha256: str  # of the whole file
+    network: str  # the name in `training.networks.registry`
 
 
 def read_origin(path: Path) -> Origin:
@@ -35,9 +36,9 @@ def read_origin(path: Path) -> Origin:
         ExportError: it does not name its classes.
     """
     checkpoint = load_checkpoint(path)
-    num_classes = len(checkpoint.model.state_dict()[LAST_LAYER])
-    labels = _labels(checkpoint.metadata, path, num_classes)
-    return Origin(checkpoint.model, checkpoint.metadata, labels, sha256(path.read_bytes()))
+    labels = _labels(checkpoint.metadata, path, checkpoint.num_classes)
+    digest = sha256(path.read_bytes())
+    return Origin(checkpoint.model, checkpoint.metadata, labels, digest, checkpoint.network)
 
 
 def read_test_set(directory: Path | None, origin: Origin) -> Split:

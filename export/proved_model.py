@@ -53,6 +53,7 @@ class Description:
     version: str = "1.0.0"
     preprocessing: str = RESIZE
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    input_statistics: str | None = None  # JSON
 
 
 def describe_model(
@@ -160,12 +161,13 @@ def write_model(
                 **description.provenance,
                 "mean": list(input_format.mean),
                 "std": list(input_format.std),
-                "versions": versions(),
+                "versions": {**description.provenance.get("versions", {}), **versions()},
             }
         ),
         equivalence=_figures(found),
         golden_samples=network_samples(net, images, found.own_error),
         preprocessing=_pipeline(description.preprocessing, input_format),
+        input_statistics=description.input_statistics,
     )
     onnx.checker.check_model(model, full_check=True)
     content = model.SerializeToString()

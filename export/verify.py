@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from export.metadata.input_statistics import KEY, differences, measure
+from export.metadata.checkpoint import checkpoint_differences
 from export.onnx_file.reading import check_interface, parse_model, read_bytes
 from export.onnx_file.session import computed_on
-from export.origin import read_origin, read_test_set, read_training_set
+from export.origin import read_origin, read_test_set
 from export.proof.file import write_proof
 from export.proof.golden import golden_differences
 from export.proof.prove import Proof, prove
-from export.proof.refolding import metadata_differences, refold
+from export.proof.refolding import refold
 from export.settings import VerifySettings
 
 
@@ -31,12 +31,10 @@ def verify(settings: VerifySettings) -> Proof:
     with computed_on(settings.device):
         proof = prove(origin.model, proto, refolded, test.images)
         on_gpu = golden_differences(proto) if settings.device == "cuda" else []
-    of_metadata = [*metadata_differences(proto, origin.labels, origin.sha256), *on_gpu]
-    statistics = {entry.key: entry.value for entry in proto.metadata_props}.get(KEY)
-    if statistics is not None and not settings.no_input_statistics:
-        train = read_training_set(settings.data, origin)
-        of_metadata += differences(statistics, measure(origin.model, train.images))
-    proof = replace(proof, differences=(*proof.differences, *of_metadata))
+    of_metadata = checkpoint_differences(
+        proto, origin, settings.data, input_statistics=not settings.no_input_statistics
+    )
+    proof = replace(proof, differences=(*proof.differences, *of_metadata, *on_gpu))
     if settings.json_report is not None:
         write_proof(settings.json_report, content, origin, test, proof)
     if settings.plot is not None:

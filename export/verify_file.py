@@ -1,18 +1,25 @@
-"""Hold anyone's ONNX file against a PyTorch network: `verify --network`, and the same in Python."""
+"""Hold an ONNX file against a PyTorch network: `verify --network`, and the same in Python.
+
+A checkpoint's network other than LeNet-BN is verified in the same way.
+"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from export.network.data import ImageTensor
+from export.metadata.checkpoint import checkpoint_differences
+from export.network.data import Images, ImageTensor
 from export.network.input_format import InputFormat
+from export.network.loading import Network
 from export.network.loading import network as as_network
 from export.network.reading import class_names, read_data, read_network
-from export.onnx_file.reading import read_bytes
+from export.onnx_file.reading import parse_model, read_bytes
 from export.onnx_file.session import computed_on
-from export.origin import sha256
+from export.origin import read_origin, read_test_set, sha256
 from export.proof.file import circumstances, report_text
+from export.proof.golden import golden_differences
 from export.settings import VerifySettings
 from export.verification.candidate import open_candidate
 from export.verification.measurement import CONTIGUOUS, DEFAULT, DISABLED, Measurement
@@ -24,6 +31,7 @@ from export.verification.verification import (
     images_of_all_kinds,
     verify_candidate,
 )
+from training.data.dataset import SIDE
 from training.files.atomic_write import write_atomically
 
 
@@ -64,24 +72,19 @@ def verify_network(
 def verify_file(settings: VerifySettings) -> Verification:
     """Return the figures of a file; write the report and the plot if requested.
 
+    The network is the one that the settings name, else the checkpoint's.
+
     Raises:
         ExportError: the network, its images or the file cannot be read, or do not fit together.
         TrainingError: a file of the data or of the labels cannot be read, or the report cannot be
             written.
     """
     content = read_bytes(settings.model)
-    net = read_network(settings, settings.checkpoint)
-    images = read_data(settings, net)
-    if settings.labels is not None:
-        class_names(settings, net, images)
-    with computed_on(settings.device):
-        candidate = open_candidate(settings.model, net, settings.output)
-    with progress_bar(images_of_all_kinds(images)) as progress:
-        found = verify_candidate(net, candidate, images, progress=progress)
+    name, found = _of_network(settings) if settings.network else _of_checkpoint(settings, content)
     if settings.json_report is not None:
         report = {
             **as_json(found),
-            "network": settings.network,
+            "network": name,
             "model_sha256": sha256(content),
             "weights_sha256": sha256(settings.checkpoint.read_bytes()),
             **circumstances(),
@@ -90,6 +93,36 @@ def verify_file(settings: VerifySettings) -> Verification:
     if settings.plot is not None:
         _plot(settings.plot, found.measured[DATA])
     return found
+
+
+def _of_network(settings: VerifySettings) -> tuple[str, Verification]:
+    net = read_network(settings, settings.checkpoint)
+    images = read_data(settings, net)
+    if settings.labels is not None:
+        class_names(settings, net, images)
+    return str(settings.network), _measure(settings, net, images)
+
+
+def _of_checkpoint(settings: VerifySettings, content: bytes) -> tuple[str, Verification]:
+    proto = parse_model(content, settings.model)
+    origin = read_origin(settings.checkpoint)
+    test = read_test_set(settings.data, origin)
+    net = as_network(origin.model, InputFormat.of((1, SIDE, SIDE)))
+    found = _measure(settings, net, ImageTensor(test.images, test.labels))
+    of_metadata = checkpoint_differences(
+        proto, origin, settings.data, input_statistics=not settings.no_input_statistics
+    )
+    with computed_on(settings.device):
+        on_gpu = golden_differences(proto) if settings.device == "cuda" else []
+    differences = (*found.differences, *of_metadata, *on_gpu)
+    return origin.network, replace(found, differences=differences)
+
+
+def _measure(settings: VerifySettings, net: Network, images: Images) -> Verification:
+    with computed_on(settings.device):
+        candidate = open_candidate(settings.model, net, settings.output)
+    with progress_bar(images_of_all_kinds(images)) as progress:
+        return verify_candidate(net, candidate, images, progress=progress)
 
 
 def _plot(path: Path, measured: Measurement) -> None:

@@ -1,1 +1,1 @@
-"""Train LeNet-BN: read images and labels, write `checkpoint.safetensors`."""
+"""Train a network: read images and labels, write `checkpoint.safetensors`."""

@@ -62,7 +62,7 @@ def with_population_statistics(
     on the batch size, which should be that of training or larger.
 
     Args:
-        model: LeNet-BN; not modified.
+        model: the network; not modified.
         images: (N, 1, 28, 28) uint8 on the model's device.
         batch_size: images per batch; the last batch may be smaller.
 
@@ -70,7 +70,7 @@ def with_population_statistics(
         The copy, in eval mode, statistics rounded once from float64.
     """
     copy = deepcopy(model).train()
-    layers = [layer for layer in copy if isinstance(layer, BatchNorm)]
+    layers = [layer for layer in copy.modules() if isinstance(layer, BatchNorm)]
     found = [PopulationStatistics() for _ in layers]
     hooks = [
         layer.register_forward_pre_hook(partial(_observe, statistics))

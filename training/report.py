@@ -27,7 +27,7 @@ from training.figures.mistakes import COLUMNS, ROWS, mistakes_figure, most_confi
 from training.figures.per_class import as_table, class_results, per_class_figure
 from training.figures.png import png_bytes
 from training.files.atomic_write import write_together
-from training.files.checkpoint import LAST_LAYER, Checkpoint, load_checkpoint
+from training.files.checkpoint import Checkpoint, load_checkpoint
 from training.files.folders import check_folder, make_folder
 from training.files.run_directory import PICTURES, RunDirectory
 from training.settings import ReportSettings
@@ -103,7 +103,7 @@ def _labels(checkpoint: Checkpoint, path: Path) -> tuple[str, ...]:
         labels = tuple(map(str, json.loads(checkpoint.metadata["labels"])))
     except (KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path} does not name its classes: train again") from error
-    classes = len(checkpoint.model.state_dict()[LAST_LAYER])
+    classes = checkpoint.num_classes
     if len(labels) != classes:
         raise CheckpointError(f"{path} names {len(labels)} classes, its network has {classes}")
     return labels

@@ -60,7 +60,9 @@ class _Run:
         set_up(settings.threads)
         data = load_data(settings.data, settings.labels, validation=settings.validation)
         self.data: Data = data.to(self.device)
-        self.recipe = find_recipe(settings.recipe, flip=not settings.no_flip)
+        self.recipe = find_recipe(
+            settings.recipe, network=settings.network, flip=not settings.no_flip
+        )
         self.epochs = settings.epochs or self.recipe.epochs
         images = self.epochs * len(self.data.train)
         compiles = should_compile(settings.compile, images, self.device.type)
@@ -187,6 +189,7 @@ class _Run:
 
     def _metadata(self) -> dict[str, str]:
         return {
+            "network": self.recipe.network,
             "recipe": self.recipe.name,
             "seed": str(self.settings.seed),
             "epochs": str(len(self.history)),
@@ -212,6 +215,7 @@ class _Run:
         """Return everything that decides the weights: equal identities give equal weights."""
         settings = self.settings
         return {
+            "network": self.recipe.network,
             "recipe": self.recipe.name,
             "recipe_values": asdict(self.recipe),
             "seed": settings.seed,
@@ -228,7 +232,8 @@ class _Run:
     def _introduction(self) -> Iterator[str]:
         held, train = len(self.data.held), len(self.data.train)
         yield (
-            f"recipe {self.recipe.name}, seed {self.settings.seed}, on {self.device.type}: "
+            f"{self.recipe.network}, recipe {self.recipe.name}, seed {self.settings.seed}, "
+            f"on {self.device.type}: "
             f"{train:,} training images, {held:,} {self.data.held_name} images"
         )
         augmentation = self.recipe.augmentation

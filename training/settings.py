@@ -7,11 +7,11 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
 from training.console.command_line import CommandLineSettings
-from training.recipes import RECIPES
+from training.recipes import RECIPES, NetworkName
 
 
 class TrainingSettings(CommandLineSettings):
-    """Train LeNet-BN.
+    """Train a network: LeNet-BN or a residual one.
 
     Two other programs: `python -m training report RUN` draws the figures of a
     finished run, `python -m training data` finds or downloads Fashion-MNIST.
@@ -20,6 +20,7 @@ class TrainingSettings(CommandLineSettings):
     model_config = SettingsConfigDict(cli_prog_name="python -m training")
 
     recipe: str = Field("seed", description=f"how to train: {', '.join(RECIPES)}")
+    network: NetworkName | None = Field(None, description="what to train; else the recipe's own")
     epochs: int | None = Field(None, ge=1, description="epochs; else the recipe's own number")
     seed: int = Field(0, ge=0, lt=2**31, description="decides weights, order and augmentation")
     out: Path = Field(Path("runs/latest"), description="folder for all that the run writes")

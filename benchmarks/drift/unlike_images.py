@@ -6,7 +6,6 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from sklearn.datasets import load_digits
 
 from service.preprocessing.pipeline import read_image
 from service.signature import ImageSpec
@@ -44,6 +43,8 @@ def digits(side: int) -> Images:
     Args:
         side: how many pixels large they become.
     """
+    from sklearn.datasets import load_digits  # takes two seconds to import
+
     margin = (SIDE - side) // 2
     found = []
     for digit in load_digits().images:  # 0 to 16

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack
 from itertools import count, repeat
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.http.load import INFER
 from benchmarks.soak.connection import Answer, Connection, Tally
 from benchmarks.soak.requests import Good
+from benchmarks.soak.soak import Loop
 from tests.hostile import png
 from tests.hostile.cases import Case
 from tests.hostile.kinds import KINDS
@@ -24,8 +25,6 @@ CROWD = 1200  # requests at once: more than two workers admit
 GOOD_PAUSE, BAD_PAUSE, LEAVE_PAUSE = 0.05, 0.1, 0.2  # seconds of one client
 LARGE_PAUSE, OVERSIZED_PAUSE = 5.0, 15.0
 BYTE_SECONDS = 1.0  # of a slow client, between two bytes
-
-Loop = Coroutine[Any, Any, None]
 
 
 class Clients:
@@ -50,19 +49,8 @@ class Clients:
 
         await asyncio.gather(*(ask() for _ in range(8)))
 
-    async def send_for(self, seconds: float) -> None:
-        """Send for some seconds, then drop the requests in flight."""
-        tasks = [asyncio.create_task(loop) for loop in self._loops()]
-        done, running = await asyncio.wait(
-            tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION
-        )
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        for task in done:
-            task.result()  # a client never ends by itself, but by an error
-
-    def _loops(self) -> Iterator[Loop]:
+    def loops(self) -> Iterator[Loop]:
+        """Return all clients, which never end."""
         small = [case for case in self._cases if isinstance(case.body, bytes)]
         large = [case for case in self._cases if not isinstance(case.body, bytes)]
         yield from (self._ask_well() for _ in range(4))

@@ -30,7 +30,7 @@ class Tally:
         statuses: how many answers of each kind had which status.
         faults: what should not be: wrong answers, statuses and broken connections, told in full.
         killed: broken connections of the worker that was killed, which are no fault.
-        doomed: the clients' ports of that worker's connections, when it was killed.
+        doomed: that worker's connections when it was killed: the clients' ports, with its own.
         left: how many connections a client ended before the answer.
         begun: the time at which it began, of time.monotonic.
     """
@@ -40,7 +40,7 @@ class Tally:
         default_factory=lambda: defaultdict(list)
     )
     killed: Counter[str] = field(default_factory=Counter)
-    doomed: set[int] = field(default_factory=set)
+    doomed: dict[int, int] = field(default_factory=dict)
     left: int = 0
     begun: float = field(default_factory=time.monotonic)
 

@@ -1,7 +1,7 @@
 """Good requests of every kind for a soak, each with the classes that its answer must name."""
 
 import gzip
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -62,14 +62,14 @@ def _kinds(
     numbers = orjson.dumps({"images": images[:, None].tolist()})
     tensor = {"name": "image", "datatype": "UINT8", "shape": [len(images), 1, 28, 28]}
     values = orjson.dumps({"inputs": [{**tensor, "data": images.ravel().tolist()}]})
-    yield Good("picture as a form", _post("/classify", FORM, part(content) + END), one, _label)
-    yield Good("picture as the body", _post("/classify", PNG, encode(images[0])), one, _label)
-    yield Good("photograph", _post("/classify", "image/jpeg", photo), seen, _label)
+    yield Good("picture as a form", post("/classify", FORM, part(content) + END), one, _label)
+    yield Good("picture as the body", post("/classify", PNG, encode(images[0])), one, _label)
+    yield Good("photograph", post("/classify", "image/jpeg", photo), seen, _label)
     batch = b"".join(parts) + END
-    yield Good("batch of pictures", _post("/classify_batch", FORM, batch), all_of_them, _labels)
-    yield Good("JSON", _post("/predict", JSON, numbers), all_of_them, _class_ids)
-    yield Good("OIP JSON", _post(INFER, JSON, values), all_of_them, _tensor)
-    yield Good("OIP binary", _binary(tensor, images.tobytes()), all_of_them, _bytes)
+    yield Good("batch of pictures", post("/classify_batch", FORM, batch), all_of_them, _labels)
+    yield Good("JSON", post("/predict", JSON, numbers), all_of_them, _class_ids)
+    yield Good("OIP JSON", post(INFER, JSON, values), all_of_them, _tensor)
+    yield Good("OIP binary", binary(INFER, images[:, None]), all_of_them, binary_classes)
 
 
 def _classes(images: NDArray[np.uint8], model: OnnxModel) -> list[int]:
@@ -78,16 +78,9 @@ def _classes(images: NDArray[np.uint8], model: OnnxModel) -> list[int]:
     return [int(found) for found in probabilities.argmax(1)]
 
 
-def _post(path: str, kind: str, body: bytes, *headers: tuple[str, str]) -> bytes:
+def post(path: str, kind: str, body: bytes, *headers: tuple[str, str]) -> bytes:
+    """Return a request with a body of some kind."""
     return Case("", 200, "", body, path=path, headers=[("Content-Type", kind), *headers]).request()
-
-
-def _binary(tensor: Mapping[str, object], content: bytes) -> bytes:
-    asked = {"name": PROBABILITIES, "parameters": {"binary_data": True}}
-    entry = {**tensor, "parameters": {"binary_data_size": len(content)}}
-    header = orjson.dumps({"inputs": [entry], "outputs": [asked]})
-    length = ("Inference-Header-Content-Length", str(len(header)))
-    return _post(INFER, OCTETS, header + content, length)
 
 
 def _label(body: bytes) -> list[int]:
@@ -108,6 +101,21 @@ def _tensor(body: bytes) -> list[int]:
     return [int(row) for row in np.reshape(outputs[PROBABILITIES], (-1, CLASSES)).argmax(1)]
 
 
-def _bytes(body: bytes) -> list[int]:
+def binary(path: str, images: NDArray[np.uint8]) -> bytes:
+    """Return a request for the probabilities of images (BATCH, C, H, W), as bytes both ways."""
+    asked = {"name": PROBABILITIES, "parameters": {"binary_data": True}}
+    tensor = {
+        "name": "image",
+        "datatype": "UINT8",
+        "shape": images.shape,
+        "parameters": {"binary_data_size": images.size},
+    }
+    header = orjson.dumps({"inputs": [tensor], "outputs": [asked]})
+    length = ("Inference-Header-Content-Length", str(len(header)))
+    return post(path, OCTETS, header + images.tobytes(), length)
+
+
+def binary_classes(body: bytes) -> list[int]:
+    """Return the classes in the response to it."""
     size = BATCH * CLASSES * 4  # bytes, behind a header
     return [int(row) for row in np.frombuffer(body[-size:], "<f4").reshape(BATCH, -1).argmax(1)]

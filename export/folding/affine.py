@@ -1,9 +1,11 @@
 """Affine maps of channels: batch norms in eval mode, and products and sums with one number each."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx
+from torch.fx.node import Argument
 
 from export.errors import FoldError
 from export.folding.functional_graph import (
@@ -132,14 +134,34 @@ _WAYS = {
 
 
 def leave_in_place(flow: FunctionalGraph, norm: fx.Node, map_: AffineMap) -> None:
-    """Replace a batch norm by a product and a sum, one number a channel each, in float64."""
+    """Replace a batch norm by one affine map a channel, in float64.
+
+    Of images (N, C, H, W) it is a convolution of 1 x 1, each channel by itself, since ONNX Runtime
+    computes that together with a ReLU after it and in the layout of the convolutions around it: in
+    a DenseNet a product and a sum took 1.2 times as long. Otherwise it is a product and a sum.
+    """
     source = norm.args[0]
     assert isinstance(source, fx.Node)  # noqa: S101
-    ones = (1,) * (len(shape_of(source)) - 2)
-    parts = ((aten.mul.Tensor, "scale", map_.scale), (aten.add.Tensor, "shift", map_.shift))
-    for target, key, value in parts:
-        constant = flow.add_weight(f"{map_.name}.{key}", value.reshape(-1, *ones), norm)
+    channels, rank = len(map_.scale), len(shape_of(source))
+    name, shape = map_.name, (-1, *(1,) * (rank - 2))
+
+    def weight(key: str, value: Tensor) -> fx.Node:
+        return flow.add_weight(f"{name}.{key}", value, norm)
+
+    def call(function: Callable[..., object], *arguments: Argument) -> fx.Node:
         with flow.graph.inserting_before(norm):
-            source = flow.graph.call_function(target, (source, constant))
-        source.meta = dict(norm.meta)
-    flow.remove(norm, source)
+            node = flow.graph.call_function(function, arguments)
+        node.meta = dict(norm.meta)
+        return node
+
+    if rank == len("NCHW"):
+        factors = weight("scale", map_.scale.reshape(channels, 1, 1, 1))
+        found = call(
+            aten.conv2d.default,
+            *(source, factors, weight("shift", map_.shift)),
+            *([1, 1], [0, 0], [1, 1], channels),  # stride, padding, dilation, groups
+        )
+    else:
+        product = call(aten.mul.Tensor, source, weight("scale", map_.scale.reshape(shape)))
+        found = call(aten.add.Tensor, product, weight("shift", map_.shift.reshape(shape)))
+    flow.remove(norm, found)

@@ -3,7 +3,7 @@
 name            what the service calls the model
 version         the model's semantic version
 labels          JSON list, one name per class, class 0 first
-provenance      JSON object: recipe, seed, epochs, test_accuracy, dataset (SHA-256 of each
+provenance      JSON object: network, recipe, seed, epochs, test_accuracy, dataset (SHA-256 of each
                 uncompressed IDX file), checkpoint_sha256, versions
 equivalence     JSON object: the figures of `export.proof.equivalence.Equivalence`
 golden_samples  JSON object: images (base64 of uint8 (G, C, H, W)), logits (G lists of K
@@ -77,21 +77,19 @@ def samples_text(images: Tensor, logits: NDArray[np.float64], own_error: float) 
 
 def provenance(
     checkpoint: Mapping[str, str], checkpoint_sha256: str, versions: Mapping[str, str]
-) -> str:
-    """Return the model's origin as JSON: the checkpoint's metadata and the export's versions.
+) -> dict[str, Any]:
+    """Return the model's origin, for JSON: the checkpoint's metadata and the export's versions.
 
     Raises:
         ExportError: the checkpoint's `dataset` or `versions` is not a JSON object.
     """
-    known = ("recipe", "seed", "epochs", "test_accuracy")
-    return json.dumps(
-        {
-            **{key: checkpoint[key] for key in known if key in checkpoint},
-            "dataset": json_object(checkpoint, "dataset"),
-            "checkpoint_sha256": checkpoint_sha256,
-            "versions": {**json_object(checkpoint, "versions"), **versions},
-        }
-    )
+    known = ("network", "recipe", "seed", "epochs", "test_accuracy")
+    return {
+        **{key: checkpoint[key] for key in known if key in checkpoint},
+        "dataset": json_object(checkpoint, "dataset"),
+        "checkpoint_sha256": checkpoint_sha256,
+        "versions": {**json_object(checkpoint, "versions"), **versions},
+    }
 
 
 def attach(

@@ -19,7 +19,7 @@ from export.interpreter.graph import Float64Graph
 from export.network.input_format import InputFormat
 from export.network.loading import Network
 from export.verification.candidate import Candidate, filled
-from export.verification.measurement import Inputs, exact_sums
+from export.verification.measurement import Inputs, exact_logits, exact_sums
 
 EXACT = 1e-9  # right graphs: 1.2e-13 at most; one weight off by a thousandth: 3e-6 at least
 ALLOWANCE = 4.0  # times what rounding the weights changes: right graphs needed 1.1
@@ -69,7 +69,7 @@ def graph_deviation(
     graph = Float64Graph(proto, unrounded)
     with exact_sums():
         given = Inputs.of(images, network.input_format, candidate)
-        right = exact(given.exact)  # (N, K)
+        right = exact_logits(exact, given.exact)  # (N, K)
         feed = given.images if candidate.takes_bytes else given.exact
         size = candidate.batch or len(feed)
         whole = feed[: len(feed) // size * size] if len(feed) >= size else filled(feed, size)
@@ -91,7 +91,7 @@ def _rounding(
     exact: nn.Module, input_format: InputFormat, images: Tensor, candidate: Candidate
 ) -> float:
     """Return the largest change of a logit when weights move by up to half a float32 ULP."""
-    right = exact(Inputs.of(images, input_format, candidate).exact)
+    right = exact_logits(exact, Inputs.of(images, input_format, candidate).exact)
     largest = 0.0
     for draw in range(DRAWS):
         generator = torch.Generator().manual_seed(draw)
@@ -107,7 +107,7 @@ def _rounding(
         given = Inputs.of(
             images, format_moved if candidate.takes_bytes else input_format, candidate
         )
-        largest = max(largest, float((moved(given.exact) - right).abs().max()))
+        largest = max(largest, float((exact_logits(moved, given.exact) - right).abs().max()))
     return largest
 
 

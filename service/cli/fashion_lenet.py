@@ -24,7 +24,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "train": Command(("training",), "train LeNet-BN", TRAIN),
+    "train": Command(("training",), "train a network", TRAIN),
     "report": Command(("training", "report"), "draw the pictures of a run", TRAIN),
     "data": Command(("training", "data"), "find Fashion-MNIST, or fetch it", TRAIN),
     "export": Command(("export",), "fold a checkpoint, write model.onnx and prove it", TRAIN),

@@ -1,9 +1,10 @@
-"""`make soak` from start to end, in seconds, and that its checks can fail."""
+"""The soaks from start to end, in seconds, and that their checks can fail."""
 
 import json
 from pathlib import Path
 
-from benchmarks.soak.__main__ import judge, judge_growth
+from benchmarks.soak.resources import judge_growth
+from benchmarks.soak.soak import judge
 from tests.benchmarks.rehearsal import BENTOML, rehearse
 
 ROW = {"rss_mib": 140.0, "uss_mib": 90.0, "descriptors": 24, "threads": 9}
@@ -23,6 +24,19 @@ def test_every_kind_is_sent_and_answered_and_a_worker_killed(tmp_path: Path) -> 
     assert f"worker {found['killed']['worker']}" in found["before"].keys() - found["after"].keys()
     assert len(found["samples"]) >= 2
     assert "descriptors" in printed
+
+
+def test_models_are_changed_and_no_answer_is_lost_or_wrong(tmp_path: Path) -> None:
+    short = ("--minutes", "0.1", "--any-growth", "--bentoml", str(BENTOML))
+    printed = rehearse("soak.models", *short, "--out", str(tmp_path), "resnet20")
+    found = json.loads((tmp_path / "soak-models.json").read_text())
+    models = ("fashion_lenet", "upper_case_lenet", "resnet20")
+    kinds = {f"{protocol} {model}" for protocol in ("HTTP", "gRPC") for model in models}
+    assert kinds | {"load", "unload"} == found["statuses"].keys()
+    assert all(statuses["200"] > 0 for statuses in found["statuses"].values())
+    assert found["faults"] == {}
+    assert f"worker {found['killed']['worker']}" in found["before"].keys() - found["after"].keys()
+    assert "unload" in printed
 
 
 def test_as_large_as_before_is_right() -> None:

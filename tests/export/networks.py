@@ -20,7 +20,7 @@ from training.data.dataset import STEMS
 from training.data.fashion_mnist import LABELS
 from training.data.idx import format_idx
 from training.files.checkpoint import save_checkpoint
-from training.lenet import lenet_bn
+from training.networks.lenet import lenet_bn
 
 TEST_SET = Path(__file__).parents[1] / "data"
 

@@ -45,30 +45,34 @@ def test_success_prints_the_figures_and_exits_0(
 
 
 def test_without_a_training_set_a_model_can_do_without_its_statistics(
-    checkpoint: Path, small_test_set: Path, tmp_path: Path
+    checkpoint: Path, small_test_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, out = tmp_path / "data", tmp_path / "model.onnx"
     data.mkdir()
     for path in small_test_set.glob("t10k*"):
         (data / path.name).symlink_to(path)
-    done = command(checkpoint, "--out", out, "--data", data, "--no-input-statistics")
-    assert (done.returncode, done.stderr) == (0, "")
+    arguments = (checkpoint, "--out", out, "--data", data, "--no-input-statistics")
+    assert main([*map(str, arguments)]) == 0
+    assert capsys.readouterr().err == ""
     assert "input_statistics" not in {p.key for p in onnx.load(out).metadata_props}
 
 
 def test_a_failed_proof_exits_1_with_one_line_and_no_model(
-    network: nn.Sequential, small_test_set: Path, tmp_path: Path
+    network: nn.Sequential,
+    small_test_set: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with torch.no_grad():  # classes that only float64 can tell apart
         network[15].weight[:] = network[15].weight[:1]
         network[15].bias[:] = torch.linspace(0, 1e-9, 10)
     checkpoint = write_checkpoint(tmp_path / "c.safetensors", network)
     out = tmp_path / "out" / "model.onnx"
-    done = command(checkpoint, "--out", out, "--data", small_test_set)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.startswith("error: the folded model is not the network it came from")
-    assert len(done.stderr.splitlines()) == 1
+    assert main([str(checkpoint), "--out", str(out), "--data", str(small_test_set)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: the folded model is not the network it came from")
+    assert len(printed.err.splitlines()) == 1
     assert not out.parent.exists()
 
 

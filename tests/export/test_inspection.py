@@ -32,7 +32,7 @@ def whole(
         model,
         version="2.3.4-rc.1",
         labels=LABELS,
-        provenance=provenance(metadata(), "abc123", {"onnx": "1.20"}),
+        provenance=json.dumps(provenance(metadata(), "abc123", {"onnx": "1.20"})),
         equivalence=asdict(equivalence),
         golden_samples=golden_samples(original, images, real.labels[:300], equivalence),
         input_statistics=measure(original, images).to_json(),

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from sklearn.datasets import load_digits
 from torch.nn import functional
 
 from tests.training.idx_files import write_split
@@ -19,6 +18,8 @@ TRAIN = 1000
 @pytest.fixture
 def digits(tmp_path: Path) -> Path:
     """Digits 0 to 6: seven classes, to find any place that assumes ten."""
+    from sklearn.datasets import load_digits  # takes two seconds to import
+
     bunch = load_digits(n_class=len(NAMES))
     pixels = torch.from_numpy(bunch.images).unsqueeze(1)  # (N, 1, 8, 8), 0 to 16
     large = functional.interpolate(pixels, scale_factor=3)  # (N, 1, 24, 24)

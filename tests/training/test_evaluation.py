@@ -7,7 +7,7 @@ from torch.nn import functional
 from training.data.dataset import Split
 from training.data.pixels import to_float
 from training.evaluation import evaluate, predict
-from training.lenet import lenet_bn
+from training.networks.lenet import lenet_bn
 
 
 @pytest.mark.parametrize("training", [True, False])

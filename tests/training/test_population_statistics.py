@@ -9,7 +9,8 @@ from export.folding.tracing import has_hooks
 from training.batch_norm import BatchNorm
 from training.data.dataset import Split
 from training.data.pixels import to_float
-from training.lenet import lenet_bn
+from training.networks.lenet import lenet_bn
+from training.networks.resnet import resnet_bn
 from training.population_statistics import PopulationStatistics, with_population_statistics
 
 
@@ -96,3 +97,11 @@ def test_batches_of_one_size_or_another_agree_nearly(
     small, large = (with_population_statistics(learned, images, size) for size in (250, 1000))
     for (key, a), (_, b) in zip(small.named_buffers(), large.named_buffers(), strict=True):
         torch.testing.assert_close(a, b, rtol=0.05, atol=0.05, msg=key)
+
+
+def test_batch_norms_within_blocks_are_measured_too(real: Split) -> None:
+    torch.manual_seed(0)
+    found = with_population_statistics(resnet_bn(), real.images[:100], batch_size=50)
+    norms = [layer for layer in found.modules() if isinstance(layer, BatchNorm)]
+    assert len(norms) == 9
+    assert all((norm.moving_var != 1).all() for norm in norms)

@@ -1,5 +1,7 @@
 """Recipes are found by name."""
 
+from dataclasses import replace
+
 import pytest
 
 from training.errors import RecipeError
@@ -15,12 +17,18 @@ def test_seed_is_the_notebook() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["seed", "release"])
+@pytest.mark.parametrize("name", ["seed", "release", "resnet"])
 def test_names_lead_to_recipes(name: str) -> None:
     assert find_recipe(name) is RECIPES[name]
     assert RECIPES[name].name == name
 
 
 def test_an_unknown_name_is_told_the_known_ones() -> None:
-    with pytest.raises(RecipeError, match="no recipe 'sede': choose one of seed, release"):
+    with pytest.raises(RecipeError, match="no recipe 'sede': choose one of seed, release, resnet"):
         find_recipe("sede")
+
+
+def test_a_recipe_can_train_another_network() -> None:
+    assert find_recipe("seed").network == "lenet_bn"
+    assert find_recipe("resnet").network == "resnet_bn"
+    assert find_recipe("seed", network="resnet_bn") == replace(SEED, network="resnet_bn")

@@ -18,7 +18,8 @@ from training.figures.curves import curves_figure
 from training.figures.mistakes import most_confident_mistakes
 from training.figures.per_class import as_table, class_results, per_class_figure
 from training.files.checkpoint import load_checkpoint, save_checkpoint
-from training.lenet import lenet_bn
+from training.networks.lenet import lenet_bn
+from training.networks.resnet import resnet_bn
 
 PICTURES = ("batch_norm", "confusion_matrix", "curves", "mistakes", "per_class")
 TRUE = torch.tensor([0, 0, 0, 1, 1, 2])
@@ -174,6 +175,13 @@ def test_the_histograms_show_every_layer() -> None:
         "after linear layer 2\nnumber of channels",
     ]
     assert "measured over the training set" in figure.get_suptitle()
+
+
+def test_the_histograms_show_the_batch_norms_within_blocks() -> None:
+    figure = histograms_figure(resnet_bn(), "moving")
+    labels = [axis.get_ylabel().splitlines()[0] for axis in figure.axes[::4]]
+    # 4 and 9 are the shortcuts, which no batch norm follows.
+    assert labels == [f"after convolution {number}" for number in (1, 2, 3, 5, 6, 7, 8, 10, 11)]
 
 
 def test_the_bars_of_a_class_are_its_accuracy_and_its_precision() -> None:

@@ -7,7 +7,7 @@ import torch
 from training.data.choice import load_data
 from training.data.dataset import Split
 from training.data.pixels import to_float
-from training.lenet import lenet_bn
+from training.networks.lenet import lenet_bn
 from training.statistics_study import accuracy_by_batch, study, study_figure
 
 

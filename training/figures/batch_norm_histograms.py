@@ -1,6 +1,7 @@
 """Draw the parameters and statistics of batch norm, layer by layer."""
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from matplotlib.figure import Figure
@@ -11,7 +12,7 @@ from training.batch_norm import BatchNorm
 COLUMNS = {"gamma": "gamma", "beta": "beta", "moving_mean": "mean", "moving_var": "variance"}
 FEW_CHANNELS = 30  # with fewer, a histogram has hardly more than one channel a bin
 ORIGINS = {"moving": "moving averages", "reestimated": "measured over the training set"}
-KINDS = {nn.Conv2d: "convolution", nn.Linear: "linear layer"}
+KINDS: Mapping[type[nn.Module], str] = {nn.Conv2d: "convolution", nn.Linear: "linear layer"}
 
 
 def histograms_figure(model: nn.Sequential, statistics: Literal["moving", "reestimated"]) -> Figure:
@@ -23,12 +24,11 @@ def histograms_figure(model: nn.Sequential, statistics: Literal["moving", "reest
         model: the network.
         statistics: how its mean and variance were measured, as in `training.recipes.Recipe`.
     """
-    layers = [(i, layer) for i, layer in enumerate(model) if isinstance(layer, BatchNorm)]
+    layers = list(_batch_norms(model))
     figure = Figure(figsize=(2.7 * len(COLUMNS), 2.1 * len(layers)), layout="constrained")
     figure.suptitle(f"Batch norm by layer; mean and variance are {ORIGINS[statistics]}")
     axes = figure.subplots(len(layers), len(COLUMNS), squeeze=False)
-    numbers: Counter[str] = Counter()
-    for row, (index, layer) in zip(axes, layers, strict=True):
+    for row, (position, layer) in zip(axes, layers, strict=True):
         few = layer.gamma.numel() < FEW_CHANNELS
         for axis, name in zip(row, COLUMNS, strict=True):
             values = getattr(layer, name).detach().flatten().cpu().numpy()  # (C,)
@@ -39,11 +39,19 @@ def histograms_figure(model: nn.Sequential, statistics: Literal["moving", "reest
                 axis.hist(values, bins=20, color="tab:blue")
             axis.yaxis.get_major_locator().set_params(integer=True)
             axis.spines[["top", "right"]].set_visible(False)
-        kind = KINDS[type(model[index - 1])]
-        numbers[kind] += 1
-        row[0].set_ylabel(
-            f"after {kind} {numbers[kind]}\n{'channel' if few else 'number of channels'}"
-        )
+        row[0].set_ylabel(f"{position}\n{'channel' if few else 'number of channels'}")
     for axis, title in zip(axes[0], COLUMNS.values(), strict=True):
         axis.set_title(title)
     return figure
+
+
+def _batch_norms(model: nn.Module) -> Iterator[tuple[str, BatchNorm]]:
+    """Yield each batch norm with its position, as "after convolution 2"."""
+    numbers: Counter[str] = Counter()
+    position = ""
+    for layer in model.modules():
+        if isinstance(layer, BatchNorm):
+            yield position, layer
+        elif (kind := KINDS.get(type(layer))) is not None:
+            numbers[kind] += 1
+            position = f"after {kind} {numbers[kind]}"

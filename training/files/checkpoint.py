@@ -1,8 +1,10 @@
 """`checkpoint.safetensors`: the trained network, and how it was trained.
 
-The file holds the tensors of `lenet_bn(...).state_dict()` under exactly those
+The file holds the tensors of the network's `state_dict()` under exactly those
 names, and these strings as safetensors metadata:
 
+    network         the network's name in `training.networks.registry`; absent for lenet_bn in files
+                    of earlier versions
     recipe          the recipe's name
     seed, epochs    the settings of the training
     labels          JSON list, one name per class, class 0 first
@@ -24,9 +26,9 @@ from torch import Tensor, nn
 
 from training.errors import CheckpointError
 from training.files.atomic_write import write_atomically
-from training.lenet import lenet_bn
+from training.networks.registry import NETWORKS, last_weight
 
-LAST_LAYER = "15.weight"
+UNNAMED = "lenet_bn"  # the network of a checkpoint that names none
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Checkpoint:
 
     model: nn.Sequential  # in eval mode, on the CPU
     metadata: Mapping[str, str]
+    network: str  # its name
+    num_classes: int
 
 
 def save_checkpoint(path: Path, model: nn.Module, metadata: Mapping[str, str]) -> None:
@@ -71,15 +75,24 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         CheckpointError: the file cannot be read, is not a safetensors file, or
-            does not have exactly LeNet-BN's tensors.
+            does not have exactly its network's tensors.
     """
     tensors, metadata = _read(path)
-    if LAST_LAYER not in tensors:
-        raise CheckpointError(f"{path} is not LeNet-BN: it has no tensor {LAST_LAYER!r}")
-    model = lenet_bn(num_classes=len(tensors[LAST_LAYER]))
-    _check_tensors(path, tensors, model.state_dict())
+    network = metadata.get("network", UNNAMED)
+    if network not in NETWORKS:
+        known = ", ".join(NETWORKS)
+        raise CheckpointError(f"{path} has the network {network!r}: expected one of {known}")
+    factory = NETWORKS[network]
+    last = last_weight(factory(1))
+    if last not in tensors:
+        raise CheckpointError(f"{path} is not {network}: it has no tensor {last!r}")
+    num_classes = len(tensors[last])
+    model = factory(num_classes)
+    faults = _faults(tensors, model.state_dict())
+    if faults:
+        raise CheckpointError(f"{path} is not {network}: {'; '.join(sorted(faults))}")
     model.load_state_dict(tensors)
-    return Checkpoint(model.eval(), metadata)
+    return Checkpoint(model.eval(), metadata, network, num_classes)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -94,8 +107,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
-def _check_tensors(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Check names, shapes and dtypes of the tensors; the error lists every difference."""
+def _faults(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """Return every difference in the names, shapes and dtypes of the tensors."""
     faults = [f"{key} is missing" for key in expected.keys() - found.keys()]
     faults += [f"{key} does not belong" for key in found.keys() - expected.keys()]
     for key in expected.keys() & found.keys():
@@ -104,5 +117,4 @@ def _check_tensors(path: Path, found: Mapping[str, Tensor], expected: Mapping[st
             faults.append(f"{key} has shape {tuple(have.shape)}, not {tuple(want.shape)}")
         elif want.dtype != have.dtype:
             faults.append(f"{key} is {have.dtype}, not {want.dtype}")
-    if faults:
-        raise CheckpointError(f"{path} is not LeNet-BN: {'; '.join(sorted(faults))}")
+    return faults

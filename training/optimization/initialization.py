@@ -3,12 +3,12 @@
 import torch
 from torch import nn
 
-from training.lenet import lenet_bn
+from training.networks.registry import NETWORKS
 from training.recipes import Recipe
 
 
 def initial_network(recipe: Recipe, num_classes: int, seed: int) -> nn.Sequential:
-    """Return LeNet-BN with weights that depend only on the recipe and the seed.
+    """Return the recipe's network with weights that depend only on the recipe and the seed.
 
     "xavier_uniform" draws weights from U(-a, a), a = sqrt(6 / (fan in + fan out))
     (Glorot & Bengio 2010, equation 16) and keeps torch's initial biases, as the
@@ -16,7 +16,7 @@ def initial_network(recipe: Recipe, num_classes: int, seed: int) -> nn.Sequentia
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = lenet_bn(num_classes)
+        model = NETWORKS[recipe.network](num_classes)
         if recipe.initialization == "xavier_uniform":
             model.apply(_xavier)
     return model

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from training.networks.registry import last_weight
 from training.optimization.muon import Muon
 from training.recipes import Recipe
 
-LAST_WEIGHT = "15.weight"
 MUON_MOMENTUM = 0.95  # from Muon's authors
 
 
-def build_optimizers(recipe: Recipe, model: nn.Module) -> list[Optimizer]:
+def build_optimizers(recipe: Recipe, model: nn.Sequential) -> list[Optimizer]:
     """Return the recipe's optimisers; each parameter belongs to exactly one.
 
     With "muon", Muon updates the weights of the hidden layers, and AdamW the rest:
@@ -35,7 +35,7 @@ def build_optimizers(recipe: Recipe, model: nn.Module) -> list[Optimizer]:
     hidden = {
         name: parameter
         for name, parameter in parameters.items()
-        if name.endswith("weight") and name != LAST_WEIGHT
+        if name.endswith("weight") and name != last_weight(model)
     }
     rest = {name: value for name, value in parameters.items() if name not in hidden}
     muon = Muon(hidden.values(), recipe.learning_rate, MUON_MOMENTUM, recipe.weight_decay)

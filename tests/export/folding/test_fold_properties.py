@@ -38,7 +38,7 @@ def assert_folds(folded: nn.Module, stage: Stage) -> None:
     assert (error <= bound).all(), f"off by {float((error / bound).max())} times what may be"
 
 
-@settings(max_examples=examples(30, thorough=1500), deadline=None)
+@settings(max_examples=examples(20, thorough=1500), deadline=None)
 @given(stage=stages())
 def test_a_folded_network_in_float64_is_the_network(stage: Stage) -> None:
     network = stage.network
@@ -51,7 +51,7 @@ def test_a_folded_network_in_float64_is_the_network(stage: Stage) -> None:
     assert_folds(folding.network, stage)
 
 
-@settings(max_examples=examples(15, thorough=750), deadline=None)
+@settings(max_examples=examples(10, thorough=750), deadline=None)
 @given(stage=stages(orders=(0.5, 2.0)))
 def test_a_folded_network_in_float32_is_no_worse_than_eval_mode(stage: Stage) -> None:
     eval_mode = stage.layers.float()

@@ -9,7 +9,7 @@ from export.errors import FoldError
 from export.folding.fold import fold
 from tests.export.networks import Plain, assert_untouched, state
 from training.batch_norm import BatchNorm
-from training.lenet import lenet_bn
+from training.networks.lenet import lenet_bn
 
 IMAGES = torch.zeros(2, 1, 28, 28)
 

@@ -13,7 +13,7 @@ from tests.export.mutants import emitted, fold_unchecked, replace, swapped_class
 from tests.export.networks import folded_layers
 from tests.export.rounding import error_bound
 from training.batch_norm import BatchNorm
-from training.lenet import lenet_bn
+from training.networks.lenet import lenet_bn
 
 
 def test_each_kind_is_what_its_name_says() -> None:

@@ -100,7 +100,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def given(images: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Input:
-    """A folder, Parquet and a tar with broken pictures, and 16 IDX files of 2,500 images."""
+    """A folder, Parquet and a tar with broken pictures, and 16 IDX files of 1,250 images."""
     folder = tmp_path_factory.mktemp("given")
     pictures = folder / "pictures"
     pictures.mkdir()
@@ -119,7 +119,7 @@ def given(images: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -
     names = ["pictures", "some.parquet"]
     for number in range(16):
         names.append(f"{number}.idx")
-        (folder / names[-1]).write_bytes(idx(images[500 * number : 500 * number + 2500]))
+        (folder / names[-1]).write_bytes(idx(images[500 * number : 500 * number + 1250]))
     names.append("some.tar")  # last, so that a run that goes on has broken pictures too
     _, errors = run(["classify", *names, "--out", "local.jsonl"], folder, status=1)
     assert "195 of them have no answer" in errors
@@ -179,7 +179,7 @@ def complaint(errors: str) -> str:
 def test_rows_are_the_local_engines_from_several_workers(given: Input, cluster: Cluster) -> None:
     arguments = ["classify", *given.names, "--engine", "ray", "--out", "ray.jsonl"]
     output, errors = run(arguments, given.folder, cluster.settings, status=1)
-    assert output == "40,600 rows written to ray.jsonl\n"
+    assert output == "20,600 rows written to ray.jsonl\n"
     assert complaint(errors) == "error: 195 of them have no answer: their error says why"
     assert (given.folder / "ray.jsonl").read_bytes() == given.rows
     assert cluster.workers_that_classified() == 2

@@ -1,5 +1,6 @@
 """`resize` and `center-crop` against torchvision's own transforms."""
 
+from functools import lru_cache
 from io import BytesIO
 
 import numpy as np
@@ -24,6 +25,7 @@ SPECS = (CROP, SMALL_CROP, GREY_CROP, OBLONG, GREY)
 SIZES = ((500, 375), (333, 480), (300, 300), (257, 301), (50, 41), (17, 9), (900, 60))
 
 
+@lru_cache(maxsize=2)  # the tests of one size follow each other
 def scene(width: int, height: int, seed: int = 0) -> Image.Image:
     """A picture with smooth shades, edges and noise, like a photograph."""
     random = np.random.default_rng(seed)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from training.errors import CheckpointError, RunError
 from training.files.checkpoint import load_checkpoint, save_checkpoint
-from training.lenet import lenet_bn
+from training.networks.lenet import lenet_bn
+from training.networks.resnet import resnet_bn
 
 Tensors = dict[str, Tensor]
 
@@ -57,6 +58,28 @@ def test_the_classes_follow_the_last_layer(tmp_path: Path) -> None:
     assert load_checkpoint(path).model(torch.rand(1, 1, 28, 28)).shape == (1, 7)
 
 
+def test_a_checkpoint_names_its_network(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, resnet_bn(7), {"network": "resnet_bn"})
+    found = load_checkpoint(path)
+    assert (found.network, found.num_classes) == ("resnet_bn", 7)
+    assert found.model(torch.rand(1, 1, 28, 28)).shape == (1, 7)
+
+
+def test_a_checkpoint_that_names_no_network_is_lenet(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, trained(), {})
+    assert load_checkpoint(path).network == "lenet_bn"
+
+
+def test_an_unknown_network_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(path, trained(), {"network": "vgg"})
+    message = "has the network 'vgg': expected one of lenet_bn, resnet_bn"
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(path)
+
+
 def _remove_one(tensors: Tensors) -> None:
     del tensors["5.moving_var"]
 
@@ -80,11 +103,11 @@ def _halve_one(tensors: Tensors) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_remove_one, "is not LeNet-BN: 5.moving_var is missing"),
-        (_remove_last, "is not LeNet-BN: it has no tensor '15.weight'"),
-        (_add_one, "is not LeNet-BN: 16.weight does not belong"),
-        (_reshape_one, "is not LeNet-BN: 1.gamma has shape (6,), not (1, 6, 1, 1)"),
-        (_halve_one, "is not LeNet-BN: 9.bias is torch.float16, not torch.float32"),
+        (_remove_one, "is not lenet_bn: 5.moving_var is missing"),
+        (_remove_last, "is not lenet_bn: it has no tensor '15.weight'"),
+        (_add_one, "is not lenet_bn: 16.weight does not belong"),
+        (_reshape_one, "is not lenet_bn: 1.gamma has shape (6,), not (1, 6, 1, 1)"),
+        (_halve_one, "is not lenet_bn: 9.bias is torch.float16, not torch.float32"),
     ],
 )
 def test_another_network_is_told_apart(

@@ -2,7 +2,7 @@
 
 import torch
 
-from training.lenet import lenet_bn
+from training.networks.lenet import lenet_bn
 from training.optimization.moving_average import MovingAverage
 
 

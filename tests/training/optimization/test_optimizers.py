@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from torch.optim import SGD, AdamW
 
-from training.lenet import lenet_bn
+from training.networks.lenet import lenet_bn
 from training.optimization.muon import Muon
 from training.optimization.optimizers import build_optimizers, set_learning_rate
 from training.recipes import SEED

@@ -2,7 +2,7 @@
 
 import torch
 
-from training.lenet import lenet_bn
+from training.networks.lenet import lenet_bn
 
 CONTRACT = {
     "0.weight": (6, 1, 5, 5),

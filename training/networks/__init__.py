@@ -1,0 +1,1 @@
+"""The networks that `python -m training` trains."""
