@@ -23,7 +23,8 @@ SECONDS = 600  # a last resort
 def hosted(app: ASGIApp, **more: Any) -> Iterator[int]:
     """Serve an application with these settings of its connections, and yield the port."""
     protocol: Any = partial(LimitedHttpProtocol, **more)
-    config = uvicorn.Config(app, log_config=None, lifespan="off", http=protocol)
+    # Not "auto", which takes an application that is wrapped for one of ASGI 2.
+    config = uvicorn.Config(app, log_config=None, lifespan="off", http=protocol, interface="asgi3")
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from service.classifier import FashionClassifier
 from service.errors import NotReady
 from service.inference.data_plane import DataPlane
+from service.inference.reloader import ModelReloader
 from service.runtime.signature import LOGITS
 from service.telemetry.request_timing import RequestTiming
 from tests.pages import blocks
@@ -306,6 +307,28 @@ def test_a_file_that_does_not_end_is_not_waited_for(
     monkeypatch.undo()
     asyncio.run(ask_once(data_plane))
     assert data_plane.model.version == "10"
+
+
+def test_a_signal_is_heard_also_one_that_came_before() -> None:
+    reloads: list[int] = []
+
+    async def reload() -> None:
+        reloads.append(len(reloads))
+
+    async def until(count: int) -> None:
+        while len(reloads) < count:
+            await asyncio.sleep(0)
+
+    async def signal_twice() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        signal.pthread_kill(threading.get_ident(), signal.SIGHUP)  # not to another thread
+        ModelReloader(reload).install_signal_handlers()
+        await until(1)
+        signal.pthread_kill(threading.get_ident(), signal.SIGHUP)
+        await until(2)
+
+    asyncio.run(signal_twice())
+    assert len(reloads) == 2
 
 
 async def ask_once(data_plane: DataPlane) -> None:

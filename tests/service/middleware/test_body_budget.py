@@ -22,12 +22,19 @@ MOST = 10 * LARGE
 
 
 def in_a_loop(check: Callable[[Callable[..., Body], list[Body], float], None]) -> None:
+    """Call check with a way to make bodies, those given up, and the time, which stands still."""
+
     async def run() -> None:
-        now = asyncio.get_running_loop().time()
+        now = 1024.0
+        asyncio.get_running_loop().time = lambda: now  # type: ignore[method-assign]
         given_up: list[Body] = []
 
         def body(age: float = 0.1) -> Body:
-            made = Body(now - age, lambda error: given_up.append(made))
+            def give_up(error: Overloaded) -> None:
+                assert "bytes of request bodies, the maximum is 1,310,720" in str(error)
+                given_up.append(made)
+
+            made = Body(now - age, give_up)
             return made
 
         check(body, given_up, now)
@@ -60,6 +67,30 @@ def test_what_stands_still_goes_first_and_then_what_is_slowest() -> None:
         budget.hold(body(0.01), MOST // 3, whole=False)
         assert given_up == [still, slow]
         assert budget.bytes == 2 * (MOST // 3) + LARGE
+
+    in_a_loop(check)
+
+
+def test_what_stood_still_for_as_long_as_it_may_is_not_given_up_for_that() -> None:
+    def check(body: Callable[..., Body], given_up: list[Body], now: float) -> None:
+        budget = BodyBudget(MOST)
+        still, slow = body(1), body(10)
+        for one in (still, slow):
+            budget.hold(one, MOST // 2, whole=False)
+        still.last -= STILL_SECONDS
+        budget.hold(body(0.01), LARGE, whole=False)
+        assert given_up == [slow]
+
+    in_a_loop(check)
+
+
+def test_what_has_just_begun_is_not_the_slowest() -> None:
+    def check(body: Callable[..., Body], given_up: list[Body], now: float) -> None:
+        budget = BodyBudget(MOST)
+        before = body(0.1)
+        budget.hold(before, MOST, whole=False)
+        budget.hold(body(0), LARGE, whole=False)
+        assert given_up == [before]
 
     in_a_loop(check)
 
@@ -113,3 +144,31 @@ def test_what_refers_to_a_large_body_in_a_circle_is_freed(monkeypatch: pytest.Mo
         asyncio.run(run())
     finally:
         gc.enable()
+
+
+def test_freed_memory_is_given_back_once_after_a_mebibyte_of_large_bodies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given_back: list[None] = []
+    monkeypatch.setattr(body_budget, "RELEASED_SECONDS", 0.0)
+    monkeypatch.setattr(body_budget, "give_back_freed", lambda: given_back.append(None))
+
+    async def run() -> None:
+        budget = BodyBudget(2 * RELEASED_BYTES)
+
+        async def times_after(*sizes: int) -> int:
+            for size in sizes:
+                body = Body(0.0, lambda error: None)
+                budget.hold(body, size, whole=True)
+                budget.release(body)
+            await asyncio.sleep(0.01)
+            return len(given_back)
+
+        large = SMALL_BODY_BYTES + 1
+        for before in range(2):
+            assert await times_after(RELEASED_BYTES - large - 1, SMALL_BODY_BYTES) == before
+            assert await times_after(large) == before
+            assert await times_after(large, large) == before + 1
+        assert await times_after(RELEASED_BYTES, large) == 3
+
+    asyncio.run(run())

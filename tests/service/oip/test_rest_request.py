@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
-from service.oip.inference_request import RequestedOutput
+from service.oip.inference_request import HEAD_CACHE_BYTES, RequestedOutput
 from service.oip.rest_request import parse_request
 
 ONE = np.arange(784, dtype=np.uint8).reshape(1, 1, 28, 28)
@@ -67,6 +67,29 @@ def test_the_same_json_before_other_images_is_another_request() -> None:
         assert "got 7" in refused(wrong, length)
 
 
+def test_only_short_json_before_binary_images_is_remembered() -> None:
+    """All other JSON is likely not sent again, and would stay in memory."""
+
+    small = np.zeros((1, 1, 1, 1), np.uint8)
+
+    def remembered(body: bytes, length: str) -> bool:
+        first, second = (parse_request(body, length, (1, 1, 1)) for _ in range(2))
+        return first.outputs is second.outputs
+
+    longest = HEAD_CACHE_BYTES - int(binary(small, id="")[1])
+    assert remembered(*binary(small, id="a" * longest))
+    assert not remembered(*binary(small, id="a" * (longest + 1)))
+    text = orjson.dumps(request(small))
+    assert len(text) < HEAD_CACHE_BYTES
+    assert not remembered(text, str(len(text)))
+
+
+def test_lists_of_small_images_are_no_longer_than_others() -> None:
+    images = np.zeros((2000, 1, 8, 8), np.uint8)
+    body = orjson.dumps({"inputs": [image(images, data=images.tolist())]})
+    np.testing.assert_array_equal(parse_request(body, None, (1, 8, 8)).images, images)
+
+
 def test_a_header_length_of_0_makes_the_body_the_images() -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 1, 28, 28), np.uint8)
     found = parse_request(images.tobytes(), "0", SHAPE)
@@ -101,6 +124,10 @@ def test_a_header_length_of_0_makes_the_body_the_images() -> None:
                 ],
             },
             [RequestedOutput("logits", False), RequestedOutput("probabilities", True, 3)],
+        ),
+        (
+            {"outputs": [{"name": "logits", "parameters": {"classification": 1}}]},
+            [RequestedOutput("logits", False, 1)],
         ),
     ],
 )
@@ -217,6 +244,14 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
         {"inputs": [image(parameters={"shared_memory_region": "mine"})]},
         "the input 'image' asks for shared memory, which is not served: leave out "
         "shared_memory_region",
+    ),
+    (
+        {"inputs": [image(parameters=[])]},
+        "parameters of the input 'image': expected an object, got []",
+    ),
+    (
+        {"outputs": [{"name": "logits", "parameters": []}]},
+        "parameters of the output 'logits': expected an object, got []",
     ),
     ({"outputs": ["logits"]}, "outputs: expected objects with a name, got 'logits'"),
     ({"outputs": [{}]}, "an output has no name: expected a string"),
