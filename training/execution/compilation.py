@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal, ParamSpec, TypeVar
 
 import torch
-from torch._dynamo.exc import TorchDynamoException
 
 Choice = Literal["auto", "on", "off"]
 P = ParamSpec("P")
@@ -36,6 +35,8 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
     The usual reason to fail is a machine without a C++ compiler.
     """
+    from torch._dynamo.exc import TorchDynamoException  # the compiler takes seconds to import
+
     _keep_cache()
     # On a machine without CUDA it warns about that at each start.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)

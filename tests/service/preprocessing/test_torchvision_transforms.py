@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
 
 from service.preprocessing.pipeline import PLAIN, open_image, preprocess, read_image
 from service.signature import ImageSpec
@@ -40,6 +39,9 @@ def scene(width: int, height: int, seed: int = 0) -> Image.Image:
 
 def torchvisions(image: Image.Image, spec: ImageSpec) -> NDArray[np.uint8]:
     """What torchvision's antialiased bilinear gives for a tensor (C, H, W)."""
+    # Here, since it imports torch's compiler: not wherever tests are collected.
+    from torchvision.transforms.functional import center_crop, pil_to_tensor, resize
+
     tensor = pil_to_tensor(image.convert("L" if spec.channels == 1 else "RGB"))
     size = [spec.height, spec.width] if spec.resize is None else [spec.resize]
     resized = resize(tensor, size, antialias=True)
