@@ -20,13 +20,20 @@ def cpu_session(model: bytes, threads: int = 1) -> ort.InferenceSession:
     Raises:
         ModelError: the bytes are not an ONNX model.
     """
-    try:
-        with _openable(model) as source:
-            return ort.InferenceSession(source, session_options(threads=threads), providers=[CPU])
-    except Exception as error:  # ONNX Runtime's exceptions have no common base class
-        raise ModelError(
-            f"the model is not an ONNX model that can be run here: {one_line(error)}"
-        ) from error
+    options = session_options(threads=threads)
+    with _openable(model) as source:
+        try:
+            return ort.InferenceSession(source, options, providers=[CPU])
+        except Exception as error:  # ONNX Runtime's exceptions have no common base class
+            if "External data" in str(error):
+                raise ModelError(
+                    "the model's weights are in files of their own; expected all in the model's "
+                    "file, where `python -m export seal` writes them"
+                ) from error
+            reason = one_line(error).replace(f"Load model from {source!s} failed:", "")
+            raise ModelError(
+                f"the model is not an ONNX model that can be run here: {reason}"
+            ) from error
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime as ort
 import pytest
 
@@ -21,8 +22,18 @@ def test_cpu_is_the_cpu(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_no_model_is_refused() -> None:
-    with pytest.raises(ModelError, match="the model is not an ONNX model that can be run here"):
+    with pytest.raises(ModelError) as found:
         cpu_session(b"no model")
+    assert str(found.value).startswith("the model is not an ONNX model that can be run here: ")
+    assert "/proc" not in str(found.value)
+
+
+def test_weights_in_another_file_are_refused_and_said_so(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    proto = onnx.load(RELEASED_MODEL)
+    onnx.save(proto, path, save_as_external_data=True, location="weights", size_threshold=0)
+    with pytest.raises(ModelError, match="the model's weights are in files of their own"):
+        cpu_session(path.read_bytes())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a file in memory is Linux's")
