@@ -38,21 +38,31 @@ def cpu_session(model: bytes, threads: int = 1) -> ort.InferenceSession:
 
 @contextmanager
 def _openable(model: bytes) -> Iterator[bytes | str]:
-    """Yield the model as a file in memory, where the system has such.
+    """Yield the model as a file in memory, where the system has such and allows one of this size.
 
     ONNX Runtime holds Python's lock while it parses bytes, but not while it reads a file: of 94 MB
     that would keep the event loop, and the requests of all other models, for 0.2 s.
     """
-    if sys.platform != "linux":
+    descriptor = _file_in_memory(model) if sys.platform == "linux" else None
+    if descriptor is None:
         yield model
         return
-    descriptor = os.memfd_create("model.onnx")
     try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(model)
         yield f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)
+
+
+def _file_in_memory(content: bytes) -> int | None:
+    """Return the descriptor of a file with this content, or None where `ulimit -f` forbids it."""
+    descriptor = os.memfd_create("model.onnx")
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def session_options(

@@ -57,6 +57,20 @@ def test_onnxruntime_reads_a_file_in_memory(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a file in memory is Linux's")
+def test_a_limit_on_the_size_of_files_forbids_no_model() -> None:
+    code = f"""
+import resource
+from pathlib import Path
+from service.runtime.onnx_session import cpu_session
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+print(cpu_session(Path({str(RELEASED_MODEL)!r}).read_bytes()).get_inputs()[0].name)
+"""
+    command = [sys.executable, "-B", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "image\n"), done.stderr
+
+
 @pytest.mark.parametrize("module", ["service.runtime.onnx_model", "export.onnx_file.outputs"])
 def test_onnxruntime_keeps_no_statistics_of_its_user(module: str, tmp_path: Path) -> None:
     environment = {
