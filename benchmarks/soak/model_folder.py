@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import orjson
 from numpy.typing import NDArray
-from onnx import helper
 from PIL import Image
 
 from benchmarks.exported_networks import NORMALIZATION, network
@@ -23,6 +22,7 @@ from export.onnx_file.session import open_session
 from service.grpc.open_inference_pb2 import ModelInferRequest, ModelInferResponse
 from service.runtime.signature import PROBABILITIES
 from service.settings import RELEASED_MODEL
+from tests.service.models import change_metadata, metadata_of
 from tests.service.pictures import save
 
 DEFAULT, OTHER = "fashion_lenet", "upper_case_lenet"
@@ -64,7 +64,7 @@ def write_models(folder: Path, networks: Sequence[str]) -> list[ChangingModel]:
     content = gzip.decompress(IMAGES.read_bytes())[16:]
     images = np.frombuffer(content[: 8 * BATCH * 28 * 28], np.uint8).reshape(-1, 1, 28, 28)
     models = [_write(folder, DEFAULT, lenet, images)]
-    _change(lenet, "labels", json.dumps([label.upper() for label in _labels(lenet)]))
+    change_metadata(lenet, labels=json.dumps([label.upper() for label in _labels(lenet)]))
     models.append(_write(folder, OTHER, lenet, images))
     for name in networks:
         model, samples = network(name)  # samples (8, 3, S, S)
@@ -84,7 +84,7 @@ def _write(
     path.parent.mkdir(parents=True)
     files = []
     for version in VERSIONS:
-        _change(model, "version", version)
+        change_metadata(model, version=version)
         files.append(folder / f"{name}-{version}.onnx")
         files[-1].write_bytes(model.SerializeToString())
     session = open_session(str(files[0]), OPTIMISATIONS["default"])
@@ -132,12 +132,5 @@ def _grpc_classes(content: bytes) -> list[int]:
 
 
 def _labels(model: onnx.ModelProto) -> list[str]:
-    (labels,) = [entry.value for entry in model.metadata_props if entry.key == "labels"]
-    names: list[str] = json.loads(labels)
+    names: list[str] = json.loads(metadata_of(model)["labels"])
     return names
-
-
-def _change(model: onnx.ModelProto, key: str, value: str) -> None:
-    metadata = {entry.key: entry.value for entry in model.metadata_props} | {key: value}
-    del model.metadata_props[:]
-    helper.set_model_props(model, metadata)

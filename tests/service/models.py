@@ -16,15 +16,25 @@ LABELS = (
 
 def metadata() -> dict[str, str]:
     """The released model's own."""
-    return {entry.key: entry.value for entry in onnx.load(RELEASED_MODEL).metadata_props}
+    return metadata_of(onnx.load(RELEASED_MODEL))
+
+
+def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
+    """Return a model's metadata."""
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def change_metadata(model: onnx.ModelProto, **changes: str | None) -> None:
+    """Set pieces of a model's metadata, or (None) take them out."""
+    changed = {**metadata_of(model), **changes}
+    del model.metadata_props[:]
+    helper.set_model_props(model, {k: v for k, v in changed.items() if v is not None})
 
 
 def write_model(path: Path, **changes: str | None) -> Path:
     """Write the released model with pieces of metadata changed, or (None) taken out."""
     model = onnx.load(RELEASED_MODEL)
-    changed = {**metadata(), **changes}
-    del model.metadata_props[:]
-    onnx.helper.set_model_props(model, {k: v for k, v in changed.items() if v is not None})
+    change_metadata(model, **changes)
     path.write_bytes(model.SerializeToString())
     return path
 
