@@ -66,7 +66,7 @@ class RequestReader:
         """Return the model that a request names, and the rest of it for `finish`.
 
         Raises:
-            InvalidInput: the content is no such message.
+            InvalidInput: the content is not a ModelInferRequest message.
         """
         head = self._heads.get(len(content))
         if head is not None and content.startswith(head.content):

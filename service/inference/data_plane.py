@@ -147,7 +147,7 @@ class DataPlane:
         """Return the model with this name: its highest version, or the one that is given.
 
         Raises:
-            NotFound: there is no such model or version.
+            NotFound: the model or the version does not exist.
             NotReady: it is not served; the message says why.
         """
         if name not in self._models:
@@ -183,7 +183,7 @@ class DataPlane:
 
         Raises:
             Forbidden: the settings do not allow it.
-            NotFound: there is no such model.
+            NotFound: the model does not exist.
             LoadFailed: a worker cannot serve it; all serve what they served before.
         """
         self.check_control()
@@ -199,7 +199,7 @@ class DataPlane:
 
         Raises:
             Forbidden: the settings do not allow it.
-            NotFound: there is no such model.
+            NotFound: the model does not exist.
             LoadFailed: a worker has not unloaded it.
         """
         self.check_control()

@@ -64,7 +64,7 @@ class ModelVersions:
         """Return one version.
 
         Raises:
-            NotFound: there is no such version.
+            NotFound: the version does not exist.
             NotReady: it is not served.
         """
         for file, found in self.versions.items():

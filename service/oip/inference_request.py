@@ -82,7 +82,7 @@ def read_outputs(entries: Sequence[Mapping[str, Any]], binary: bool) -> Sequence
         binary: whether an output without a `binary_data` parameter is binary.
 
     Raises:
-        InvalidInput: there is no such output, it is requested twice, or a parameter is wrong.
+        InvalidInput: an output does not exist or is requested twice, or a parameter is wrong.
     """
     if not entries:
         return all_outputs(binary)

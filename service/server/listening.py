@@ -38,7 +38,7 @@ class Address:
         """Return the address of a host; IPv4 is preferred, as by `curl` and browsers.
 
         Raises:
-            StartError: there is no such host or port.
+            StartError: the host or the port does not exist.
         """
         if port not in PORTS:
             raise StartError(f"--port is {port}, expected 0 to {PORTS[-1]}")

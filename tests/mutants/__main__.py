@@ -105,7 +105,7 @@ def configure(folder: Path, module: str, tests: Sequence[str]) -> None:
         "pytest_add_cli_args_test_selection": _lines(tests),
         "pytest_add_cli_args": _lines(["-p", "no:cacheprovider"]),
         "use_git_change_detection": "false",
-        "timeout_multiplier": "5",  # of the tests' own time; some mistakes make them wait for ever
+        "timeout_multiplier": "5",  # of the tests' own time; some mistakes make them wait endlessly
     }
     with (folder / "setup.cfg").open("w") as file:
         config.write(file)

@@ -32,10 +32,11 @@ def build_optimizers(recipe: Recipe, model: nn.Sequential) -> list[Optimizer]:
         ]
     if recipe.optimizer == "adamw":
         return [_adamw(recipe, parameters)]
+    last = last_weight(model)
     hidden = {
         name: parameter
         for name, parameter in parameters.items()
-        if name.endswith("weight") and name != last_weight(model)
+        if name.endswith("weight") and name != last
     }
     rest = {name: value for name, value in parameters.items() if name not in hidden}
     muon = Muon(hidden.values(), recipe.learning_rate, MUON_MOMENTUM, recipe.weight_decay)

@@ -33,7 +33,7 @@ class Parquet:
         """Yield the images in chunks, in order, up to where the file is broken; none is skipped.
 
         Raises:
-            InputError: there is no such column, or pyarrow is missing.
+            InputError: the column does not exist, or pyarrow is missing.
         """
         row = 0
         with _reader(self.path, self.column, self.spec) as answers:

@@ -37,7 +37,7 @@ def choose_column(path: str, schema: "pa.Schema", name: str | None, spec: ImageS
         spec: of the model's images.
 
     Raises:
-        InputError: there is no such column.
+        InputError: the column does not exist.
     """
     can_be = {field.name: column for field in schema if (column := _column(field))}
     if name in can_be or (name is None and len(can_be) == 1):

@@ -89,7 +89,7 @@ def _batches(path: str, name: str | None, spec: ImageSpec) -> Iterator[ImageBatc
     """Yield the images of a column in batches.
 
     Raises:
-        InputError: there is no such column.
+        InputError: the column does not exist.
         ValueError: the number of rows is not the one in the footer.
     """
     row = 0
