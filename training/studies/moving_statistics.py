@@ -1,6 +1,6 @@
 """Study the effect of moving averages on the notebook's accuracy at a learning rate of 1.0.
 
-    python -m training.statistics_study --out docs/images/batch_norm_statistics
+    python -m training.studies.moving_statistics --out docs/images/batch_norm_statistics
 
 It trains recipe `seed`, and evaluates the same weights after every epoch three
 times: with the moving statistics (the notebook), with statistics re-estimated
@@ -9,7 +9,6 @@ OUT.json and OUT.png. It is a demonstration: no choice depends on its test accur
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -29,12 +28,11 @@ from training.errors import TrainingError
 from training.evaluation import evaluate
 from training.execution.compilation import should_compile
 from training.execution.devices import choose_device, set_up
-from training.figures.png import png_bytes
-from training.files.atomic_write import write_together
-from training.files.folders import check_folder, make_folder
+from training.files.folders import check_folder
 from training.learner import STATISTICS_BATCH, Learner
 from training.population_statistics import with_population_statistics
 from training.recipes import SEED
+from training.studies.study import write_results
 
 COLOURS = {"moving": "tab:orange", "re-estimated": "tab:blue", "batch": "tab:gray"}
 LINES = ("-", "--", ":")  # one for each seed
@@ -58,12 +56,7 @@ def _write_study(arguments: argparse.Namespace) -> int:
     data = load_data(None, None, validation=False).to(device)
     compile_step = should_compile("auto", arguments.epochs * len(data.train), device.type)
     results = {seed: study(data, seed, arguments.epochs, compile_step) for seed in arguments.seeds}
-    figures = json.dumps(results, indent=2) + "\n"
-    picture = png_bytes(study_figure(list(results.values())))
-    make_folder(arguments.out.parent)
-    write_together(
-        {arguments.out.with_suffix(".json"): figures, arguments.out.with_suffix(".png"): picture}
-    )
+    write_results(arguments.out, results, study_figure(list(results.values())))
     return 0
 
 

@@ -8,7 +8,7 @@ from training.data.choice import load_data
 from training.data.dataset import Split
 from training.data.pixels import to_float
 from training.networks.lenet import lenet_bn
-from training.statistics_study import accuracy_by_batch, study, study_figure
+from training.studies.moving_statistics import accuracy_by_batch, study, study_figure
 
 
 def test_each_epoch_is_judged_three_ways(small: Path) -> None:
