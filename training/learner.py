@@ -1,7 +1,7 @@
 """The training loop, epoch by epoch, entirely on the device."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,9 +9,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from training.data.augmentation import augment
+from training.data.augmentation import augment, draw_views, mirrored_in_turns
 from training.data.dataset import Split
 from training.data.pixels import to_float
+from training.distillation import distillation_loss, soft_targets
 from training.errors import DivergenceError
 from training.execution.compilation import compiled
 from training.execution.devices import synchronize
@@ -64,10 +65,16 @@ class Learner:
         epochs: int,
         precision: Precision = "float32",
         compile_step: bool = False,
+        teachers: Sequence[nn.Sequential] = (),
     ) -> None:
-        """Build the network on the device that holds the split."""
+        """Build the network on the device that holds the split, and the teachers.
+
+        Raises:
+            RecipeError: the recipe needs a teacher and there is none, or the reverse.
+        """
         self.recipe, self.split, self.seed, self.epochs = recipe, split, seed, epochs
         self.device = split.images.device
+        self.soft_targets = soft_targets(recipe, teachers, split.images)
         self.batch_size = min(recipe.batch_size, len(split))
         # The last images of an epoch's order that do not fill a batch are skipped in this epoch.
         self.steps = len(split) // self.batch_size
@@ -93,14 +100,15 @@ class Learner:
         Raises:
             DivergenceError: the loss became infinite or NaN.
         """
-        generator = Generator(self.device).manual_seed(self.seed * EPOCHS_PER_SEED + self.epoch)
+        generator = self._generator(self.epoch)
         order = torch.randperm(len(self.split), generator=generator, device=self.device)  # (N,)
         losses = torch.zeros(self.steps, device=self.device)
         correct = torch.zeros((), dtype=torch.int64, device=self.device)
         clock = _Clock(self.device, self.batch_size, min(STEPS_TO_WARM_UP, self.steps // 2))
+        mirrored = self._mirrored()
         self.model.train()
         for step in range(self.steps):
-            losses[step], hits = self._step(order, step, generator)
+            losses[step], hits = self._step(order, step, generator, mirrored)
             correct += hits
             clock.tick(step + 1)
             if (step + 1) % STEPS_PER_LOOK == 0 or step + 1 == self.steps:
@@ -112,12 +120,28 @@ class Learner:
         images = self.steps * self.batch_size
         return TrainedEpoch(float(losses.mean()), int(correct) / images, clock.images_per_second())
 
-    def _step(self, order: Tensor, step: int, generator: Generator) -> tuple[Tensor, Tensor]:
+    def _generator(self, epoch: int) -> Generator:
+        return Generator(self.device).manual_seed(self.seed * EPOCHS_PER_SEED + epoch)
+
+    def _mirrored(self) -> Tensor | None:
+        """Return which images (N,) are mirrored in this epoch; None if each batch draws its own."""
+        if self.recipe.augmentation.flip != "alternating":
+            return None
+        return mirrored_in_turns(len(self.split), self.epoch, self._generator(EPOCHS_PER_SEED - 1))
+
+    def _step(
+        self, order: Tensor, step: int, generator: Generator, mirrored: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Train on one batch; return its loss and its number of correct predictions, as scalars."""
         set_learning_rate(self.optimizers, self.rate_at(step))
         chosen = order[step * self.batch_size : (step + 1) * self.batch_size]  # (N,)
-        images = augment(self.split.images[chosen], self.recipe.augmentation, generator)
-        loss, hits = self._loss(images, self.split.labels[chosen])
+        how = self.recipe.augmentation
+        views = draw_views(
+            len(chosen), how, generator, None if mirrored is None else mirrored[chosen]
+        )  # (N,)
+        images = augment(self.split.images[chosen], views, how, generator)
+        log_p = None if self.soft_targets is None else self.soft_targets.at(views, chosen)
+        loss, hits = self._loss(images, self.split.labels[chosen], log_p)
         self.model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         for optimizer in self.optimizers:
@@ -126,14 +150,25 @@ class Learner:
             self.average.update(self.model)
         return loss.detach(), hits
 
-    def _batch_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean loss and the number of hits for images (N, 1, 28, 28) and labels (N,)."""
+    def _batch_loss(
+        self, images: Tensor, labels: Tensor, log_p: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the mean loss and the number of hits.
+
+        Args:
+            images: (N, 1, 28, 28) uint8 or float32.
+            labels: (N,) int64.
+            log_p: (N, K) float32, the teachers' answers if the loss is the divergence from them.
+        """
         use_bfloat16 = self.precision == "bfloat16"
         X = to_float(images)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=use_bfloat16):
-            logits = self.model(X)  # (N, K)
-        loss = functional.cross_entropy(
-            logits.to(torch.float32), labels, label_smoothing=self.recipe.label_smoothing
+            logits = self.model(X).to(torch.float32)  # (N, K)
+        recipe = self.recipe
+        loss = (
+            functional.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+            if log_p is None
+            else distillation_loss(logits, log_p, recipe.temperature)
         )
         return loss, (logits.argmax(1) == labels).sum()
 

@@ -11,19 +11,29 @@ NetworkName = Literal["lenet_bn", "resnet_bn"]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How each image is changed at random in every epoch. All changes are off by default."""
+    """How each image is changed at random in every epoch. All changes are off by default.
 
-    flip: float = 0.0  # probability of a mirror image
+    A view of an image is the image or its mirror image, shifted: there are `num_views`, and
+    teachers answer for each. The other changes are made to the view, for the student alone.
+    """
+
+    flip: float | Literal["alternating"] = 0.0  # probability of mirroring, or every other epoch
     shift: int = 0  # largest shift in each direction, in whole pixels
     rotation: float = 0.0  # largest rotation in both directions, in degrees
     scale: float = 0.0  # largest change of size as a share, each axis independently
     cutout: int = 0  # side of a square painted black
     cutout_probability: float = 0.5
 
+    @property
+    def num_views(self) -> int:
+        """Return V, the number of views of an image."""
+        return (2 if self.flip else 1) * (2 * self.shift + 1) ** 2
+
     def __str__(self) -> str:
         """Return the changes as text, "" if there are none."""
+        share = "every other epoch" if self.flip == "alternating" else f"{self.flip:.0%} of them"
         changes = [
-            (self.flip, f"mirrored ({self.flip:.0%} of them)"),
+            (self.flip, f"mirrored ({share})"),
             (self.shift, f"shifted by up to {self.shift} pixel{'s' * (self.shift > 1)}"),
             (self.rotation, f"turned by up to {self.rotation:g} degrees"),
             (self.scale, f"scaled by up to {self.scale:.0%}"),
@@ -52,6 +62,7 @@ class Recipe:
     warm_up: float = 0.0  # one_cycle: share of all steps in which the learning rate rises
     final_rate: float = 0.0  # cosine, one_cycle: last learning rate as a share of the highest
     label_smoothing: float = 0.0
+    temperature: float = 0.0  # of teachers' answers, learned in place of labels; 0: no teachers
     augmentation: Augmentation = Augmentation()
     average_decay: float | None = None  # of the moving average of weights and statistics
     statistics: Literal["moving", "reestimated"] = "moving"  # those in the checkpoint
@@ -94,7 +105,20 @@ RESNET = replace(
     RELEASE, name="resnet", network="resnet_bn", epochs=60, label_smoothing=0.1, average_decay=0.999
 )
 
-RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (SEED, RELEASE, RESNET)}
+# Not tuned yet. Beyer et al., "Knowledge distillation: A good teacher is patient and consistent",
+# 2022, https://arxiv.org/abs/2106.05237: teacher and student see the same view, for many epochs.
+DISTILLED = replace(
+    RELEASE,
+    name="distilled",
+    epochs=300,
+    temperature=2.0,
+    augmentation=Augmentation(flip="alternating", shift=1),
+    average_decay=0.9998,
+)
+
+RECIPES: Mapping[str, Recipe] = {
+    recipe.name: recipe for recipe in (SEED, RELEASE, RESNET, DISTILLED)
+}
 
 
 def find_recipe(name: str, *, network: NetworkName | None = None, flip: bool = True) -> Recipe:

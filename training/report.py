@@ -27,7 +27,7 @@ from training.figures.mistakes import COLUMNS, ROWS, mistakes_figure, most_confi
 from training.figures.per_class import as_table, class_results, per_class_figure
 from training.figures.png import png_bytes
 from training.files.atomic_write import write_together
-from training.files.checkpoint import Checkpoint, load_checkpoint
+from training.files.checkpoint import Checkpoint, class_names, load_checkpoint
 from training.files.folders import check_folder, make_folder
 from training.files.run_directory import PICTURES, RunDirectory
 from training.settings import ReportSettings
@@ -49,7 +49,7 @@ def write_report(settings: ReportSettings) -> str:
         _leave_other_pictures(folder)
     metrics = _read_metrics(directory.metrics)
     checkpoint = load_checkpoint(directory.checkpoint)
-    labels = _labels(checkpoint, directory.checkpoint)
+    labels = class_names(checkpoint, directory.checkpoint)
     held = _held_images(metrics, checkpoint, labels, settings.data)
     logits = predict(checkpoint.model, held.images)  # (N, K)
     counts = count_confusions(held.labels, logits.argmax(1), len(labels))  # (K, K)
@@ -95,18 +95,6 @@ def _read_metrics(path: Path) -> dict[str, Any]:
     if missing:
         raise RunError(f"{path} is not a run's: it has no {', '.join(sorted(missing))}")
     return dict(metrics)
-
-
-def _labels(checkpoint: Checkpoint, path: Path) -> tuple[str, ...]:
-    """Return the class names in a checkpoint's metadata."""
-    try:
-        labels = tuple(map(str, json.loads(checkpoint.metadata["labels"])))
-    except (KeyError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path} does not name its classes: train again") from error
-    classes = checkpoint.num_classes
-    if len(labels) != classes:
-        raise CheckpointError(f"{path} names {len(labels)} classes, its network has {classes}")
-    return labels
 
 
 def _held_images(

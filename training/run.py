@@ -27,6 +27,7 @@ from training.files.run_directory import RunDirectory
 from training.learner import Glimpse, Learner
 from training.recipes import find_recipe
 from training.settings import TrainingSettings
+from training.teachers import load_teachers
 
 AT_EACH_START = {"out", "resume", "overwrite"}  # settings that are not stored for --resume
 
@@ -63,6 +64,9 @@ class _Run:
         self.recipe = find_recipe(
             settings.recipe, network=settings.network, flip=not settings.no_flip
         )
+        self.teachers = load_teachers(
+            settings.teacher, self.data.labels, validation=settings.validation
+        )
         self.epochs = settings.epochs or self.recipe.epochs
         images = self.epochs * len(self.data.train)
         compiles = should_compile(settings.compile, images, self.device.type)
@@ -82,6 +86,7 @@ class _Run:
             epochs=self.epochs,
             precision=settings.precision,
             compile_step=compiles,
+            teachers=[teacher.model.to(self.device) for teacher in self.teachers],
         )
         self.history: list[Epoch] = []
 
@@ -104,9 +109,12 @@ class _Run:
         self.directory.begin(resume=self.settings.resume)
         self.directory.write_log("start", epochs_done=done, **self._identity())
         self._save_state()  # so that a run can resume even without a complete epoch
+        for line in self._introduction():
+            print(line, flush=True)
+        if self.learner.soft_targets is not None:
+            table = self.learner.soft_targets.table()
+            print(f"the answers take {table.nbytes / 1e6:.1f} MB", flush=True)
         with Interruption() as interruption, ProgressDisplay(self.epochs, done, held_name) as shown:
-            for line in self._introduction():
-                shown.say(line)
 
             def on_glimpse(now: Glimpse) -> None:
                 shown.glimpse(now)
@@ -197,7 +205,7 @@ class _Run:
             "augmentation": json.dumps(asdict(self.recipe.augmentation)),
             "dataset": json.dumps(self.data.digests()),
             "versions": json.dumps(software_versions()),
-        }
+        } | ({"teachers": json.dumps(self._teacher_records())} if self.teachers else {})
 
     def _metrics(self) -> dict[str, Any]:
         rates = [epoch.trained.images_per_second for epoch in self.history]
@@ -227,7 +235,11 @@ class _Run:
             "validation": settings.validation,
             "labels": list(self.data.labels),
             "dataset": self.data.digests(),
+            "teachers": self._teacher_records(),
         }
+
+    def _teacher_records(self) -> list[dict[str, Any]]:
+        return [teacher.record() for teacher in self.teachers]
 
     def _introduction(self) -> Iterator[str]:
         held, train = len(self.data.held), len(self.data.train)
@@ -245,4 +257,9 @@ class _Run:
                 "train with --no-flip"
                 if unknown
                 else ""
+            )
+        if self.teachers:
+            yield (
+                f"its teachers first answer for {augmentation.num_views} views of each image: "
+                + ", ".join(map(str, self.teachers))
             )

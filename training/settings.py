@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_settings import CliPositionalArg, SettingsConfigDict
+from pydantic_settings import CliPositionalArg, CliVariadicArg, SettingsConfigDict
 
 from training.console.command_line import CommandLineSettings
 from training.recipes import RECIPES, NetworkName
@@ -37,6 +37,9 @@ class TrainingSettings(CommandLineSettings):
     data: Path | None = Field(None, description="folder of IDX files; else Fashion-MNIST, found")
     labels: Path | None = Field(
         None, description="text file with one class name per line, for a data set of your own"
+    )
+    teacher: CliVariadicArg[list[Path]] = Field(
+        [], description="checkpoints of networks to learn from, with a recipe that does"
     )
     validation: bool = Field(
         False, description="hold a twelfth of the training set out and leave the test set alone"

@@ -1,14 +1,19 @@
 """Small data sets cut from the real test set, in the layout of the whole one."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from tests.training.idx_files import TEST_SET, write_split
 from training.data.dataset import Split
 from training.data.fashion_mnist import load_split
+from training.files.checkpoint import load_checkpoint, save_checkpoint
+
+RELEASED = Path(__file__).parents[2] / "models" / "fashion_lenet" / "checkpoint.safetensors"
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +30,22 @@ def small(tmp_path_factory: pytest.TempPathFactory, real: Split) -> Path:
     write_split(folder, "test", real.images[-500:], real.labels[-500:])
     (folder / "labels.txt").write_text("\n".join(f"class {i}" for i in range(10)))
     return folder
+
+
+@pytest.fixture
+def trained() -> nn.Sequential:
+    """The released LeNet-BN, of this test alone."""
+    return load_checkpoint(RELEASED).model
+
+
+@pytest.fixture
+def teacher(small: Path, tmp_path: Path) -> Path:
+    """The released checkpoint with the small data set's class names."""
+    released = load_checkpoint(RELEASED)
+    labels = json.dumps((small / "labels.txt").read_text().splitlines())
+    path = tmp_path / "teacher.safetensors"
+    save_checkpoint(path, released.model, {**released.metadata, "labels": labels})
+    return path
 
 
 @pytest.fixture

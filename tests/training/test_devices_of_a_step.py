@@ -11,9 +11,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from training.data.augmentation import augment
+from training.data.augmentation import augment, draw_views
 from training.data.dataset import Split
 from training.learner import Learner
+from training.networks.registry import NETWORKS
 from training.recipes import RECIPES, Augmentation
 
 CUDA = torch.device("cuda")
@@ -49,10 +50,13 @@ def split(monkeypatch: pytest.MonkeyPatch) -> Iterator[Split]:
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_augmentation_network_and_loss_are_on_one_device(name: str, split: Split) -> None:
     recipe = replace(RECIPES[name], augmentation=ALL, average_decay=None)
-    learner = Learner(recipe, split, 10, 0, epochs=2)
+    teachers = [NETWORKS["lenet_bn"](10).to(CUDA)] if recipe.temperature else []
+    learner = Learner(recipe, split, 10, 0, epochs=2, teachers=teachers)
     chosen = torch.randperm(512, device=CUDA)[: recipe.batch_size]
-    images: Tensor = augment(split.images[chosen], ALL, OnCuda())
-    loss, hits = learner._batch_loss(images, split.labels[chosen])
+    views = draw_views(len(chosen), ALL, OnCuda())
+    images: Tensor = augment(split.images[chosen], views, ALL, OnCuda())
+    log_p = learner.soft_targets and learner.soft_targets.at(views, chosen)
+    loss, hits = learner._batch_loss(images, split.labels[chosen], log_p)
     assert loss.dtype == torch.float32
     assert {loss.device.type, hits.device.type} == {"cuda"}
 

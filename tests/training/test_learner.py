@@ -9,9 +9,10 @@ import torch
 
 from training.data.dataset import Split
 from training.data.fashion_mnist import LABELS
-from training.errors import DivergenceError
+from training.errors import DivergenceError, RecipeError
 from training.evaluation import evaluate
 from training.learner import Glimpse, Learner
+from training.networks.registry import NETWORKS
 from training.recipes import SEED, Augmentation, Recipe
 
 K = len(LABELS)
@@ -27,6 +28,13 @@ EVERYTHING = replace(
     label_smoothing=0.1,
     augmentation=Augmentation(flip=0.5, shift=1, rotation=5, cutout=6),
     average_decay=0.99,
+)
+TAUGHT = replace(
+    EVERYTHING,
+    name="taught",
+    label_smoothing=0.0,
+    temperature=2.0,
+    augmentation=Augmentation(flip="alternating", shift=1, cutout=6),
 )
 ADAMW = replace(EVERYTHING, name="adamw", optimizer="adamw", statistics="moving")
 
@@ -54,16 +62,20 @@ def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
     return loaded
 
 
-# What is compiled, the loss of a batch, is the same for recipes of one batch size and smoothing.
+# What is compiled is the loss of a batch; that from labels is compiled in the test after the next.
 @pytest.mark.parametrize(
     ("recipe", "compile_step"),
-    [(SEED, False), (ADAMW, False), (EVERYTHING, False), (EVERYTHING, True)],
-    ids=["plain-seed", "plain-adamw", "plain-everything", "compiled-everything"],
+    [(SEED, False), (ADAMW, False), (EVERYTHING, False), (TAUGHT, True)],
+    ids=["plain-seed", "plain-adamw", "plain-everything", "compiled-taught"],
 )
 @pytest.mark.usefixtures("fresh_compiler")
 def test_a_resumed_run_ends_bit_identical(split: Split, recipe: Recipe, compile_step: bool) -> None:
+    teachers = [NETWORKS["lenet_bn"](K)] if recipe.temperature else []
+
     def new() -> Learner:
-        return Learner(recipe, split, K, seed=3, epochs=4, compile_step=compile_step)
+        return Learner(
+            recipe, split, K, seed=3, epochs=4, compile_step=compile_step, teachers=teachers
+        )
 
     whole, before, after = new(), new(), new()
     for _ in range(4):
@@ -75,6 +87,13 @@ def test_a_resumed_run_ends_bit_identical(split: Split, recipe: Recipe, compile_
     for _ in range(2):
         after.train_epoch()
     assert_bit_identical(after, whole)
+
+
+def test_a_recipe_has_teachers_if_and_only_if_it_has_a_temperature(split: Split) -> None:
+    with pytest.raises(RecipeError, match="'taught' learns from a teacher: name its checkpoint"):
+        Learner(TAUGHT, split, K, seed=0, epochs=1)
+    with pytest.raises(RecipeError, match="'seed' learns from labels: leave out --teacher"):
+        Learner(SEED, split, K, seed=0, epochs=1, teachers=[NETWORKS["lenet_bn"](K)])
 
 
 def test_the_seed_decides_the_weights(split: Split) -> None:

@@ -1,7 +1,8 @@
 """What a learner does in each step, seen from its network: images, mode, precision, rate, loss."""
 
 from dataclasses import replace
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from training.batch_norm import BatchNorm
 from training.data.dataset import Split
 from training.data.pixels import to_float
+from training.distillation import SoftTargets
 from training.learner import STATISTICS_BATCH, Learner
 from training.optimization.initialization import initial_network
 from training.optimization.schedule import learning_rate
@@ -116,6 +118,52 @@ def test_the_loss_is_cross_entropy_with_smoothed_labels(split: Split, smoothing:
     true = surprise[torch.arange(N), split.labels]  # (N,)
     expected = float(((1 - smoothing) * true + smoothing * surprise.mean(1)).mean())
     assert learner.train_epoch().loss == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("flip", [0.5, "alternating"])
+def test_the_loss_is_the_divergence_from_the_teachers_answer_for_what_the_student_saw(
+    split: Split, trained: nn.Sequential, flip: float | Literal["alternating"]
+) -> None:
+    T = 3.0
+    recipe = replace(STILL, temperature=T, augmentation=Augmentation(flip, shift=1))
+    watched = Watched(recipe, split, K, 0, epochs=1, teachers=[trained])
+    found = watched.learner.train_epoch().loss
+    losses = []
+    for X, logits in zip(watched.inputs, watched.logits, strict=True):
+        with torch.no_grad():
+            p = (trained(X).double() / T).softmax(1)  # (BATCH, K)
+        log_q = (logits.double() / T).log_softmax(1)
+        losses.append(T**2 * float((p * (p.log() - log_q)).sum(1).mean()))
+    assert found == pytest.approx(sum(losses) / STEPS, rel=1e-4)
+
+
+def test_only_the_student_sees_more_than_the_view(split: Split, trained: nn.Sequential) -> None:
+    how = Augmentation(cutout=28, cutout_probability=1.0)
+    covered = replace(STILL, temperature=2.0, augmentation=how)
+    watched = Watched(covered, split, K, 0, epochs=1, teachers=[trained])
+    watched.learner.train_epoch()
+    assert watched.learner.soft_targets is not None
+    plain = SoftTargets(replace(covered, augmentation=Augmentation()), [trained], split.images)
+    assert torch.equal(watched.learner.soft_targets.table(), plain.table())
+    assert any((image[0] == 0).any(1).all() for image in torch.cat(watched.inputs))
+
+
+def test_alternating_flips_mirror_each_image_in_every_other_epoch(split: Split) -> None:
+    recipe = replace(STILL, augmentation=Augmentation("alternating"))
+    watched = Watched(recipe, split, K, 0, epochs=3)
+    found: list[dict[int, bool]] = []
+    for epoch in range(3):
+        watched.learner.train_epoch()
+        shown = torch.cat(watched.inputs[epoch * STEPS :]).flatten(1)  # (STEPS * BATCH, 784)
+        plain = torch.cdist(shown, to_float(split.images).flatten(1))  # (STEPS * BATCH, N)
+        mirror = torch.cdist(shown, to_float(split.images.flip(3)).flatten(1))
+        numbers = torch.minimum(plain, mirror).argmin(1)
+        mirrored = mirror.amin(1) < plain.amin(1)
+        found.append(dict(zip(numbers.tolist(), mirrored.tolist(), strict=True)))
+    for before, after in pairwise(found):
+        for number in before.keys() & after.keys():
+            assert before[number] != after[number]
+    assert 0 < sum(found[0].values()) < STEPS * BATCH
 
 
 def test_an_epochs_loss_and_accuracy_are_those_of_all_its_batches(split: Split) -> None:

@@ -16,6 +16,7 @@ from training.__main__ import main
         (["--seed", "x"], "--seed x: input should be a valid integer"),
         (["--device", "tpu"], "--device tpu: input should be 'auto', 'cpu' or 'cuda'"),
         (["--labels", "x"], "--labels names the classes of a data set: give its --data as well"),
+        (["--teacher", "[a"], 'for teacher: Missing end delimiter "]": put a name with a comma,'),
         (["--bogus"], "unrecognized arguments: --bogus"),
         (["report"], "the following arguments are required: RUN"),
     ],

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from training.errors import RecipeError
-from training.recipes import RECIPES, SEED, find_recipe
+from training.recipes import DISTILLED, RECIPES, SEED, find_recipe
 
 
 def test_seed_is_the_notebook() -> None:
@@ -17,7 +17,7 @@ def test_seed_is_the_notebook() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["seed", "release", "resnet"])
+@pytest.mark.parametrize("name", ["seed", "release", "resnet", "distilled"])
 def test_names_lead_to_recipes(name: str) -> None:
     assert find_recipe(name) is RECIPES[name]
     assert RECIPES[name].name == name
@@ -26,6 +26,11 @@ def test_names_lead_to_recipes(name: str) -> None:
 def test_an_unknown_name_is_told_the_known_ones() -> None:
     with pytest.raises(RecipeError, match="no recipe 'sede': choose one of seed, release, resnet"):
         find_recipe("sede")
+
+
+def test_a_recipe_with_teachers_smooths_no_labels() -> None:
+    assert DISTILLED.temperature
+    assert not DISTILLED.label_smoothing
 
 
 def test_a_recipe_can_train_another_network() -> None:

@@ -83,9 +83,12 @@ def test_the_checkpoint_says_where_it_comes_from(train: Train, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("recipe", list(RECIPES))
-def test_the_same_seed_gives_the_same_weights(train: Train, tmp_path: Path, recipe: str) -> None:
+def test_the_same_seed_gives_the_same_weights(
+    train: Train, tmp_path: Path, teacher: Path, recipe: str
+) -> None:
+    taught = ("--teacher", teacher) if RECIPES[recipe].temperature else ()
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        train("--recipe", recipe, "--epochs", 1, "--seed", seed, "--out", tmp_path / name)
+        train("--recipe", recipe, *taught, "--epochs", 1, "--seed", seed, "--out", tmp_path / name)
     assert same_weights(tmp_path / "a", tmp_path / "b")
     assert not same_weights(tmp_path / "a", tmp_path / "c")
 

@@ -12,6 +12,7 @@ from pydantic_settings import (
     CliApp,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from training.console.terminal import printable
@@ -53,6 +54,11 @@ def parse(kind: type[Settings], arguments: Sequence[str]) -> Settings:
     except ValidationError as error:
         for fault in error.errors():
             complain(_describe(fault["loc"], fault["msg"], fault["input"]))
+        sys.exit(USAGE)
+    except SettingsError as error:
+        complain(
+            f"{error}: put a name with a comma, bracket or quote into double quotes of its own"
+        )
         sys.exit(USAGE)
 
 

@@ -9,6 +9,9 @@ names, and these strings as safetensors metadata:
     seed, epochs    the settings of the training
     labels          JSON list, one name per class, class 0 first
     augmentation    JSON object, how images were changed at random: `training.recipes.Augmentation`
+    teachers        JSON list, the networks whose answers it learned, each a JSON object with
+                    network, test_accuracy (or null) and its checkpoint's sha256; absent if it
+                    learned labels
     dataset         JSON object, file name -> SHA-256 of the uncompressed IDX file
     versions        JSON object, package -> version
     test_accuracy   of these weights on the test set; absent if it was not measured
@@ -93,6 +96,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} is not {network}: {'; '.join(sorted(faults))}")
     model.load_state_dict(tensors)
     return Checkpoint(model.eval(), metadata, network, num_classes)
+
+
+def class_names(checkpoint: Checkpoint, path: Path) -> tuple[str, ...]:
+    """Return the class names in a checkpoint's metadata; path is its name in error messages.
+
+    Raises:
+        CheckpointError: there are none, or their number is not the network's.
+    """
+    try:
+        labels = tuple(map(str, json.loads(checkpoint.metadata["labels"])))
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} does not name its classes: train again") from error
+    classes = checkpoint.num_classes
+    if len(labels) != classes:
+        raise CheckpointError(f"{path} names {len(labels)} classes, its network has {classes}")
+    return labels
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -1,10 +1,15 @@
 """Each augmentation changes images as it says, each image by its own draw, repeatably."""
 
+from typing import Literal
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from training.data.augmentation import augment
+from training.data.augmentation import augment as augment_views
+from training.data.augmentation import draw_views, mirrored_in_turns, take_views
 from training.data.dataset import Split
 from training.recipes import Augmentation
 
@@ -15,6 +20,11 @@ GRADIENT = (ROWS + 3 * ROWS.T).reshape(1, 1, 28, 28) + 1  # every pixel is told 
 
 def seeded(seed: int = 0) -> Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def augment(images: Tensor, how: Augmentation, generator: Generator) -> Tensor:
+    """Random views, changed at random."""
+    return augment_views(images, draw_views(len(images), how, generator), how, generator)
 
 
 def repeated(count: int) -> Tensor:
@@ -65,6 +75,44 @@ def test_shifts_are_whole_pixels_on_black_each_equally_often() -> None:
     assert sum(counts) == 1800
     # Binomial: 200 +- 13.3; five deviations.
     assert all(abs(count - 200) < 67 for count in counts)
+
+
+@pytest.mark.parametrize("flip", [0.0, 0.5, "alternating"])
+@pytest.mark.parametrize("shift", [0, 1, 2])
+def test_every_view_is_a_mirror_image_or_not_and_a_window_of_the_padded_image(
+    flip: float | Literal["alternating"], shift: int
+) -> None:
+    how = Augmentation(flip=flip, shift=shift)
+    expected = []
+    for image in (GRADIENT, GRADIENT.flip(3)) if flip else (GRADIENT,):
+        framed = torch.zeros(1, 1, 28 + 2 * shift, 28 + 2 * shift, dtype=torch.uint8)
+        framed[:, :, shift : shift + 28, shift : shift + 28] = image
+        for y in range(2 * shift + 1):
+            expected += [framed[:, :, y : y + 28, x : x + 28] for x in range(2 * shift + 1)]
+    found = take_views(repeated(how.num_views), torch.arange(how.num_views), how)
+    assert torch.equal(found, torch.cat(expected))
+    assert len({view.numpy().tobytes() for view in found}) == how.num_views
+
+
+@given(count=st.integers(0, 100), epoch=st.integers(0, 1000), seed=st.integers(0, 2**31))
+def test_in_turns_each_image_is_mirrored_in_exactly_every_other_epoch(
+    count: int, epoch: int, seed: int
+) -> None:
+    now, following, later = (
+        mirrored_in_turns(count, epoch + more, seeded(seed)) for more in range(3)
+    )
+    assert now.shape == (count,)
+    assert (now != following).all()
+    assert torch.equal(now, later)
+    views = draw_views(count, Augmentation(flip="alternating", shift=1), seeded(), now)
+    assert torch.equal(views >= 9, now)
+
+
+def test_in_turns_half_of_the_images_are_mirrored_first_and_every_seed_chooses_its_own() -> None:
+    first, other = (mirrored_in_turns(2000, 0, seeded(seed)) for seed in (0, 1))
+    # Binomial: 1000 +- 22; five deviations, also for how often two seeds agree.
+    assert abs(int(first.sum()) - 1000) < 112
+    assert abs(int((first == other).sum()) - 1000) < 112
 
 
 def test_no_rotation_leaves_pixels_where_they_are() -> None:
