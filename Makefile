@@ -36,7 +36,7 @@ OPEN_INFERENCE_URL := https://raw.githubusercontent.com/kserve/open-inference-pr
 
 APT_INSTALL := apt-get update --quiet && apt-get install --quiet --yes
 
-.PHONY: serve dev test smoke test-gpu train export release data lint lock proto bench bench-gpu soak hostile mutants dist bento container test-container clean
+.PHONY: serve dev notebook test smoke test-gpu train export release data lint lock proto bench bench-gpu soak hostile mutants dist bento container test-container clean
 
 # exec: what ends make then ends the server, not a shell between them.
 serve: $(SERVE)/.installed
@@ -44,6 +44,10 @@ serve: $(SERVE)/.installed
 
 # What development needs, for those who do not want to wait for the tests.
 dev: data
+
+# The lesson as a notebook, in JupyterLab, which refuses to run as root, as in a container, unless told.
+notebook: data
+	$(DEV)/bin/python -m jupyterlab --allow-root --ServerApp.root_dir=. notebooks/batch_norm.ipynb
 
 test: lint data $(KSERVE)/.installed $(RAY)/.installed
 	@test -f $(OPEN_INFERENCE) || curl --fail --silent --connect-timeout 10 --max-time 60 --output $(OPEN_INFERENCE) $(OPEN_INFERENCE_URL) || echo "The published description of the Open Inference Protocol cannot be fetched; its tests will skip."

@@ -49,6 +49,7 @@ SLOW_FILES = (
     "service/offline/test_ended_job.py",
     "end_to_end/test_faults.py",
     "end_to_end/test_readme.py",
+    "documentation/test_notebook.py",
     "export/folding/test_fold_properties.py",
     "service/preprocessing/test_fashion_mnist.py",
     "service/server/test_draining.py",
