@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from training.data.augmentation import take_views
 from training.errors import RecipeError
-from training.evaluation import BATCH, predict
+from training.evaluation import predict
 from training.recipes import Recipe
 
 
@@ -41,14 +41,12 @@ class SoftTargets:
 
     def _answers(self, view: int) -> Tensor:
         """Return log p (N, K) for one view of all images."""
-        answers = []
-        for batch in torch.split(self.images, BATCH):
-            chosen = torch.full((len(batch),), view, device=batch.device)  # (n,)
-            X = take_views(batch, chosen, self.recipe.augmentation)  # (n, 1, 28, 28)
-            logits = torch.stack([predict(teacher, X) for teacher in self.teachers])  # (M, n, K)
-            log_p = functional.log_softmax(logits / self.recipe.temperature, 2)  # (M, n, K)
-            answers.append(log_p.logsumexp(0) - math.log(len(self.teachers)))  # (n, K)
-        return torch.cat(answers)
+        images = self.images
+        chosen = torch.full((len(images),), view, device=images.device)  # (N,)
+        X = take_views(images, chosen, self.recipe.augmentation)  # (N, 1, 28, 28)
+        logits = torch.stack([predict(teacher, X) for teacher in self.teachers])  # (M, N, K)
+        log_p = functional.log_softmax(logits / self.recipe.temperature, 2)  # (M, N, K)
+        return log_p.logsumexp(0) - math.log(len(self.teachers))  # (N, K)
 
     def at(self, views: Tensor, chosen: Tensor) -> Tensor:
         """Return log p (n, K) for a view of each of n images; both are numbers, (n,) int64."""

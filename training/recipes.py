@@ -101,16 +101,11 @@ RELEASE = Recipe(
 
 # Not tuned. With more parameters than LeNet-BN it would sooner be sure of its training images,
 # which label smoothing and a larger square prevent; the average is over fewer steps.
-RESNET = Recipe(
+RESNET = replace(
+    RELEASE,
     name="resnet",
     network="resnet_bn",
     epochs=40,
-    learning_rate=0.02,
-    optimizer="muon",
-    schedule="one_cycle",
-    initialization="torch",
-    weight_decay=0.02,
-    warm_up=0.2,
     final_rate=0.02,
     label_smoothing=0.1,
     augmentation=Augmentation(flip=0.5, shift=2, cutout=10),

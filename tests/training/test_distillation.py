@@ -27,7 +27,7 @@ def answers(teachers: list[nn.Sequential], X: Tensor) -> Tensor:
 def test_the_table_has_the_teachers_answers_for_each_view_of_each_image(
     real: Split, trained: nn.Sequential, members: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.distillation.BATCH", 16)
+    monkeypatch.setattr("training.evaluation.BATCH", 16)
     images = real.images[:35]
     teachers = [trained, NETWORKS["resnet_bn"](10).eval()][:members]
     table = SoftTargets(DISTILLED, teachers, images).table()

@@ -83,7 +83,7 @@ VALUES = st.sampled_from(
 
 @st.composite
 def headers(draw: st.DrawFn) -> bytes:
-    """A header with any fields, whose checksum is right for once."""
+    """A header with any fields and the right checksum."""
     info = tarfile.TarInfo("a.png")
     block = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
     block[0:100] = draw(NAMES).ljust(100, b"\0")
