@@ -36,7 +36,9 @@ class LoadLimiter:
 
     def rejection(self) -> Overloaded | None:
         """Return the error for the current request if the load, with it, exceeds the limit."""
-        load = self.in_flight - self.exempted
+        load = -self.exempted
+        for requests in self._transports:
+            load += len(requests)
         if load <= self._limit:
             return None
         return Overloaded(

@@ -62,12 +62,14 @@ class ServedModel:
         run = _counted(model, self._counter)
         self._flushes = [self._counter.flush]
         self.monitor = None
+        self._outputs = [PROBABILITIES]  # for pictures
         if watch and model.input_statistics:
             # Imported here, because the import adds the monitor's metrics to /metrics.
             from service.drift.monitor import InputMonitor
 
             self.monitor = InputMonitor(model.name, model.input_statistics, run)
             run = self.monitor.infer
+            self._outputs.append(SQUARED_DISTANCE_OUTPUT)
             self._flushes.append(self.monitor.flush)
         for flush in self._flushes:
             FLUSHER.add(flush)
@@ -148,9 +150,8 @@ class ServedModel:
         """
         pixels, preprocessings = zip(*seen, strict=True)  # (C, H, W) each
         images = pixels[0][None] if len(pixels) == 1 else np.stack(pixels)  # (N, C, H, W)
-        names = [PROBABILITIES, SQUARED_DISTANCE_OUTPUT] if self.monitor else [PROBABILITIES]
-        probabilities, *squares = await self.infer(images, names, timing)  # (N, K), (N, 1)
-        shifts = squares[0][:, 0].tolist() if self.monitor else None
+        probabilities, *squares = await self.infer(images, self._outputs, timing)  # (N, K), (N, 1)
+        shifts = squares[0][:, 0].tolist() if squares else None
         return classifications(self.model, images, probabilities, preprocessings, shifts, top_k)
 
     async def predict(self, images: NDArray[np.uint8], timing: RequestTiming) -> Predictions:

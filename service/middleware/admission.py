@@ -107,6 +107,8 @@ class _Admitted:
             timer.cancel()
             del self._scope[ON_DISCONNECT], self._scope[INFLATED]
             self._admission.bodies.release(self._body)
+            # It refers to this object: only the garbage collector would free all of the request.
+            del self._body
         if self._is_overload:
             with self._admission.exempt:
                 if await _hold_connection(self._scope, self._receive, self._whole):

@@ -76,9 +76,9 @@ class BodyBudget:
 
     def release(self, body: Body) -> None:
         """Subtract a body's bytes."""
-        self._uploads.discard(body)
         self.bytes -= body.bytes
         if body.bytes > SMALL_BODY_BYTES:
+            self._uploads.discard(body)
             before = self._released
             self._released += body.bytes
             if before < RELEASED_BYTES <= self._released:

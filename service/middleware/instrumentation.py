@@ -69,6 +69,8 @@ class InstrumentationMiddleware:
 class _RequestRecord:
     """The id, timing, status and error of one request, recorded while it is sent."""
 
+    __slots__ = ("_send", "connection", "error", "identity", "status", "timing")
+
     def __init__(self, scope: Scope, send: Send) -> None:
         self.timing = scope[SCOPE_KEY] = RequestTiming()
         self.identity = scope[REQUEST_ID] = request_id(scope)

@@ -20,6 +20,7 @@ from service.server.request_head import FRAMING, check_head
 
 HEAD_END = b"\r\n\r\n"
 FEW = 8  # heads that are parsed at once, and requests that may wait before parsing pauses
+SMALL_BYTES = 4096  # in which heads are counted; longer, the search would take too long in a body
 HELD_BYTES = 512 * 1024  # limit of one connection's unparsed bytes
 ALL_HELD_BYTES = 64 * 2**20  # limit of the unparsed bytes of a worker's connections
 
@@ -42,7 +43,11 @@ class Parsing(HttpToolsProtocol):
     ) -> None:
         """Take uvicorn's arguments; all connections share server_state and app_state."""
         super().__init__(config, server_state, app_state, _loop)
+        self.takes_requests = True  # whether this connection still accepts requests
+        self.head_started_at = 0.0  # the loop's time at the first byte of the latest request
         self._running: RequestResponseCycle | None = None  # the request that the application runs
+        self.head_bytes = 0  # since the last complete head or chunk of a body
+        self._body_left = 0  # bytes of the latest request's body, if it has a Content-Length
         self._framing: list[tuple[bytes, bytes]] = []  # headers that `check_head` checks
         self._is_head_whole = False  # headers that follow are trailers
         self._held = b""  # unparsed bytes, received when enough requests were waiting
@@ -53,17 +58,16 @@ class Parsing(HttpToolsProtocol):
         """Respond to data that the parser rejects."""
         raise NotImplementedError
 
-    @property
-    def takes_requests(self) -> bool:
-        """Whether this connection still accepts requests."""
-        raise NotImplementedError
-
     def data_received(self, data: bytes) -> None:
         """Parse data, but only a few requests ahead of the running one."""
+        if not self.takes_requests:
+            return
         self._unset_keepalive_if_required()
         if self._held:
             self._hold(data)
-        elif not self.pipeline and data.count(HEAD_END) <= FEW:
+        elif len(data) <= self._body_left or (
+            len(data) <= SMALL_BYTES and not self.pipeline and data.count(HEAD_END) <= FEW
+        ):
             self._parse(data)
         else:
             self._parse_some(data)
@@ -86,6 +90,7 @@ class Parsing(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Start a new request head."""
+        self.head_started_at = self.loop.time()
         self._framing, self._is_head_whole = [], False
         super().on_message_begin()
 
@@ -98,6 +103,8 @@ class Parsing(HttpToolsProtocol):
             self._framing.append((name, value))
         elif name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
+        elif name == b"content-length":
+            self._body_left = int(value)  # the parser takes digits only
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -110,6 +117,12 @@ class Parsing(HttpToolsProtocol):
         if not self.parser.should_upgrade():
             self._is_head_whole = True
             super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a chunk of a body, which does not count as head."""
+        self.head_bytes = 0
+        self._body_left -= len(body)
+        super().on_body(body)
 
     def on_response_complete(self) -> None:
         """Start the next request, parse held bytes, or close after the last response."""
@@ -125,15 +138,16 @@ class Parsing(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _parse_some(self, data: bytes) -> None:
-        """Parse a few heads at a time, until enough requests wait."""
+        """Parse a head or a body at a time, until enough requests wait."""
         start = 0
         while start < len(data) and self.takes_requests:
             if len(self.pipeline) >= FEW:
                 self._hold(data[start:])
                 return
-            end = start
-            for _ in range(FEW):
-                found = data.find(HEAD_END, end)
+            if self._body_left > 0:
+                end = start + self._body_left
+            else:
+                found = data.find(HEAD_END, start)
                 end = len(data) if found < 0 else found + len(HEAD_END)
             self._parse(data[start:end])
             start = end
@@ -152,6 +166,7 @@ class Parsing(HttpToolsProtocol):
         return held
 
     def _parse(self, data: bytes) -> None:
+        self.head_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except HttpParserUpgrade as offer:

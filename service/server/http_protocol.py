@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 from httptools import HttpParserCallbackError, HttpParserError
 from uvicorn.config import Config
+from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
@@ -24,7 +25,7 @@ from service.http.scope import CONNECTION, ON_DISCONNECT
 from service.inference.load_limiter import LoadLimiter
 from service.server.http_parsing import Parsing
 from service.server.request_head import HeadRejected
-from service.server.write_coalescing import CoalescingTransport
+from service.server.response_cycle import OneWriteCycle
 from service.telemetry.access_log import AccessLog
 from service.telemetry.metrics import REQUESTS
 from service.telemetry.request_id import SCOPE_KEY as REQUEST_ID
@@ -48,6 +49,10 @@ MAX_CONNECTIONS = min(4096, DESCRIPTORS // 2)
 MAX_REJECTED_CONNECTIONS = MAX_CONNECTIONS // 4  # open at a time, with a 503; more close at once
 
 Headers = Iterable[tuple[bytes, bytes]]
+
+# uvicorn creates a request's cycle from the class with this name. To replace a cycle's class, or a
+# method of it, afterwards takes 10 us.
+httptools_impl.RequestResponseCycle = OneWriteCycle  # type: ignore[misc]
 
 
 class Phase(Enum):
@@ -85,9 +90,6 @@ class LimitedHttpProtocol(Parsing):
         if keep_alive_seconds is not None:
             self.timeout_keep_alive = keep_alive_seconds  # type: ignore[assignment]
         self._log = log
-        self._head_bytes = 0  # since the last complete head or chunk of a body
-        self._rejected = False
-        self._head_started_at = 0.0  # or the connection
         self._last_marker: object = None  # of the client's progress, at the last check
         self._unchanged_since = 0.0  # the time of the first check with that marker
         self._timer: TimerHandle | None = None
@@ -97,10 +99,10 @@ class LimitedHttpProtocol(Parsing):
         super().connection_made(transport)
         excess = len(self.connections) - MAX_CONNECTIONS
         if excess <= 0:
-            self._head_started_at = self.loop.time()
+            self.head_started_at = self.loop.time()
             self._schedule_check(STALL_TIMEOUT_SECONDS)
         elif excess <= MAX_REJECTED_CONNECTIONS:
-            self._rejected = True
+            self.takes_requests = False
             message = f"this worker has {MAX_CONNECTIONS:,} connections, the maximum: try again"
             self._answer(503, message, [(b"retry-after", b"1")])
         else:
@@ -119,27 +121,11 @@ class LimitedHttpProtocol(Parsing):
         """Whether the connection is closed, so that no response can be sent."""
         return self.transport.is_closing()
 
-    @property
-    def takes_requests(self) -> bool:
-        """Whether this connection still accepts requests."""
-        return not self._rejected
-
-    def data_received(self, data: bytes) -> None:
-        """Parse data, unless the connection was rejected."""
-        if not self._rejected:
-            super().data_received(data)
-
     def _parse(self, data: bytes) -> None:
-        """Parse data, and limit the bytes that are not part of a body."""
-        self._head_bytes += len(data)
+        """Parse data, and limit the bytes of a head."""
         super()._parse(data)
-        if self._head_bytes > HEAD_BYTES and not self._rejected:
+        if self.head_bytes > HEAD_BYTES and self.takes_requests:
             self._reject(*self._too_large())
-
-    def on_message_begin(self) -> None:
-        """Note the time of a request's first byte."""
-        self._head_started_at = self.loop.time()
-        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Start the request if its head is within the limit.
@@ -147,20 +133,11 @@ class LimitedHttpProtocol(Parsing):
         Raises:
             HeadRejected: the head is complete but too large, or it is invalid.
         """
-        if self._head_bytes > HEAD_BYTES and self._size() > HEAD_BYTES:
+        if self.head_bytes > HEAD_BYTES and self._size() > HEAD_BYTES:
             raise HeadRejected(*self._too_large())
-        self._head_bytes = 0
-        before = self.cycle
+        self.head_bytes = 0
         self.scope[CONNECTION] = self  # type: ignore[literal-required]
         super().on_headers_complete()
-        # An upgrade offer has no cycle of its own; a response to HEAD has no body to join.
-        if self.cycle is not before and self.scope["method"] != "HEAD":
-            self.cycle.transport = CoalescingTransport(self.cycle, self.transport)  # type: ignore[assignment]
-
-    def on_body(self, body: bytes) -> None:
-        """Take a chunk of a body, which does not count as head."""
-        self._head_bytes = 0
-        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Resume reading after a large last chunk; without it a disconnect is not noticed."""
@@ -203,7 +180,7 @@ class LimitedHttpProtocol(Parsing):
 
     def _reject(self, status: int, error: str) -> None:
         """Accept no more requests; send the error if it can be the next response."""
-        self._rejected = True
+        self.takes_requests = False
         match self._phase():
             case Phase.HEAD:
                 self._answer(status, error)
@@ -250,9 +227,9 @@ class LimitedHttpProtocol(Parsing):
             return
         left = STALL_TIMEOUT_SECONDS
         if self.flow.read_paused:
-            self._head_started_at = self.loop.time()  # the server is slow, not the client
-        elif self._in_head() and not self._rejected:
-            left = self._head_started_at + STALL_TIMEOUT_SECONDS - self.loop.time()
+            self.head_started_at = self.loop.time()  # the server is slow, not the client
+        elif self._in_head() and self.takes_requests:
+            left = self.head_started_at + STALL_TIMEOUT_SECONDS - self.loop.time()
         self._schedule_check(left if left > 0 else STALL_TIMEOUT_SECONDS)
         if left <= 0:
             self._reject_slow_head()

@@ -104,3 +104,10 @@ def test_a_library_that_gets_no_memory_leaves_that_in_errno() -> None:
         text=True,
     )
     assert done.stdout == "OSError True\n"
+
+
+def test_frombuffers_image_writes_into_its_buffer() -> None:
+    pixels = bytearray(784)
+    image = Image.frombuffer("L", (28, 28), pixels, "raw", "L", 0, 1)
+    image.frombytes(zlib.compress(b"".join(b"\0" + row.tobytes() for row in GREY)), "zip", "L")
+    assert pixels == GREY.tobytes()

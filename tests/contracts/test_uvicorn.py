@@ -1,6 +1,6 @@
 """uvicorn: a connection, its requests, and the server that has them.
 
-Stood on by `service.server.http_protocol`, `service.server.write_coalescing`,
+Stood on by `service.server.http_protocol`, `service.server.response_cycle`,
 `service.server.draining`, `service.server.worker` and `service.middleware.admission`.
 """
 
@@ -17,7 +17,12 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import HTTP_PROTOCOLS
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http import httptools_impl
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from tests.service.asgi_host import SECONDS, connected, eventually, read_all
 
@@ -29,8 +34,10 @@ CONNECTION = {
 }
 REQUEST = {
     *("scope", "transport", "response_started", "response_complete", "expected_content_length"),
-    *("keep_alive", "disconnected", "message_event", "more_body", "body"),
+    *("keep_alive", "disconnected", "message_event", "more_body", "body", "flow", "send"),
+    *("default_headers", "waiting_for_100_continue", "on_response"),
 }
+FLOW = {"read_paused", "write_paused", "pause_reading", "resume_reading"}
 CALLBACKS = {
     *("connection_made", "connection_lost", "data_received", "send_400_response", "shutdown"),
     *("on_message_begin", "on_url", "on_header", "on_headers_complete"),
@@ -88,7 +95,7 @@ def test_a_connection_and_its_request_have_what_we_use() -> None:
         connection = server.connection()
         assert missing(connection, CONNECTION | CALLBACKS) == []
         assert missing(connection.cycle, REQUEST) == []
-        assert missing(connection.flow, {"read_paused", "pause_reading", "resume_reading"}) == []
+        assert missing(connection.flow, FLOW) == []
         assert connection.scope is connection.cycle.scope is server.scopes[0]
         assert (connection.url, connection.headers) == (b"/a?b", [(b"host", b"x")])
         assert connection.cycle.transport is connection.transport
@@ -125,8 +132,21 @@ def test_a_large_body_pauses_the_reading() -> None:
         eventually(lambda: connection.flow.read_paused)
 
 
-def test_the_head_and_the_body_of_an_answer_are_written_apart() -> None:
+def test_a_cycle_is_of_the_class_that_the_module_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Named(RequestResponseCycle):
+        pass
+
+    monkeypatch.setattr(httptools_impl, "RequestResponseCycle", Named)
+    with running() as server, connected(server.port, GET):
+        assert type(server.connection().cycle) is Named
+
+
+def test_the_head_and_the_body_of_an_answer_are_written_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """This is why we join them; if they are joined by uvicorn, our code can be deleted."""
+    uvicorns = [c for c in RequestResponseCycle.mro() if c.__module__ == httptools_impl.__name__]
+    monkeypatch.setattr(httptools_impl, "RequestResponseCycle", uvicorns[0])
     writes: list[bytes] = []
 
     class Noting(HttpToolsProtocol):

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -13,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
 from service.errors import Overloaded
 from service.http.error_responses import HANDLERS
@@ -272,6 +274,39 @@ def test_an_upload_that_is_cut_short_leaves_nothing_behind(host: Host) -> None:
         eventually(lambda: (host.limiter.exempted, host.admission.bodies.bytes) == (0, 0))
         with connected(port, post("/echo")) as connection:
             assert read_answer(connection)[0] == 200
+
+
+@pytest.mark.parametrize("sizes", [[1], [0], [SMALL_BODY_BYTES, 1], [1, 1, 1]])
+def test_an_answered_request_is_freed_without_the_garbage_collector(sizes: list[int]) -> None:
+    class Kept:
+        pass
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["more_body"]:
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a"})
+
+    async def send(message: Message) -> None:
+        pass
+
+    async def ask() -> weakref.ref[Kept]:
+        kept = Kept()
+        left = [*sizes]
+
+        async def receive() -> Message:
+            body = bytes(left.pop(0))
+            return {"type": "http.request", "body": body, "more_body": bool(left)}
+
+        scope = {"type": "http", "method": "POST", "path": "/", "kept": kept}
+        await AdmissionMiddleware(app, [], ServiceSettings(), LoadLimiter(1))(scope, receive, send)
+        return weakref.ref(kept)
+
+    gc.disable()
+    try:
+        assert asyncio.run(ask())() is None
+    finally:
+        gc.enable()
 
 
 def test_nothing_of_an_answered_request_is_kept_until_its_time_is_up(host: Host) -> None:

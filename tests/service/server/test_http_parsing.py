@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
 from service.http.scope import ON_DISCONNECT
@@ -38,6 +40,10 @@ WEBSOCKET = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub2
 
 def sized(body: bytes) -> bytes:
     return JAVA % (b"Content-Length: %d\r\n" % len(body), body)
+
+
+def post(body: bytes) -> bytes:
+    return b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
 def chunked(*chunks: bytes) -> bytes:
@@ -200,6 +206,38 @@ def test_few_requests_are_made_ahead_of_those_that_are_answered(make: object) ->
     assert bodies == [str(n) if b"POST" in sent[0] else "" for n in range(count)]
     assert max(held) <= 2 * FEW
     assert Parsing.held_bytes == 0
+
+
+# What a body may have in it: ends of heads, heads, and more bytes than are read at once.
+PIECES = st.sampled_from(
+    [b"\r\n\r\n", b"\r\n", GET, b"0\r\n\r\n", b"a", b"b" * 5000, b"c" * 300_000]
+)
+BODIES = st.lists(PIECES, max_size=12).map(b"".join)
+
+
+@given(
+    st.lists(
+        st.one_of(st.just((GET, b"")), BODIES.map(lambda body: (post(body), body))),
+        min_size=1,
+        max_size=30,
+    ),
+    st.sampled_from([7, 1000, 4096, 10**7]),
+)
+def check_that_bodies_hold_no_requests(
+    port: int, sent: list[tuple[bytes, bytes]], size: int
+) -> None:
+    content = b"".join(request for request, _ in sent)
+    size = max(size, len(content) // 1000)  # or it would take long
+    with connected(port) as connection:
+        thread = threading.Thread(target=lambda: [*map(connection.sendall, cut(content, size))])
+        thread.start()
+        found = [read_answer(connection)[2]["body"] for _ in sent]
+        thread.join()
+    assert found == [body.decode() for _, body in sent]
+
+
+def test_bodies_hold_no_requests(port: int) -> None:
+    check_that_bodies_hold_no_requests(port)
 
 
 def test_what_waits_to_be_parsed_is_forgotten_with_its_connection() -> None:
