@@ -12,6 +12,7 @@ import re
 import secrets
 import signal
 import socket
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 OBJECT_STORE = 256 * 2**20  # bytes; Ray's default is a third of the memory
 PART = 8 * 2**20  # bytes of rows that an actor returns at once; Ray's default is 128 MiB
 SECONDS_TO_CONNECT = 5
+SECONDS_TO_END = 60  # of Ray Data's thread, whose steps are short
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # send no statistics to Ray's developers
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # Ray reports lost workers, which it replaces, on stdout
@@ -260,7 +262,21 @@ def _joined(processes: int | None) -> Iterator[None]:
         signal.signal(signal.SIGTERM, at_sigterm)  # Ray's own handler would lose waiting rows
         yield
     finally:
+        _end_executors()
         ray.shutdown()
+
+
+def _end_executors() -> None:
+    """End Ray Data's threads: one that uses Ray after its shutdown ends this process, with 1.
+
+    An exception keeps the thread of the rows that it interrupted, and Ray Data itself waits 2 s.
+    """
+    from ray.data._internal.execution.streaming_executor import StreamingExecutor
+
+    for thread in threading.enumerate():
+        if isinstance(thread, StreamingExecutor):
+            thread.shutdown(force=True)
+            thread.join(SECONDS_TO_END)
 
 
 def _see_that_it_answers(address: str) -> None:

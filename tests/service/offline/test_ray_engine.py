@@ -36,6 +36,28 @@ BLOCKS = [
 ]
 SECONDS = 600
 
+# The service, with a thread of Ray Data that goes on, once there are results, when Ray has ended.
+SLOW = """
+import runpy, sys, time
+from pathlib import Path
+import ray
+from ray.data._internal.execution.streaming_executor import StreamingExecutor
+
+step = StreamingExecutor._scheduling_loop_step
+out = Path(sys.argv[sys.argv.index("--out") + 1])
+
+def slow_step(self, topology):
+    end = time.monotonic() + 6
+    while out.exists() and out.stat().st_size > 0 and ray.is_initialized():
+        if time.monotonic() > end:
+            break
+        time.sleep(0.01)
+    return step(self, topology)
+
+StreamingExecutor._scheduling_loop_step = slow_step
+runpy.run_module("service", run_name="__main__", alter_sys=True)
+"""
+
 needs_ray = pytest.mark.skipif(
     not RAY_PYTHON.exists(), reason=".venv/ray is missing: make .venv/ray/.installed"
 )
@@ -132,9 +154,10 @@ def started(
     folder: Path,
     settings: dict[str, str] | None = None,
     pass_fds: tuple[int, ...] = (),
+    program: tuple[str, str] = ("-m", "service"),
 ) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [RAY_PYTHON, "-m", "service", *arguments],
+        [RAY_PYTHON, *program, *arguments],
         cwd=folder,
         env=program_environment(settings or {}),
         stdin=subprocess.DEVNULL,
@@ -205,10 +228,13 @@ def test_goes_on_where_it_was_killed_and_replaces_workers(given: Input, cluster:
 
 
 @needs_ray
-def test_sigterm_ends_it_with_what_is_whole(given: Input, cluster: Cluster) -> None:
-    arguments = ["classify", *given.names, "--engine", "ray", "--out", "ended.jsonl"]
-    out = given.folder / "ended.jsonl"
-    with started(arguments, given.folder, cluster.settings) as process:
+@pytest.mark.parametrize("program", [("-m", "service"), ("-c", SLOW)], ids=["usual", "slow"])
+def test_sigterm_ends_it_with_what_is_whole(
+    program: tuple[str, str], given: Input, cluster: Cluster
+) -> None:
+    out = given.folder / f"ended{program[0]}.jsonl"
+    arguments = ["classify", *given.names, "--engine", "ray", "--out", out.name]
+    with started(arguments, given.folder, cluster.settings, program=program) as process:
         wait_until(lambda: out.exists() and out.stat().st_size > 0, process)
         process.send_signal(signal.SIGTERM)
         _, errors = ended(process, 128 + signal.SIGTERM)
