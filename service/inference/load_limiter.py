@@ -36,9 +36,7 @@ class LoadLimiter:
 
     def rejection(self) -> Overloaded | None:
         """Return the error for the current request if the load, with it, exceeds the limit."""
-        load = -self.exempted
-        for requests in self._transports:
-            load += len(requests)
+        load = self.in_flight - self.exempted
         if load <= self._limit:
             return None
         return Overloaded(

@@ -43,14 +43,9 @@ async def classify(request: Request) -> Response:
         # To the end, for the next model may have another shape.
         signature = served.model.signature
         content, (mode, top_k) = await read_upload(request, query, max_bytes, signature)
-        request_timing = timing(request.scope)
+        request_timing, decoders = timing(request.scope), request.app.state.decoders
         with request_timing.decoding():
-            seen = preprocess_inline(content, max_pixels, signature.image, mode)
-            if seen is None:
-                decoders = request.app.state.decoders
-                seen = await preprocess_elsewhere(
-                    content, decoders, max_pixels, signature.image, mode
-                )
+            seen = await preprocess_async(content, decoders, max_pixels, signature.image, mode)
         (answer,) = await served.classify([seen], request_timing, top_k)
     return json_response(answer)
 
@@ -71,14 +66,16 @@ async def classify_batch(request: Request) -> Response:
     return json_response(answer)
 
 
-async def preprocess_elsewhere(
+async def preprocess_async(
     content: bytes, decoders: Decoders, max_pixels: int, spec: ImageSpec, mode: Mode
 ) -> PreprocessedImage:
-    """Preprocess one image in a decoder process.
+    """Preprocess one image: inline if it is small and plain, else in a decoder process.
 
     Raises:
         RequestError: as in `service.decoder_pool.pool`.
     """
+    if seen := preprocess_inline(content, max_pixels, spec, mode):
+        return seen
     (seen,) = await decoders.decode(Job([content], [], max_pixels, spec, mode))
     return seen
 

@@ -23,7 +23,7 @@ from service.http.responses import json_response
 from service.inference.data_plane import DataPlane
 from service.preprocessing.formats import MEDIA_TYPES
 from service.preprocessing.pipeline import MODES
-from service.rest.classify import preprocess_elsewhere, preprocess_inline
+from service.rest.classify import preprocess_async
 from service.rest.uploads import read_upload
 from service.runtime.onnx_model import OnnxModel
 
@@ -120,12 +120,14 @@ async def seen(request: Request) -> Response:
     settings = data_plane.settings
     signature = data_plane.selected(query.get(MODEL)).model.signature
     content, choices = await read_upload(request, query, settings.max_body_bytes, signature)
-    max_pixels, spec, mode = settings.max_image_pixels, signature.image, choices.mode
-    found = preprocess_inline(content, max_pixels, spec, mode)
-    if found is None:
-        decoders = request.app.state.decoders
-        found = await preprocess_elsewhere(content, decoders, max_pixels, spec, mode)
-    return Response(as_png(found.pixels), media_type="image/png", headers=HEADERS)
+    pixels, _ = await preprocess_async(
+        content,
+        request.app.state.decoders,
+        settings.max_image_pixels,
+        signature.image,
+        choices.mode,
+    )  # (C, H, W)
+    return Response(as_png(pixels), media_type="image/png", headers=HEADERS)
 
 
 ROUTES = [

@@ -47,7 +47,7 @@ class Parsing(HttpToolsProtocol):
         self.head_started_at = 0.0  # the loop's time at the first byte of the latest request
         self._running: RequestResponseCycle | None = None  # the request that the application runs
         self.head_bytes = 0  # since the last complete head or chunk of a body
-        self._body_left = 0  # bytes of the latest request's body, if it has a Content-Length
+        self._body_left = 0  # bytes, by the Content-Length; 0 or less without one
         self._framing: list[tuple[bytes, bytes]] = []  # headers that `check_head` checks
         self._is_head_whole = False  # headers that follow are trailers
         self._held = b""  # unparsed bytes, received when enough requests were waiting
